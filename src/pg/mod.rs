@@ -1,0 +1,7 @@
+//! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
+
+pub mod error;
+pub mod fmgr;
+pub mod varlena;
+
+pgrx::pg_module_magic!();

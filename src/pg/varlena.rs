@@ -1,0 +1,69 @@
+//! Variable-length values: detoasting without needless copies, and building results.
+
+use pgrx::pg_sys::{self, Datum};
+
+/// A detoasted varlena argument. A plain value with a four-byte header is read in place; anything
+/// else (compressed, external, short header) is copied once, and freed on drop.
+pub struct Detoasted {
+    plain: *mut pg_sys::varlena,
+    original: *mut pg_sys::varlena,
+}
+
+impl Detoasted {
+    /// # Safety
+    /// `datum` is a non-NULL varlena that stays valid while the result is used.
+    #[inline(always)]
+    pub unsafe fn new(datum: Datum) -> Self {
+        let original = datum.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: a varlena has at least one byte. On little-endian machines the two low bits of
+        // the first byte are 0 for a plain four-byte header; other machines take the slow path.
+        let plain = if cfg!(target_endian = "little") && unsafe { *original.cast::<u8>() } & 3 == 0
+        {
+            original
+        } else {
+            // SAFETY: as promised by the caller.
+            unsafe { pg_sys::pg_detoast_datum(original) }
+        };
+        Detoasted { plain, original }
+    }
+
+    /// The value's bytes after the four-byte length header. Aligned to 4 at least.
+    #[inline(always)]
+    pub fn body(&self) -> &[u8] {
+        // SAFETY: `plain` has a four-byte header that counts itself and the bytes behind it.
+        unsafe {
+            let size = pgrx::varsize_4b(self.plain);
+            std::slice::from_raw_parts(
+                self.plain.cast::<u8>().add(pg_sys::VARHDRSZ),
+                size - pg_sys::VARHDRSZ,
+            )
+        }
+    }
+}
+
+impl Drop for Detoasted {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.plain != self.original {
+            // SAFETY: detoasting made a palloc'd copy that nobody else holds.
+            unsafe { pg_sys::pfree(self.plain.cast()) }
+        }
+    }
+}
+
+/// Builds a varlena of `4 + body_len` bytes in the current memory context; `fill` writes the
+/// zeroed body.
+#[inline]
+pub fn build(body_len: usize, fill: impl FnOnce(&mut [u8])) -> Datum {
+    // SAFETY: palloc0 returns MAXALIGNed zeroed memory of the size asked for, or raises.
+    unsafe {
+        let size = body_len + pg_sys::VARHDRSZ;
+        let value = pg_sys::palloc0(size).cast::<pg_sys::varlena>();
+        pgrx::set_varsize_4b(value, size as i32);
+        fill(std::slice::from_raw_parts_mut(
+            value.cast::<u8>().add(pg_sys::VARHDRSZ),
+            body_len,
+        ));
+        Datum::from(value)
+    }
+}

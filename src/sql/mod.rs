@@ -1,0 +1,1 @@
+//! The types, operators, casts and functions that SQL calls.
