@@ -12,6 +12,7 @@
 //! code only differ in how a block is searched, so results are equal to the last bit on every
 //! processor, and `f(a, b)` equals `f(b, a)`.
 
+use super::cosine_from_parts;
 use crate::vector::SparseRef;
 
 /// Squared Euclidean distance. Both operands have the same number of dimensions.
@@ -32,10 +33,10 @@ pub fn l1(a: SparseRef<'_>, b: SparseRef<'_>) -> f32 {
 
 /// Cosine distance, in 0 to 2; NaN where a vector is zero or a squared norm overflows f32.
 ///
-/// Defined as [`cosine_distance_from_parts`] of the inner products, so that an index that stores
+/// Defined as [`cosine_from_parts`] of the inner products, so that an index that stores
 /// squared norms finds the same distance.
 pub fn cosine_distance(a: SparseRef<'_>, b: SparseRef<'_>) -> f64 {
-    cosine_distance_from_parts(inner_product(a, b), squared_norm(a), squared_norm(b))
+    cosine_from_parts(inner_product(a, b), squared_norm(a), squared_norm(b))
 }
 
 /// `inner_product(a, a)`, to the last bit, without searching for the matches.
@@ -45,14 +46,6 @@ pub fn squared_norm(a: SparseRef<'_>) -> f32 {
         sums.add_unmatched::<SquaredDifference>(values, 0);
     }
     sums.fold()
-}
-
-/// Cosine distance from the inner product of two vectors and their squared norms (each vector's
-/// inner product with itself).
-#[inline]
-pub fn cosine_distance_from_parts(product: f32, norm_a: f32, norm_b: f32) -> f64 {
-    let similarity = product as f64 / (norm_a as f64 * norm_b as f64).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
 }
 
 const LANES: usize = 16;

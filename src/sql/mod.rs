@@ -1,1 +1,4 @@
 //! The types, operators, casts and functions that SQL calls.
+
+mod bit;
+mod sparsevec;
