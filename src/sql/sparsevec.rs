@@ -1,7 +1,7 @@
 //! The `sparsevec` type: input and output, distances, order, casts.
 
-use crate::distance::sparse;
 use super::dense::{DenseArg, build};
+use crate::distance::sparse;
 use crate::pg::array::{self, NumberArray};
 use crate::pg::error::OrRaise;
 use crate::pg::fmgr::{Call, boolean, float8, int4};
@@ -204,7 +204,11 @@ pg_fn! {
 fn from_dense<E: Element>(call: Call) -> Datum {
     let dense = DenseArg::<E>::new(call, 0);
     let values = dense.iter().map(|element| element.widen());
-    store(SparseVector::from_dense(values, call.arg_i32(1)).or_raise().view())
+    store(
+        SparseVector::from_dense(values, call.arg_i32(1))
+            .or_raise()
+            .view(),
+    )
 }
 
 /// A cast to a dense type.

@@ -176,12 +176,7 @@ fn sixteen_thousand_elements_fit_and_no_more() {
     };
     let largest = parse(&list(16_000)).unwrap();
     assert_eq!(largest.view().indices.len(), 16_000);
-    assert_eq!(
-        from_wire(&wire(largest.view()), -1)
-            .unwrap()
-            .0,
-        largest
-    );
+    assert_eq!(from_wire(&wire(largest.view()), -1).unwrap().0, largest);
 
     let too_many = (
         "sparsevec cannot have more than 16000 non-zero elements".to_owned(),
@@ -209,10 +204,7 @@ fn a_column_s_dimensions_are_checked_by_every_way_in() {
         None,
     );
     assert_eq!(failure(SparseVector::parse(b"{}/2", 3)), wrong);
-    assert_eq!(
-        failure(from_wire(&message(&[2, 0, 0]), 3)),
-        wrong
-    );
+    assert_eq!(failure(from_wire(&message(&[2, 0, 0]), 3)), wrong);
     assert_eq!(
         failure(SparseVector::from_dense([1.0, 2.0].into_iter(), 3)),
         wrong
