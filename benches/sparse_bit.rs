@@ -1,9 +1,12 @@
 //! Kernels over sparse vectors and bit strings. `cargo bench --bench sparse_bit`
+#![allow(missing_docs, reason = "criterion_group! makes a public function")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use vectorext::distance::{bit, sparse};
 use vectorext::vector::SparseRef;
+
+type Kernel = fn(SparseRef<'_>, SparseRef<'_>) -> f64;
 
 struct Owned {
     indices: Vec<i32>,
@@ -54,7 +57,7 @@ fn sparse_kernels(c: &mut Criterion) {
             .map(|_| (Owned::random(short, 30_522), Owned::random(long, 30_522)))
             .collect();
         group.throughput(Throughput::Elements(1));
-        let kernels: [(&str, fn(SparseRef<'_>, SparseRef<'_>) -> f64); 5] = [
+        let kernels: [(&str, Kernel); 5] = [
             ("merge ip", |a, b| reference_inner_product(a, b) as f64),
             ("ip", |a, b| sparse::inner_product(a, b) as f64),
             ("cosine", sparse::cosine_distance),

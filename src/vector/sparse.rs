@@ -197,7 +197,8 @@ impl<'a> SparseRef<'a> {
     /// Euclidean norm, summed in f64.
     pub fn l2_norm(&self) -> f64 {
         let squares = self.values.iter().map(|&x| x as f64 * x as f64);
-        squares.sum::<f64>().sqrt()
+        // not sum(), which is -0 where there is nothing to sum
+        squares.fold(0.0, |sum, square| sum + square).sqrt()
     }
 
     /// The vector scaled to norm 1; elements that become zero are dropped. A zero vector stays.

@@ -372,6 +372,8 @@ fn normalizing_drops_what_becomes_zero() {
     assert_eq!(normalized("{1:3e38,2:1e-37}/2"), "{1:1}/2");
     assert_eq!(normalized("{1:1e-45}/2"), "{1:1}/2");
     assert_eq!(parse("{1:3,2:4}/2").unwrap().view().l2_norm(), 5.0);
+    let zero = parse("{}/2").unwrap().view().l2_norm();
+    assert_eq!(zero.to_bits(), 0.0f64.to_bits());
 }
 
 proptest! {

@@ -12,9 +12,7 @@ SELECT B'1111' <%> B'1100';
 
 SELECT hamming_distance('111', '00');
 SELECT jaccard_distance('1111', '000'::varbit(5));
-\set VERBOSITY verbose
 DO $$ BEGIN PERFORM B'1' <~> B'00'; EXCEPTION WHEN data_exception THEN RAISE NOTICE '% %', SQLSTATE, SQLERRM; END $$;
-\set VERBOSITY default
 
 -- NULL
 
@@ -27,10 +25,9 @@ SELECT n,
        substring(a FOR n)::varbit AS a,
        substring(b FOR n)::varbit AS b
 FROM generate_series(0, 1100) n,
-     (SELECT string_agg(substring(('x' || md5('a' || i))::bit(128)::text FOR 128), '') AS a,
-             string_agg(substring(('x' || md5('b' || i))::bit(128)::text FOR 128), '') AS b
-      FROM generate_series(1, 9) i) t,
-     LATERAL (SELECT 1) l;
+     (SELECT string_agg(('x' || md5('a' || i))::bit(128)::text, '') AS a,
+             string_agg(('x' || md5('b' || i))::bit(128)::text, '') AS b
+      FROM generate_series(1, 9) i) t;
 SELECT count(*), max(length(a)) FROM bits;
 SELECT count(*) FROM bits
 WHERE hamming_distance(a, b) IS DISTINCT FROM length(replace((a # b)::text, '0', ''));
@@ -39,7 +36,7 @@ WHERE jaccard_distance(a, b) IS DISTINCT FROM
       CASE WHEN length(replace((a & b)::text, '0', '')) = 0 THEN 1
       ELSE 1 - length(replace((a & b)::text, '0', ''))::float8 / length(replace((a | b)::text, '0', '')) END;
 
--- compressed and out of line
+-- compressed, and out of line
 
 CREATE TABLE wide (id int, v bit(64000));
 INSERT INTO wide VALUES (1, repeat('1', 64000)::bit(64000)), (2, repeat('0', 64000)::bit(64000)),
