@@ -179,11 +179,9 @@ impl Space {
     }
 }
 
-/// Cosine distance from its parts, to the last bit as the SQL operator computes it.
 #[inline]
-fn cosine(inner_product: f32, a: Operand<'_>, b: Operand<'_>) -> f64 {
-    let similarity = inner_product as f64 / (a.norm_squared as f64 * b.norm_squared as f64).sqrt();
-    1.0 - similarity.clamp(-1.0, 1.0)
+fn cosine(inner_product: core::primitive::f32, a: Operand<'_>, b: Operand<'_>) -> f64 {
+    super::cosine_from_parts(inner_product, a.norm_squared, b.norm_squared)
 }
 
 #[inline]

@@ -1,8 +1,11 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod array;
 pub mod buffer;
 pub mod error;
 pub mod fmgr;
+pub mod message;
+pub mod numeric;
 pub mod progress;
 pub mod relation;
 pub mod threads;
