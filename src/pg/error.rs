@@ -54,3 +54,15 @@ impl<T> OrRaise<T> for Result<T, VectorError> {
         }
     }
 }
+
+/// Raises an ERROR of an index operation.
+#[cold]
+#[inline(never)]
+pub fn raise_index(code: PgSqlErrorCode, message: String, hint: Option<String>) -> ! {
+    let mut report = ErrorReport::new(code, message, "vectorext");
+    if let Some(hint) = hint {
+        report = report.set_hint(hint);
+    }
+    report.report(pgrx::PgLogLevel::ERROR);
+    unreachable!("ereport(ERROR) returned")
+}
