@@ -1,1 +1,5 @@
 //! The types, operators, casts and functions that SQL calls.
+
+mod aggregate;
+mod cast;
+mod dense;
