@@ -3,26 +3,16 @@
 
 use super::dense::{DenseArg, build, export};
 use crate::pg::array;
-use crate::pg::error::OrRaise;
+use crate::pg::error::{OrRaise, raise};
 use crate::pg::fmgr::Call;
 use crate::pg::varlena::Detoasted;
-use crate::vector::{Element, VectorError, dense};
+use crate::vector::{Element, VectorError, arithmetic, dense};
 use half::f16;
 use pgrx::pg_sys::Datum;
 
 /// The numbers of a state.
 fn state<'a>(value: &'a Detoasted, function: &'static str) -> Result<&'a [f64], VectorError> {
     array::doubles(value.body()).ok_or(VectorError::ExpectedStateArray { function })
-}
-
-/// `sum += term`
-#[inline(always)]
-fn add(sum: f64, term: f64) -> Result<f64, VectorError> {
-    let sum = sum + term;
-    if sum.is_infinite() {
-        return Err(VectorError::Overflow);
-    }
-    Ok(sum)
 }
 
 /// What is particular about the functions of one type.
@@ -48,10 +38,8 @@ fn accumulate<E: Average>(call: Call) -> Datum {
     let sums = state(&old, E::ACCUM).or_raise();
     if sums.len() == 1 {
         return array::build_double(row.len() + 1, |new| {
-            new[0] = sums[0] + 1.0;
-            for (new, x) in new[1..].iter_mut().zip(&*row) {
-                *new = x.widen() as f64;
-            }
+            new[0] = sums[0];
+            add_row(new, &row).or_raise();
         });
     }
     dense::check_typmod(row.len(), sums.len() as i32 - 1).or_raise();
@@ -70,10 +58,18 @@ fn accumulate<E: Average>(call: Call) -> Datum {
 
 fn add_row<E: Element>(sums: &mut [f64], row: &[E]) -> Result<(), VectorError> {
     sums[0] += 1.0;
-    for (sum, x) in sums[1..].iter_mut().zip(row) {
-        *sum = add(*sum, x.widen() as f64)?;
+    let sums = &mut sums[1..];
+    let mut overflow = false;
+    arithmetic::widened_blocks(row, |at, block| {
+        for (sum, &x) in sums[at..].iter_mut().zip(block) {
+            *sum += x as f64;
+            overflow |= sum.is_infinite();
+        }
+    });
+    match overflow {
+        true => Err(VectorError::Overflow),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Adds the states of two workers. The element type is not in the state; what is wrong with one is
@@ -93,7 +89,10 @@ fn combine<E: Element>(call: Call) -> Datum {
         sums.copy_from_slice(long);
         sums[0] += short[0];
         for (sum, x) in sums[1..].iter_mut().zip(&short[1..]) {
-            *sum = add(*sum, *x).or_raise();
+            *sum += x;
+            if sum.is_infinite() {
+                raise(VectorError::Overflow);
+            }
         }
     })
 }
@@ -109,7 +108,7 @@ fn average<E: Average>(call: Call) -> Datum {
     let dims = dense::check_dims::<E>(sums.len()).or_raise();
     build(dims, |out: &mut [E]| {
         for (out, sum) in out.iter_mut().zip(sums) {
-            *out = E::from_f32((sum / rows) as f32)?;
+            *out = E::try_from_f32((sum / rows) as f32)?;
         }
         Ok(())
     })

@@ -27,7 +27,7 @@ fn narrow_checked<E: Element>(from: &[f32], to: &mut [E]) -> Result<(), VectorEr
     E::narrow_all(from, to);
     match to.iter().position(|element| element.check().is_err()) {
         None => Ok(()),
-        Some(at) => E::from_f32(from[at]).map(|_| ()),
+        Some(at) => E::try_from_f32(from[at]).map(|_| ()),
     }
 }
 

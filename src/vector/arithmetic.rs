@@ -4,56 +4,83 @@
 use super::{Element, VectorError};
 use std::cmp::Ordering;
 
-/// Element by element, in f32; an error where a result is infinite, or where `lost` says that a
-/// result has lost its operands.
+/// Elements widened at a time: half-precision conversions are fast in blocks only.
+const BLOCK: usize = 64;
+
+/// Calls `f` for blocks of elements as f32, with the index of the first of the block.
+#[inline(always)]
+pub fn widened_blocks<E: Element>(a: &[E], mut f: impl FnMut(usize, &[f32])) {
+    let mut block = [0f32; BLOCK];
+    for (i, elements) in a.chunks(BLOCK).enumerate() {
+        let block = &mut block[..elements.len()];
+        E::widen_all(elements, block);
+        f(i * BLOCK, block);
+    }
+}
+
+/// Element by element, in f32; an error where a result is infinite.
 #[inline(always)]
 fn map2<E: Element>(
-    (a, b): (&[E], &[E]),
+    a: &[E],
+    b: &[E],
     out: &mut [E],
     operation: impl Fn(f32, f32) -> f32,
-    lost: impl Fn(E, E, E) -> bool,
 ) -> Result<(), VectorError> {
-    let (mut overflow, mut underflow) = (false, false);
-    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
-        *out = E::narrow(operation(a.widen(), b.widen()));
-        overflow |= out.is_infinity();
-        underflow |= lost(*out, a, b);
-    }
-    match (overflow, underflow) {
-        (true, _) => Err(VectorError::Overflow),
-        (_, true) => Err(VectorError::Underflow),
-        _ => Ok(()),
+    let mut y = [0f32; BLOCK];
+    let mut result = [0f32; BLOCK];
+    let mut overflow = false;
+    widened_blocks(a, |at, x| {
+        let (y, result) = (&mut y[..x.len()], &mut result[..x.len()]);
+        E::widen_all(&b[at..at + x.len()], y);
+        for ((result, &x), &y) in result.iter_mut().zip(x).zip(&*y) {
+            *result = operation(x, y);
+        }
+        let out = &mut out[at..at + x.len()];
+        E::narrow_all(result, out);
+        overflow |= out.iter().fold(false, |any, r| any | r.is_infinity());
+    });
+    match overflow {
+        true => Err(VectorError::Overflow),
+        false => Ok(()),
     }
 }
 
 /// `out = a + b`
 pub fn add<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<(), VectorError> {
-    map2((a, b), out, |x, y| x + y, |_, _, _| false)
+    map2(a, b, out, |x, y| x + y)
 }
 
 /// `out = a - b`
 pub fn subtract<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<(), VectorError> {
-    map2((a, b), out, |x, y| x - y, |_, _, _| false)
+    map2(a, b, out, |x, y| x - y)
 }
 
 /// `out = a * b`, element by element; a product that vanishes is an error.
 pub fn multiply<E: Element>(a: &[E], b: &[E], out: &mut [E]) -> Result<(), VectorError> {
-    let vanished = |product: E, x: E, y: E| product.is_zero() & !x.is_zero() & !y.is_zero();
-    map2((a, b), out, |x, y| x * y, vanished)
+    map2(a, b, out, |x, y| x * y)?;
+    let vanished =
+        |((product, x), y): ((&E, &E), &E)| product.is_zero() & !x.is_zero() & !y.is_zero();
+    match out.iter().zip(a).zip(b).any(vanished) {
+        true => Err(VectorError::Underflow),
+        false => Ok(()),
+    }
 }
 
 /// Euclidean norm, in f64 throughout: squares of large f32 fit.
 pub fn norm<E: Element>(a: &[E]) -> f64 {
     const LANES: usize = 8;
+    let square = |x: f32| x as f64 * x as f64;
     let mut sums = [0f64; LANES];
-    let (chunks, rest) = a.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x.widen() as f64 * x.widen() as f64;
+    widened_blocks(a, |_, block| {
+        let (chunks, rest) = block.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (sum, &x) in sums.iter_mut().zip(chunk) {
+                *sum += square(x);
+            }
         }
-    }
-    let rest = rest.iter().map(|x| x.widen() as f64 * x.widen() as f64);
-    (sums.iter().sum::<f64>() + rest.sum::<f64>()).sqrt()
+        sums[0] += rest.iter().map(|&x| square(x)).sum::<f64>();
+    });
+    sums.iter().sum::<f64>().sqrt()
 }
 
 /// `out = a / |a|`; zero where `a` is.
@@ -63,12 +90,15 @@ pub fn normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<(), VectorError> 
         out.fill(E::zeroed());
         return Ok(());
     }
-    let mut overflow = false;
-    for (out, x) in out.iter_mut().zip(a) {
-        *out = E::narrow((x.widen() as f64 / norm) as f32);
-        overflow |= out.is_infinity();
-    }
-    match overflow {
+    let mut result = [0f32; BLOCK];
+    widened_blocks(a, |at, block| {
+        let result = &mut result[..block.len()];
+        for (result, &x) in result.iter_mut().zip(block) {
+            *result = (x as f64 / norm) as f32;
+        }
+        E::narrow_all(result, &mut out[at..at + block.len()]);
+    });
+    match out.iter().any(|x| x.is_infinity()) {
         true => Err(VectorError::Overflow),
         false => Ok(()),
     }
@@ -79,7 +109,7 @@ pub fn normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<(), VectorError> 
 pub fn binary_quantize<E: Element>(a: &[E], bits: &mut [u8]) {
     for (byte, elements) in bits.iter_mut().zip(a.chunks(8)) {
         *byte = elements.iter().enumerate().fold(0, |byte, (i, x)| {
-            byte | ((x.widen() > 0.0) as u8) << (7 - i)
+            byte | ((*x > E::zeroed()) as u8) << (7 - i)
         });
     }
 }
@@ -146,6 +176,33 @@ mod tests {
             multiply(&small, &small, &mut out),
             Err(VectorError::Underflow)
         );
+    }
+
+    #[test]
+    fn blocks_have_no_seams() {
+        for dims in [1, 63, 64, 65, 127, 128, 129, 200] {
+            let a: Vec<f32> = (0..dims).map(|i| i as f32 + 1.0).collect();
+            let b: Vec<f32> = a.iter().map(|x| x * 0.5).collect();
+            let by = |f: fn(f32, f32) -> f32| -> Vec<f32> {
+                a.iter().zip(&b).map(|(&x, &y)| f(x, y)).collect()
+            };
+            let mut out = vec![0f32; dims];
+            add(&a, &b, &mut out).unwrap();
+            assert_eq!(out, by(|x, y| x + y));
+            let (half_a, half_b, mut half_out) = (halves(&a), halves(&b), halves(&a));
+            subtract(&half_a, &half_b, &mut half_out).unwrap();
+            assert_eq!(half_out, halves(&by(|x, y| x - y)));
+            multiply(&half_a, &half_b, &mut half_out).unwrap();
+            assert_eq!(half_out, halves(&by(|x, y| x * y)));
+            let squares: f64 = a.iter().map(|&x| x as f64 * x as f64).sum();
+            assert_eq!(norm(&half_a), squares.sqrt());
+            normalize(&half_a, &mut half_out).unwrap();
+            let expected: Vec<f32> = a
+                .iter()
+                .map(|&x| (x as f64 / squares.sqrt()) as f32)
+                .collect();
+            assert_eq!(half_out, halves(&expected));
+        }
     }
 
     #[test]

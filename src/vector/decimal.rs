@@ -234,53 +234,71 @@ struct Decimal {
 }
 
 fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
-    let mut text = [b'0'; 10];
-    let mut start = text.len();
-    let mut rest = decimal.digits;
-    while rest > 0 {
-        start -= 1;
-        text[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    let zeros = text[start..]
-        .iter()
-        .rev()
-        .take_while(|&&digit| digit == b'0')
-        .count();
-    let digits = &text[start..text.len() - zeros];
+    let (digits, exponent) = without_trailing_zeros(decimal);
+    let count = digits.ilog10() as usize + 1;
     // exponent of the first digit
-    let exponent = decimal.exponent + (text.len() - start) as i32 - 1;
-    match exponent {
+    let exponent = exponent + count as i32 - 1;
+    let mut text = [b'0'; MAX_TEXT_LEN];
+    let len = match exponent {
         // FLT_DIG = 6, as %g would choose
         -4..0 => {
-            out.extend_from_slice(&b"0.000"[..1 + exponent.unsigned_abs() as usize]);
-            out.extend_from_slice(digits);
+            let zeros = exponent.unsigned_abs() as usize;
+            text[1] = b'.';
+            write_digits(digits, &mut text[1 + zeros..][..count]);
+            1 + zeros + count
+        }
+        0..6 if count <= exponent as usize + 1 => {
+            write_digits(digits, &mut text[..count]);
+            exponent as usize + 1
         }
         0..6 => {
+            // the digits, and then the whole ones moved over the point
             let whole = exponent as usize + 1;
-            if digits.len() <= whole {
-                out.extend_from_slice(digits);
-                out.extend(std::iter::repeat_n(b'0', whole - digits.len()));
-            } else {
-                out.extend_from_slice(&digits[..whole]);
-                out.push(b'.');
-                out.extend_from_slice(&digits[whole..]);
-            }
+            write_digits(digits, &mut text[1..][..count]);
+            text.copy_within(1..1 + whole, 0);
+            text[whole] = b'.';
+            count + 1
         }
         _ => {
-            out.push(digits[0]);
-            if digits.len() > 1 {
-                out.push(b'.');
-                out.extend_from_slice(&digits[1..]);
-            }
+            write_digits(digits, &mut text[1..][..count]);
+            text[0] = text[1];
+            text[1] = b'.';
+            let end = if count == 1 { 1 } else { count + 1 };
             let magnitude = exponent.unsigned_abs() as u8;
-            out.extend_from_slice(&[
-                b'e',
-                if exponent < 0 { b'-' } else { b'+' },
-                b'0' + magnitude / 10,
-                b'0' + magnitude % 10,
-            ]);
+            text[end] = b'e';
+            text[end + 1] = if exponent < 0 { b'-' } else { b'+' };
+            text[end + 2] = b'0' + magnitude / 10;
+            text[end + 3] = b'0' + magnitude % 10;
+            end + 4
         }
+    };
+    out.extend_from_slice(&text[..len]);
+}
+
+/// Digits without the zeros at their end, and the exponent of the last of them.
+fn without_trailing_zeros(decimal: Decimal) -> (u32, i32) {
+    let Decimal {
+        mut digits,
+        mut exponent,
+    } = decimal;
+    while digits.is_multiple_of(10) {
+        digits /= 10;
+        exponent += 1;
+    }
+    (digits, exponent)
+}
+
+/// Writes exactly as many decimal digits as `text` has room for.
+#[inline(always)]
+fn write_digits(mut digits: u32, text: &mut [u8]) {
+    let (first, pairs) = text.as_rchunks_mut::<2>();
+    for pair in pairs.iter_mut().rev() {
+        let two = (digits % 100) as u8;
+        digits /= 100;
+        *pair = [b'0' + two / 10, b'0' + two % 10];
+    }
+    if let [first] = first {
+        *first = b'0' + digits as u8;
     }
 }
 

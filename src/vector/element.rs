@@ -19,6 +19,8 @@ pub trait Element: bytemuck::Pod + PartialOrd {
     fn narrow(value: f32) -> Self;
     /// Whether the element is an infinity.
     fn is_infinity(self) -> bool;
+    /// Whether the element is neither infinite nor NaN.
+    fn is_number(self) -> bool;
     /// Whether the element is a zero of either sign.
     fn is_zero(self) -> bool;
     /// The element from its bytes in network order; `bytes` has the size of one element.
@@ -42,7 +44,7 @@ pub trait Element: bytemuck::Pod + PartialOrd {
     /// Refuses what no stored vector contains.
     #[inline]
     fn check(self) -> Result<Self, VectorError> {
-        if self.widen().is_finite() {
+        if self.is_number() {
             return Ok(self);
         }
         let type_name = Self::TYPE_NAME;
@@ -55,7 +57,7 @@ pub trait Element: bytemuck::Pod + PartialOrd {
 
     /// The nearest element; an error where `value` is not finite or out of the type's range.
     #[inline]
-    fn from_f32(value: f32) -> Result<Self, VectorError> {
+    fn try_from_f32(value: f32) -> Result<Self, VectorError> {
         let element = Self::narrow(value);
         if element.is_infinity() && value.is_finite() {
             let mut number = Vec::new();
@@ -78,6 +80,10 @@ macro_rules! shared_items {
         #[inline(always)]
         fn is_infinity(self) -> bool {
             self.is_infinite()
+        }
+        #[inline(always)]
+        fn is_number(self) -> bool {
+            self.is_finite()
         }
         #[inline(always)]
         fn from_network(bytes: &[u8]) -> Self {
@@ -151,5 +157,35 @@ impl Element for f16 {
     }
     fn narrow_all(from: &[f32], to: &mut [Self]) {
         to.convert_from_f32_slice(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn conversions_in_blocks_are_those_of_one(bits in prop::collection::vec(any::<u32>(), 0..40)) {
+            let values: Vec<f32> = bits.iter().map(|&b| f32::from_bits(b)).filter(|v| !v.is_nan()).collect();
+            let mut halves = vec![f16::ZERO; values.len()];
+            f16::narrow_all(&values, &mut halves);
+            let mut wide = vec![0f32; values.len()];
+            f16::widen_all(&halves, &mut wide);
+            for ((value, half), wide) in values.iter().zip(halves).zip(wide) {
+                prop_assert_eq!(f16::narrow(*value).to_bits(), half.to_bits());
+                prop_assert_eq!(half.widen().to_bits(), wide.to_bits());
+            }
+        }
+
+        #[test]
+        fn elements_from_f32_are_finite_and_near(value in any::<f32>()) {
+            prop_assert_eq!(f32::try_from_f32(value).is_ok(), value.is_finite());
+            match f16::try_from_f32(value) {
+                Ok(half) => prop_assert!((half.widen() - value).abs() <= (value.abs() / 2048.0).max(3e-8)),
+                Err(_) => prop_assert!(value.is_nan() || value.abs() >= 65520.0),
+            }
+        }
     }
 }
