@@ -119,3 +119,32 @@ pub fn space_of(index: Index) -> Space {
         )
     })
 }
+
+/// Support functions: each names the space of one operator class.
+macro_rules! space_functions {
+    ($($name:ident => $element:ident, $metric:ident;)*) => {$(
+        crate::pg_fn! {
+            fn $name(_call) {
+                let space = Space { element: Element::$element, metric: Metric::$metric };
+                Datum::from(space.code())
+            }
+        }
+    )*};
+}
+
+space_functions! {
+    vector_l2_space => F32, L2;
+    vector_ip_space => F32, InnerProduct;
+    vector_cosine_space => F32, Cosine;
+    vector_l1_space => F32, L1;
+    halfvec_l2_space => F16, L2;
+    halfvec_ip_space => F16, InnerProduct;
+    halfvec_cosine_space => F16, Cosine;
+    halfvec_l1_space => F16, L1;
+    bit_hamming_space => Bit, Hamming;
+    bit_jaccard_space => Bit, Jaccard;
+    sparsevec_l2_space => Sparse, L2;
+    sparsevec_ip_space => Sparse, InnerProduct;
+    sparsevec_cosine_space => Sparse, Cosine;
+    sparsevec_l1_space => Sparse, L1;
+}

@@ -17,7 +17,7 @@ pg_fn! {
     /// `hnswhandler(internal) returns index_am_handler`
     fn hnswhandler(_call) {
         // SAFETY: palloc0 returns memory for the struct or raises.
-        let routine = unsafe {
+        let routine: &mut pg_sys::IndexAmRoutine = unsafe {
             &mut *pg_sys::palloc0(size_of::<pg_sys::IndexAmRoutine>()).cast::<pg_sys::IndexAmRoutine>()
         };
         routine.type_ = pg_sys::NodeTag::T_IndexAmRoutine;
