@@ -214,24 +214,31 @@ impl Graph {
             node: entry,
         };
         let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
+        let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
             let ef = self.params.ef_construction as usize;
             let nearest = searcher.search_layer(store, &entries, ef, level);
-            let chosen = select_neighbours(&nearest, self.params.capacity(level), |a, b| {
-                self.distance(a, b)
-            });
-            let mut lists = self.lock(node);
-            let own = &mut lists.0[level as usize];
-            own.clear();
-            own.extend(chosen.iter().map(|c| Link {
-                node: c.node,
-                distance: c.distance.0 as f32,
-            }));
-            drop(lists);
-            for neighbour in &chosen {
-                self.link_back(neighbour.node, level, node, neighbour.distance);
-            }
+            chosen.push(select_neighbours(
+                &nearest,
+                self.params.capacity(level),
+                |a, b| self.distance(a, b),
+            ));
             entries = nearest;
+        }
+        // From the bottom up: whoever finds the node on a level finds its lists below filled. A
+        // thread that came down into an empty list would see nothing else, and its node would
+        // become an island.
+        for (level, chosen) in chosen.iter().rev().enumerate() {
+            self.lock(node).0[level] = chosen
+                .iter()
+                .map(|c| Link {
+                    node: c.node,
+                    distance: c.distance.0 as f32,
+                })
+                .collect();
+            for neighbour in chosen {
+                self.link_back(neighbour.node, level as Level, node, neighbour.distance);
+            }
         }
     }
 

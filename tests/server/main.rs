@@ -6,5 +6,6 @@ mod bad_input;
 mod binary_copy;
 mod dump_and_restore;
 mod harness;
+mod index_build;
 mod installation;
 mod replication;
