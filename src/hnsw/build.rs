@@ -252,8 +252,8 @@ impl Graph {
         // thread that came down into an empty list would see nothing else, and its node would
         // become an island.
         for (level, chosen) in chosen.iter().rev().enumerate() {
-            let own = &mut self.lock(node).0[level];
-            own.extend(chosen.iter().map(|c| Link::new(c.node, c.distance)));
+            let links = chosen.iter().map(|c| Link::new(c.node, c.distance));
+            self.lock(node).0[level].extend(links);
             let capacity = self.params.capacity(level as Level);
             for neighbour in chosen {
                 let link = Link::new(node, neighbour.distance);
