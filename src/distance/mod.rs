@@ -7,7 +7,26 @@ mod dense;
 pub mod f16;
 pub mod f32;
 mod lanes;
+mod space;
 pub mod sparse;
+mod value;
+
+pub use space::{Element, Metric, Operand, Space};
+pub use value::Value;
+
+/// Asks the processor for the first cache lines of a payload, which the distance kernel is about
+/// to read; the hardware's own prefetcher follows from there.
+#[inline]
+pub fn prefetch(payload: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in payload.chunks(64).take(4) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching never faults, and the address is inside the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = payload;
+}
 
 /// Cosine distance from an inner product and the two squared norms (each an inner product of a
 /// vector with itself): 0 for the same direction, 2 for opposite ones, NaN where a norm is zero.

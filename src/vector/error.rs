@@ -23,6 +23,10 @@ pub enum SqlState {
     IndexCorrupted,
     /// XX000
     InternalError,
+    /// 08P01
+    ProtocolViolation,
+    /// XX001
+    DataCorrupted,
 }
 
 /// What can be wrong with a value, a setting or a page.
@@ -136,6 +140,49 @@ pub enum VectorError {
         /// SQL name of the function
         function: &'static str,
     },
+
+    // sparsevec and bit
+    /// More elements than a sparse vector may store.
+    #[error("sparsevec cannot have more than {max} non-zero elements")]
+    TooManyElements {
+        /// limit of the type
+        max: usize,
+    },
+    /// A binary sparse vector whose number of elements is negative.
+    #[error("sparsevec cannot have negative number of elements")]
+    NegativeElementCount,
+    /// A sparse vector with more elements than dimensions.
+    #[error("sparsevec cannot have more elements than dimensions")]
+    MoreElementsThanDimensions,
+    /// A position below the first or above the last dimension.
+    #[error("sparsevec index out of bounds")]
+    IndexOutOfBounds,
+    /// A binary sparse vector whose positions are not sorted.
+    #[error("sparsevec indices must be in ascending order")]
+    IndicesNotAscending,
+    /// A position that is there twice.
+    #[error("sparsevec indices must not contain duplicates")]
+    DuplicateIndices,
+    /// A binary sparse vector that stores a zero.
+    #[error("binary representation of sparsevec cannot contain zero values")]
+    ZeroElement,
+    /// A binary value that ends before its elements do.
+    #[error("insufficient data left in message")]
+    TruncatedMessage,
+    /// A stored value whose header contradicts its length: it was never written by this code.
+    #[error("damaged {type_name} value")]
+    DamagedValue {
+        /// SQL name of the type
+        type_name: &'static str,
+    },
+    /// Two bit strings of unequal length.
+    #[error("different bit lengths {left} and {right}")]
+    DifferentBitLengths {
+        /// bits of the left operand
+        left: usize,
+        /// bits of the right operand
+        right: usize,
+    },
 }
 
 impl VectorError {
@@ -159,6 +206,17 @@ impl VectorError {
             }
             ArrayContainsNulls => SqlState::NullValueNotAllowed,
             ExpectedStateArray { .. } => SqlState::InternalError,
+
+            // sparsevec and bit
+            TooManyElements { .. } | MoreElementsThanDimensions => SqlState::ProgramLimitExceeded,
+            NegativeElementCount
+            | IndexOutOfBounds
+            | IndicesNotAscending
+            | DuplicateIndices
+            | ZeroElement
+            | DifferentBitLengths { .. } => SqlState::DataException,
+            TruncatedMessage => SqlState::ProtocolViolation,
+            DamagedValue { .. } => SqlState::DataCorrupted,
         }
     }
 

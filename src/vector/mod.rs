@@ -2,6 +2,7 @@
 //! disk. Nothing here knows PostgreSQL.
 
 pub mod arithmetic;
+mod bit;
 pub mod decimal;
 pub mod dense;
 mod element;
@@ -9,6 +10,7 @@ mod error;
 mod sparse;
 pub mod text;
 
+pub use bit::BitRef;
 pub use element::Element;
 pub use error::{SqlState, VectorError};
-pub use sparse::SparseRef;
+pub use sparse::{SparseRef, SparseVector, WireHeader};
