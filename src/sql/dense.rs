@@ -160,7 +160,7 @@ fn dims<E: Element>(call: Call) -> Datum {
 }
 
 fn norm<E: Element>(call: Call) -> Datum {
-    float8(arithmetic::norm(&*DenseArg::<E>::new(call, 0)))
+    float8(arithmetic::norm::<E>(&DenseArg::new(call, 0)))
 }
 
 fn normalize<E: Element>(call: Call) -> Datum {

@@ -29,7 +29,7 @@ pub fn parse_prefix(text: &[u8]) -> Option<Number> {
     Some(Number {
         value: if negative { -magnitude } else { magnitude },
         len: sign_len + len,
-        overflowed: magnitude.is_infinite() && unsigned[0].to_ascii_lowercase() != b'i',
+        overflowed: magnitude.is_infinite() && !unsigned[0].is_ascii_alphabetic(),
     })
 }
 
