@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Bytes of one slab of payloads.
-const SLAB: usize = 4 << 20;
+const SLAB: usize = 256 << 10;
 
 /// A neighbour and its distance to the node whose list holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,16 @@ pub struct Link {
     pub distance: f32,
     /// what the heuristic said of it
     verdict: Verdict,
+}
+
+impl Link {
+    fn new(node: u32, distance: Distance) -> Self {
+        Link {
+            node,
+            distance: distance.0 as f32,
+            verdict: Verdict::Unknown,
+        }
+    }
 }
 
 /// What the heuristic said of a neighbour when it last looked.
@@ -227,30 +237,28 @@ impl Graph {
             node: entry,
         };
         let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
+        let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
             let ef = self.params.ef_construction as usize;
             let nearest = searcher.search_layer(store, &entries, ef, level);
-            let capacity = self.params.capacity(level);
-            let chosen = select_neighbours(&nearest, capacity, |a, b| self.distance(a, b));
-            let mut lists = self.lock(node);
-            let own = &mut lists.0[level as usize];
-            own.clear();
-            own.extend(chosen.iter().map(|c| Link {
-                node: c.node,
-                distance: c.distance.0 as f32,
-                verdict: Verdict::Unknown,
-            }));
-            drop(lists);
-            for neighbour in &chosen {
-                let link = Link {
-                    node,
-                    distance: neighbour.distance.0 as f32,
-                    verdict: Verdict::Unknown,
-                };
-                let mut lists = self.lock(neighbour.node);
-                self.admit(&mut lists.0[level as usize], link, capacity);
-            }
+            chosen.push(select_neighbours(
+                &nearest,
+                self.params.capacity(level),
+                |a, b| self.distance(a, b),
+            ));
             entries = nearest;
+        }
+        // From the bottom up: whoever finds the node on a level finds its lists below filled. A
+        // thread that came down into an empty list would see nothing else, and its node would
+        // become an island.
+        for (level, chosen) in chosen.iter().rev().enumerate() {
+            let links = chosen.iter().map(|c| Link::new(c.node, c.distance));
+            self.lock(node).0[level].extend(links);
+            let capacity = self.params.capacity(level as Level);
+            for neighbour in chosen {
+                let link = Link::new(node, neighbour.distance);
+                self.admit(&mut self.lock(neighbour.node).0[level], link, capacity);
+            }
         }
     }
 
@@ -269,13 +277,17 @@ impl Graph {
             self.judge(list);
         }
         let at = list.partition_point(|l| l.distance <= link.distance);
-        let covers = |near: &Link, far: &Link| {
-            self.distance(near.node, far.node).0 as f32 <= far.distance
-        };
+        let covers =
+            |near: &Link, far: &Link| self.distance(near.node, far.node).0 as f32 <= far.distance;
         let (nearer, farther) = list.split_at_mut(at);
-        let is_covered =
-            nearer.iter().any(|l| l.verdict == Verdict::Chosen && covers(l, &link));
-        link.verdict = if is_covered { Verdict::Covered } else { Verdict::Chosen };
+        let is_covered = nearer
+            .iter()
+            .any(|l| l.verdict == Verdict::Chosen && covers(l, &link));
+        link.verdict = if is_covered {
+            Verdict::Covered
+        } else {
+            Verdict::Chosen
+        };
         if !is_covered {
             for other in farther.iter_mut().filter(|l| l.verdict == Verdict::Chosen) {
                 if covers(&link, other) {
@@ -298,7 +310,11 @@ impl Graph {
                 l.verdict == Verdict::Chosen
                     && self.distance(l.node, link.node).0 as f32 <= link.distance
             });
-            link.verdict = if is_covered { Verdict::Covered } else { Verdict::Chosen };
+            link.verdict = if is_covered {
+                Verdict::Covered
+            } else {
+                Verdict::Chosen
+            };
         }
     }
 }
