@@ -106,7 +106,7 @@ def conditions(options: Options, loaded: data.DataSet, engines: list[Engine]) ->
     found["extensions"] = ", ".join(f"{engine.extension} {engine.version}" for engine in engines)
     found["data"] = f"{loaded.name}: {loaded.rows} x {loaded.dims}, {len(loaded.queries)} queries"
     found["column"] = f"{options.type}({loaded.dims}), {options.metric}, access method {options.access_method}"
-    found["rounds"] = f"{options.rounds} paired rounds of {options.seconds} s; medians"
+    found["rounds"] = f"{options.rounds} paired rounds of {options.duration} s each; medians"
     found["placement"] = f"client and backend {options.placement} in searches and inserts of one client"
     found["settings"] = ", ".join(f"{name} = {value}" for name, value in server.settings.items())
     return found

@@ -25,7 +25,7 @@ All options are environment variables, or variables of `make bench`:
   ACCESS_METHOD          of both                           (hnsw)
   ROUNDS      paired rounds of each timing                 (3)
   BUILDS      paired rounds of CREATE INDEX                (1)
-  SECONDS     length of one pgbench run                    (2)
+  DURATION    length of one pgbench run                    (2)
   CLIENTS     sessions of the scaling measurement          (number of cores)
   PLACEMENT   of client and backend in runs of one client: apart (on different cores, as an idle machine
               places them), together (on one core), free (the scheduler's mood)   (apart)
@@ -33,6 +33,7 @@ All options are environment variables, or variables of `make bench`:
   CHURN       rows of the table for inserts and VACUUM; 0 leaves that part out   (30000)
   PARTS       of exact,build,search,floor,clients,churn    (all)
   PG_CONFIG   of the server to use                         (pg_config)
+  INSTALL     no: measure what the server has installed, without building (yes)
   SCRATCH     directory for the throw-away server          (a temporary directory)
   OUT         directory for JSON and SVG                   (bench-results)
 """
@@ -78,7 +79,7 @@ class Options:
     access_method: str
     rounds: int
     builds: int
-    seconds: int
+    duration: int
     clients: int
     placement: str
     workers: int
@@ -110,7 +111,7 @@ class Options:
             access_method=text("ACCESS_METHOD", "hnsw"),
             rounds=whole("ROUNDS", 3, least=1),
             builds=whole("BUILDS", 1, least=1),
-            seconds=whole("SECONDS", 2, least=1),
+            duration=whole("DURATION", 2, least=1),
             clients=whole("CLIENTS", cores, least=1),
             # apart needs two cores
             placement=choice("PLACEMENT", "apart" if cores > 1 else "together", PLACEMENTS[cores == 1 :]),

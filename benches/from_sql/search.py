@@ -13,6 +13,9 @@ from .report import Report, at_recall, paired, ratio
 from .server import Settings
 
 TARGETS = (0.95, 0.98, 0.99)
+FORMS = {"prepared": "prepared, 1 client", "statement": "one statement", "processor": "one statement, per CPU second"}
+"""Fields of `Point` that hold rates, and what a table calls them."""
+
 SERIAL = {"max_parallel_workers_per_gather": "0"}
 
 
@@ -29,7 +32,7 @@ def exact_search(engines: list[Engine], data: DataSet, exact: Exact, options: Op
         for number in range(options.rounds):
             for engine in engines:
                 script = engine.pgbench_script(len(data.queries))
-                run = engine.server.pgbench(engine.database, script, settings, seconds=options.seconds, seed=number + 1)
+                run = engine.server.pgbench(engine.database, script, settings, seconds=options.duration, seed=number + 1)
                 rates[engine.label].append(run.rate)
                 latencies[engine.label].append(run.latencies)
         for engine in engines:
@@ -81,9 +84,11 @@ class Point:
     forced: bool
     verdict: Verdict
     pages: float
+    repeats: int
     prepared: list[float] = field(default_factory=list)
     latencies: list[np.ndarray] = field(default_factory=list)
     statement: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
 
     @property
     def recall(self) -> float:
@@ -107,13 +112,15 @@ def sweep(engines: list[Engine], data: DataSet, exact: Exact, options: Options, 
                     engine.database,
                     engine.pgbench_script(count),
                     point.settings,
-                    seconds=options.seconds,
+                    seconds=options.duration,
                     seed=number + 1,
                     placement=options.placement,
                 )
                 point.prepared.append(run.rate)
                 point.latencies.append(run.latencies)
-                point.statement.append(engine.rate_of_all(point.settings, count))
+                timed = engine.time_all(point.settings, count, point.repeats)
+                point.statement.append(1 / timed.elapsed)
+                point.processor.append(1 / timed.processor)
     sweep_table(engines, curves, report)
     if len(engines) > 1:
         recall_table(engines, curves, report)
@@ -130,7 +137,11 @@ def examine(engine: Engine, value: str, data: DataSet, exact: Exact, report: Rep
         report.failed(f"{where}: {verdict.short} queries got fewer rows than exist")
     if verdict.disordered:
         report.failed(f"{where}: {verdict.disordered} queries got rows out of distance order")
-    return Point(value, settings, forced, verdict, engine.pages_per_query(settings, len(data.queries)))
+    count = len(data.queries)
+    pages = engine.pages_per_query(settings, count)
+    # as many repetitions as make the statement's run about as long as that of pgbench
+    once = engine.time_all(settings, count, 1).elapsed * count
+    return Point(value, settings, forced, verdict, pages, max(1, round(engine.options.duration / once)))
 
 
 def sweep_table(engines: list[Engine], curves: Curves, report: Report) -> None:
@@ -142,20 +153,23 @@ def sweep_table(engines: list[Engine], curves: Curves, report: Report) -> None:
             if at >= len(points):
                 continue
             point = points[at]
-            against = ["", ""]
+            against = ["", "", ""]
             if comparable and is_ours(engine, engines):
                 other = curves[engines[1].label][at]
-                against = [ratio(paired(point.prepared, other.prepared)), ratio(paired(point.statement, other.statement))]
+                pairs = [(getattr(point, form), getattr(other, form)) for form in FORMS]
+                against = [ratio(paired(mine, theirs)) for mine, theirs in pairs]
             p50, p99 = map(float, np.percentile(np.concatenate(point.latencies), (50, 99)))
             value = point.value + ("*" if point.forced else "")
             rows.append(
                 [engine.label, value, f"{point.recall:.4f}", point.verdict.short, median(point.prepared), against[0]]
-                + [p50, p99, p99 / p50, median(point.statement), against[1], point.pages]
+                + [p50, p99, p99 / p50, median(point.statement), against[1]]
+                + [1e6 / median(point.processor), against[2], point.pages]
             )
     setting = " / ".join(dict.fromkeys(engine.sweep.setting for engine in engines))
     columns = ["search", setting, "recall@10", "short", "QPS", "ratio", "p50 us", "p99 us", "p99/p50"]
-    columns += ["one stmt/s", "ratio", "pages/query"]
-    note = "short: queries with fewer than 10 rows; one stmt/s: searches a second when one statement makes them all"
+    columns += ["one stmt/s", "ratio", "CPU us", "ratio", "pages/query"]
+    note = "short: queries with fewer than 10 rows; one stmt/s: searches a second when one statement makes them all;"
+    note += "\n  CPU us: the backend's processor time of such a search, which other programs disturb least"
     if any(point.forced for points in curves.values() for point in points):
         note += "\n  * the planner preferred another plan here: measured with enable_seqscan = off"
     report.table("Index search (pgbench -M prepared, 1 client)", columns, rows, note)
@@ -164,7 +178,7 @@ def sweep_table(engines: list[Engine], curves: Curves, report: Report) -> None:
 def recall_table(engines: list[Engine], curves: Curves, report: Report) -> None:
     """Rates at equal recall, the comparison that matters; ratios are taken round by round."""
     rows = []
-    for form, rates in (("prepared, 1 client", "prepared"), ("one statement", "statement")):
+    for rates, form in FORMS.items():
         for target in TARGETS:
             cells, signs = [], []
             per_round: list[list[float | None]] = []
@@ -196,6 +210,7 @@ def stored(point: Point) -> dict[str, object]:
         "qps": point.prepared,
         "latency_us": {"p50": p50, "p90": p90, "p99": p99},
         "one_statement_per_s": point.statement,
+        "one_statement_per_cpu_s": point.processor,
     }
 
 
@@ -210,7 +225,7 @@ def floor(engines: list[Engine], data: DataSet, options: Options, report: Report
         for placement in PLACEMENTS if len(os.sched_getaffinity(0)) > 1 else ("together",):
             runs = [
                 engine.server.pgbench(
-                    engine.database, script, {}, seconds=options.seconds, seed=number + 1, placement=placement
+                    engine.database, script, {}, seconds=1, seed=number + 1, placement=placement
                 )
                 for number in range(options.rounds)
             ]
@@ -235,7 +250,7 @@ def scaling(engines: list[Engine], curves: Curves, data: DataSet, options: Optio
                     engine.pgbench_script(len(data.queries)),
                     points[engine.label].settings,
                     clients=clients,
-                    seconds=options.seconds,
+                    seconds=options.duration,
                     seed=number + 1,
                 )
                 rates[engine.label][clients].append(run.rate)
