@@ -47,7 +47,7 @@ def run(options: Options) -> int:
                     picture.write_text(plot.svg(curves, f"{loaded.name}: {loaded.rows:,} x {loaded.dims}, {options.metric}"))
                 case "floor":
                     search.floor(engines, loaded, options, report)
-                case "clients" if curves and options.clients > 1:
+                case "clients" if options.clients > 1:
                     search.scaling(engines, curves, loaded, options, report)
                 case "churn" if options.churn:
                     churn.churn(engines, loaded, options, report)

@@ -18,7 +18,7 @@ INSERTING = {"synchronous_commit": "off"}
 def churn(engines: list[Engine], data: DataSet, options: Options, report: Report) -> None:
     """Grows an indexed table of the first base rows by rows that follow them, then halves it."""
     start = min(options.churn, data.rows * 2 // 3)
-    batch = min(1000, (data.rows - start) // (3 * options.rounds))
+    batch = min(500, (data.rows - start) // (3 * options.rounds))
     if batch < 10:
         report.failed(f"{data.rows} rows are too few for the measurement of inserts and VACUUM")
         return

@@ -135,9 +135,9 @@ class Engine:
         return found
 
     def time_all(self, settings: Settings, queries: int, repeats: int) -> "Timed":
-        """Time of one search when one statement makes them all, `repeats` times in one session."""
+        """Time of one search when one statement makes the first `queries`, `repeats` times in one session."""
         clock = "SELECT 'at', extract(epoch FROM clock_timestamp()), pg_read_file('/proc/self/schedstat');"
-        statement = self.nearest_of_all("count(*), sum(n.id)") + ";"
+        statement = self.nearest_of_all("count(*), sum(n.id)", queries=f"q.id < {queries}") + ";"
         script = f"{self.nearest('0')}; {clock} {statement * repeats} {clock}"
         readings = [line[1:] for line in self.server.rows(self.database, script, settings) if line[0] == "at"]
         (start, started_cpu), (end, ended_cpu) = ((float(at), int(cpu.split()[0]) / 1e9) for at, cpu in readings)
