@@ -7,11 +7,14 @@
 
 pub mod distance;
 pub mod hnsw;
+pub mod page;
 pub mod vector;
 
 #[cfg(feature = "pg")]
 mod am;
 #[cfg(feature = "pg")]
 mod pg;
+#[cfg(feature = "pg")]
+mod planner;
 #[cfg(feature = "pg")]
 mod sql;

@@ -1,1 +1,3 @@
-//! Index access methods.
+//! Index access methods: the callbacks the server knows, over the algorithms of the other half.
+
+pub mod hnsw;

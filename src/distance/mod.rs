@@ -3,6 +3,38 @@
 //! it is called from: an index and the SQL operator must agree to the last bit.
 
 pub mod bit;
+mod dense;
 pub mod f16;
 pub mod f32;
+mod lanes;
+mod space;
 pub mod sparse;
+mod value;
+
+pub use space::{Element, Metric, Operand, Space};
+pub use value::Value;
+
+/// Asks the processor for the first cache lines of a payload, which the distance kernel is about
+/// to read; the hardware's own prefetcher follows from there.
+#[inline]
+pub fn prefetch(payload: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in payload.chunks(64).take(4) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching never faults, and the address is inside the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = payload;
+}
+
+/// Cosine distance from an inner product and the two squared norms (each an inner product of a
+/// vector with itself): 0 for the same direction, 2 for opposite ones, NaN where a norm is zero.
+///
+/// The SQL operators compute just this, so that an index that stores squared norms agrees with
+/// them to the last bit.
+#[inline(always)]
+pub fn cosine_from_parts(inner_product: f32, norm_a: f32, norm_b: f32) -> f64 {
+    let similarity = inner_product as f64 / (norm_a as f64 * norm_b as f64).sqrt();
+    1.0 - similarity.clamp(-1.0, 1.0)
+}

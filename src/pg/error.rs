@@ -17,6 +17,9 @@ fn code(state: SqlState) -> PgSqlErrorCode {
         SqlState::ProgramLimitExceeded => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         SqlState::NullValueNotAllowed => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         SqlState::IndexCorrupted => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        SqlState::ProtocolViolation => PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+        SqlState::DataCorrupted => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        SqlState::InternalError => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
     }
 }
 
@@ -50,4 +53,16 @@ impl<T> OrRaise<T> for Result<T, VectorError> {
             Err(error) => raise(error),
         }
     }
+}
+
+/// Raises an ERROR of an index operation.
+#[cold]
+#[inline(never)]
+pub fn raise_index(code: PgSqlErrorCode, message: String, hint: Option<String>) -> ! {
+    let mut report = ErrorReport::new(code, message, "vectorext");
+    if let Some(hint) = hint {
+        report = report.set_hint(hint);
+    }
+    report.report(pgrx::PgLogLevel::ERROR);
+    unreachable!("ereport(ERROR) returned")
 }

@@ -3,7 +3,9 @@
 //! A raw V1 function costs 30 ns a call where `#[pg_extern]` costs 35 (128 dimensions), and its
 //! C symbol can be named as the SQL script needs it.
 
+use super::varlena::Detoasted;
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
+use std::ffi::CStr;
 
 /// Exports a PostgreSQL version-1 function: `pg_fn!(fn name(call) -> Datum { .. })` makes the
 /// symbols `name` and `pg_finfo_name`. `call` is a [`Call`]. Panics in the body become ERRORs.
@@ -70,6 +72,28 @@ impl Call {
         self.arg(n).value() as u8 != 0
     }
 
+    /// Argument `n`, of a variable-length type and not NULL.
+    #[inline(always)]
+    pub fn arg_varlena(self, n: usize) -> Detoasted {
+        // SAFETY: SQL declares the argument so, and it stays valid during the call.
+        unsafe { Detoasted::new(self.arg(n)) }
+    }
+
+    /// Argument `n`, a `cstring`, without the NUL.
+    #[inline(always)]
+    pub fn arg_cstring<'a>(self, n: usize) -> &'a [u8] {
+        // SAFETY: SQL declares the argument so, and it stays valid during the call.
+        unsafe { CStr::from_ptr(self.arg(n).cast_mut_ptr()) }.to_bytes()
+    }
+
+    /// Whether the server calls the function as the transition function of an aggregate; then the
+    /// first argument is the aggregate's own state, to be changed in place.
+    #[inline]
+    pub fn is_aggregate(self) -> bool {
+        // SAFETY: the frame is valid.
+        unsafe { pg_sys::AggCheckCallContext(self.0, std::ptr::null_mut()) != 0 }
+    }
+
     /// Returns SQL NULL.
     #[inline(always)]
     pub fn null(self) -> Datum {
@@ -89,4 +113,16 @@ impl Call {
 #[inline(always)]
 pub fn float8(value: f64) -> Datum {
     Datum::from(value.to_bits())
+}
+
+/// An int4 result.
+#[inline(always)]
+pub fn int4(value: i32) -> Datum {
+    Datum::from(value)
+}
+
+/// A boolean result.
+#[inline(always)]
+pub fn boolean(value: bool) -> Datum {
+    Datum::from(value)
 }

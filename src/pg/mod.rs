@@ -1,7 +1,22 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod array;
+pub mod buffer;
 pub mod error;
 pub mod fmgr;
+pub mod message;
+pub mod numeric;
+pub mod progress;
+pub mod relation;
+pub mod threads;
 pub mod varlena;
 
 pgrx::pg_module_magic!();
+
+/// Called by the server when the library is loaded.
+#[pgrx::pg_guard]
+#[unsafe(export_name = "_PG_init")]
+unsafe extern "C-unwind" fn pg_init() {
+    crate::am::hnsw::options::init();
+    crate::planner::limit::init();
+}

@@ -39,6 +39,37 @@ impl Detoasted {
             )
         }
     }
+
+    /// As [`body`](Detoasted::body), for writing.
+    ///
+    /// # Safety
+    /// The value is a private copy, or the state of the aggregate that is running.
+    #[inline(always)]
+    pub unsafe fn body_mut(&mut self) -> &mut [u8] {
+        let len = self.body().len();
+        // SAFETY: the same bytes, that nobody else reads or writes as the caller promises.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.plain.cast::<u8>().add(pg_sys::VARHDRSZ), len)
+        }
+    }
+
+    /// Whether the value is read where the server has it, and not copied.
+    #[inline(always)]
+    pub fn is_in_place(&self) -> bool {
+        self.plain == self.original
+    }
+
+    /// The detoasted value, for server functions that want it; valid as long as `self`.
+    #[inline(always)]
+    pub fn as_ptr(&self) -> *mut pg_sys::varlena {
+        self.plain
+    }
+
+    /// The detoasted value as a result; a copy is not freed.
+    #[inline(always)]
+    pub fn into_datum(self) -> Datum {
+        Datum::from(std::mem::ManuallyDrop::new(self).plain)
+    }
 }
 
 impl Drop for Detoasted {
@@ -65,5 +96,16 @@ pub fn build(body_len: usize, fill: impl FnOnce(&mut [u8])) -> Datum {
             body_len,
         ));
         Datum::from(value)
+    }
+}
+
+/// Builds a `cstring` in the current memory context.
+pub fn cstring(text: &[u8]) -> Datum {
+    // SAFETY: palloc returns memory of the size asked for, or raises.
+    unsafe {
+        let result = pg_sys::palloc(text.len() + 1).cast::<u8>();
+        result.copy_from_nonoverlapping(text.as_ptr(), text.len());
+        result.add(text.len()).write(0);
+        Datum::from(result)
     }
 }

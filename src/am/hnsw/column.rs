@@ -1,0 +1,150 @@
+//! The indexed column: which space its operator class means, and its values as the index keeps them.
+
+use crate::distance::{Element, Metric, Space, Value};
+use crate::pg::error::raise_index;
+use crate::pg::relation::Index;
+use crate::pg::varlena::Detoasted;
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{self, Datum};
+
+/// Number of the support function that names an operator class's space.
+pub const SPACE_PROC: u16 = 1;
+
+/// The indexed column of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// element type and metric
+    pub space: Space,
+    /// dimensions (bits for `bit`) of every value
+    pub dims: u32,
+}
+
+impl Column {
+    /// The column of an index that is being created. Raises 22023 where the column has no
+    /// dimensions, 54000 where it has too many.
+    pub fn declared(index: Index) -> Column {
+        let space = space_of(index);
+        let (_, typmod) = index.attribute(0);
+        let Ok(dims @ 1..) = u32::try_from(typmod) else {
+            raise_index(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                "column does not have dimensions".into(),
+                Some(format!(
+                    "Declare the column as {0}(n), or index an expression: ((column::{0}(n))).",
+                    space.element.type_name()
+                )),
+            )
+        };
+        let most = space.element.max_dims();
+        if dims > most {
+            raise_index(
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("column cannot have more than {most} dimensions for hnsw index"),
+                None,
+            )
+        }
+        Column { space, dims }
+    }
+
+    /// Length of every value's payload; `None` where it varies.
+    pub fn payload_len(self) -> Option<usize> {
+        self.space.element.payload_len(self.dims)
+    }
+
+    /// A value as the index keeps it.
+    ///
+    /// Raises 22000 where its dimensions are not the column's.
+    ///
+    /// # Safety
+    /// `datum` is a non-NULL value of the column's type.
+    pub unsafe fn value(self, datum: Datum) -> Value {
+        // SAFETY: as promised by the caller.
+        let detoasted = unsafe { Detoasted::new(datum) };
+        let body = detoasted.body();
+        let word =
+            |at: usize| i32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
+        let (dims, payload) = match self.space.element {
+            Element::F32 | Element::F16 => (word(0) & 0xffff, &body[4..]),
+            Element::Bit => (word(0), &body[4..]),
+            Element::Sparse => (word(0), body),
+        };
+        if dims as u32 != self.dims {
+            self.raise_different(dims as u32);
+        }
+        Value::new(self.space, payload)
+    }
+
+    #[cold]
+    fn raise_different(self, dims: u32) -> ! {
+        let type_name = match self.space.element {
+            Element::F32 => "vector dimensions",
+            Element::F16 => "halfvec dimensions",
+            Element::Bit => "bit lengths",
+            Element::Sparse => "sparsevec dimensions",
+        };
+        raise_index(
+            Code::ERRCODE_DATA_EXCEPTION,
+            format!("different {type_name} {} and {dims}", self.dims),
+            None,
+        )
+    }
+
+    /// Whether a value can be found by distance. Under cosine a zero vector has none, and is not
+    /// indexed.
+    pub fn is_indexable(self, value: &Value) -> bool {
+        self.space.metric != Metric::Cosine || value.operand().norm_squared > 0.0
+    }
+}
+
+/// What the operator class of an index's first column says it is.
+pub fn space_of(index: Index) -> Space {
+    // SAFETY: an open index has an operator class for its first column; our support functions
+    // take no arguments.
+    let code = unsafe {
+        let oid = pg_sys::index_getprocid(index.raw(), 1, SPACE_PROC);
+        if oid == pg_sys::InvalidOid {
+            -1
+        } else {
+            pg_sys::OidFunctionCall0Coll(oid, pg_sys::InvalidOid).value() as i32
+        }
+    };
+    Space::from_code(code).unwrap_or_else(|| {
+        raise_index(
+            Code::ERRCODE_INVALID_OBJECT_DEFINITION,
+            format!(
+                "operator class of index \"{}\" is not for hnsw of vectorext",
+                index.name()
+            ),
+            Some("Its support function 1 must be one of the extension's own.".into()),
+        )
+    })
+}
+
+/// Support functions: each names the space of one operator class.
+macro_rules! space_functions {
+    ($($name:ident => $element:ident, $metric:ident;)*) => {$(
+        crate::pg_fn! {
+            fn $name(_call) {
+                let space = Space { element: Element::$element, metric: Metric::$metric };
+                Datum::from(space.code())
+            }
+        }
+    )*};
+}
+
+space_functions! {
+    vector_l2_space => F32, L2;
+    vector_ip_space => F32, InnerProduct;
+    vector_cosine_space => F32, Cosine;
+    vector_l1_space => F32, L1;
+    halfvec_l2_space => F16, L2;
+    halfvec_ip_space => F16, InnerProduct;
+    halfvec_cosine_space => F16, Cosine;
+    halfvec_l1_space => F16, L1;
+    bit_hamming_space => Bit, Hamming;
+    bit_jaccard_space => Bit, Jaccard;
+    sparsevec_l2_space => Sparse, L2;
+    sparsevec_ip_space => Sparse, InnerProduct;
+    sparsevec_cosine_space => Sparse, Cosine;
+    sparsevec_l1_space => Sparse, L1;
+}

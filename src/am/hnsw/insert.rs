@@ -1,0 +1,362 @@
+//! Insert of one row into the graph on pages (Algorithm 1 of the paper, one page lock at a time).
+//!
+//! The new node is written with its own links first; then each neighbour links back. A crash in
+//! between leaves a node that fewer links lead to, which scans and VACUUM tolerate.
+
+use super::place::{self, Placement};
+use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
+use crate::distance::{Operand, Value};
+use crate::hnsw::format::{Meta, NodeId, RawTid};
+use crate::hnsw::{Candidate, Distance, Level, Searcher, format, select_neighbours};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::relation::{Index, Turnstile};
+use pgrx::pg_sys::{self, Datum};
+use rustc_hash::FxHashMap;
+
+/// How often a back-link is tried again when its neighbour's list changes underneath.
+pub const LINK_ATTEMPTS: usize = 8;
+/// Bytes of values kept at hand during one insert.
+const VALUES_AT_HAND: usize = 16 << 20;
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn aminsert(
+    index: pg_sys::Relation,
+    values: *mut Datum,
+    isnull: *mut bool,
+    heap_tid: pg_sys::ItemPointer,
+    _heap: pg_sys::Relation,
+    _check_unique: pg_sys::IndexUniqueCheck::Type,
+    _index_unchanged: bool,
+    _info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: the server passes an open index with one value for each column, and a valid TID.
+    let (index, value, tid) = unsafe {
+        if *isnull {
+            return false;
+        }
+        (Index::new(index), *values, raw_tid(heap_tid))
+    };
+    let (hnsw, _) = Hnsw::open(index);
+    // SAFETY: a non-NULL value of the indexed column.
+    let value = unsafe { hnsw.column.value(value) };
+    if hnsw.column.is_indexable(&value) {
+        Insert::new(hnsw, Logging::EachChange).row(value, tid);
+    }
+    false
+}
+
+/// A heap TID as the index keeps it.
+///
+/// # Safety
+/// `tid` points to a valid item pointer.
+pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        RawTid {
+            block_hi: (*tid).ip_blkid.bi_hi,
+            block_lo: (*tid).ip_blkid.bi_lo,
+            offset: (*tid).ip_posid,
+        }
+    }
+}
+
+/// Inserts into one index.
+pub struct Insert {
+    hnsw: Hnsw,
+    logging: Logging,
+    searcher: Searcher<PageStore>,
+    rng: fastrand::Rng,
+}
+
+impl Insert {
+    /// Working memory for inserts into an index.
+    pub fn new(hnsw: Hnsw, logging: Logging) -> Self {
+        Insert {
+            hnsw,
+            logging,
+            searcher: Searcher::default(),
+            rng: fastrand::Rng::new(),
+        }
+    }
+
+    /// Inserts a row.
+    pub fn row(&mut self, value: Value, tid: RawTid) {
+        let hnsw = self.hnsw;
+        let highest = format::highest_level(hnsw.params.m);
+        let level = hnsw.params.random_level(&mut self.rng, highest);
+        // Inserts share the turnstile, so that VACUUM can wait for those in flight; one that
+        // raises the entry point has it alone, so that entry points rise one at a time.
+        let share = Turnstile::lock(hnsw.index, META_BLOCK, pg_sys::ShareLock);
+        let meta = read_meta(hnsw.index);
+        if meta.entry.id().is_some() && level as u16 <= meta.entry_level {
+            return self.row_at(&meta, value, level, tid);
+        }
+        drop(share);
+        let _alone = Turnstile::lock(hnsw.index, META_BLOCK, pg_sys::ExclusiveLock);
+        let meta = read_meta(hnsw.index);
+        self.row_at(&meta, value, level, tid);
+    }
+
+    fn row_at(&mut self, meta: &Meta, value: Value, level: Level, tid: RawTid) {
+        let hnsw = self.hnsw;
+        let mut store = PageStore::new(hnsw, value);
+        let mut links: Vec<Vec<Candidate<PageNode>>> = vec![Vec::new(); level as usize + 1];
+        let mut near = Neighbourhood::new(hnsw);
+        if let Some(entry) = store.entry(meta) {
+            let entry_level = meta.entry_level as Level;
+            let mut entries = vec![self.searcher.descend(&mut store, entry, entry_level, level)];
+            for level in (0..=level.min(entry_level)).rev() {
+                let ef = effective_ef_construction(&hnsw);
+                let nearest = self.searcher.search_layer(&mut store, &entries, ef, level);
+                if level == 0 && self.add_to_equal(&mut store, &nearest, tid) {
+                    return;
+                }
+                let by_id = nearest.iter().map(|c| Candidate {
+                    distance: c.distance,
+                    node: c.node.id,
+                });
+                let chosen = near.select(&by_id.collect::<Vec<_>>(), hnsw.params.capacity(level));
+                links[level as usize] = nearest
+                    .iter()
+                    .filter(|c| chosen.iter().any(|other| other.node == c.node.id))
+                    .copied()
+                    .collect();
+                if !nearest.is_empty() {
+                    entries = nearest;
+                }
+            }
+        }
+        let own: Vec<Vec<NodeId>> = links
+            .iter()
+            .map(|list| list.iter().map(|neighbour| neighbour.node.id).collect())
+            .collect();
+        let placement = Placement {
+            value: store.query.operand(),
+            level,
+            tid,
+            links: &own,
+        };
+        let id = place::place_node(&hnsw, self.logging, &placement);
+        near.remember(id, Value::of(store.query.operand()));
+        for (level, list) in links.iter().enumerate() {
+            for neighbour in list {
+                let back = Back {
+                    level: level as Level,
+                    new: id,
+                    distance: neighbour.distance,
+                };
+                near.link_back(neighbour.node, back, self.logging);
+            }
+        }
+        if meta.entry.id().is_none() || level as u16 > meta.entry_level {
+            place::change_meta(&hnsw, self.logging, |meta| {
+                meta.entry = id.into();
+                meta.entry_level = level as u16;
+            });
+        }
+    }
+
+    /// Adds the heap tuple to a node that has this very value, if one of `nearest` does.
+    fn add_to_equal(
+        &mut self,
+        store: &mut PageStore,
+        nearest: &[Candidate<PageNode>],
+        tid: RawTid,
+    ) -> bool {
+        let query = store.query.operand();
+        let to_itself = Distance(self.hnsw.column.space.distance(query, query));
+        for candidate in nearest.iter().filter(|c| c.distance == to_itself) {
+            let Some(value) = store.load(candidate.node.id) else {
+                continue;
+            };
+            if value.payload() == store.query.payload()
+                && place::add_tid(
+                    &self.hnsw,
+                    self.logging,
+                    candidate.node.id,
+                    candidate.node.generation,
+                    tid,
+                )
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The candidate list's size while inserting: `ef_construction`, but never less than a node has
+/// links on the ground layer.
+pub fn effective_ef_construction(hnsw: &Hnsw) -> usize {
+    (hnsw.params.ef_construction as usize).max(hnsw.params.capacity(0))
+}
+
+/// A link back from a neighbour to a new node.
+#[derive(Clone, Copy)]
+pub struct Back {
+    /// layer of the link
+    pub level: Level,
+    /// the new node
+    pub new: NodeId,
+    /// distance between the two
+    pub distance: Distance,
+}
+
+/// Values of the nodes around an insert, read once each.
+pub struct Neighbourhood {
+    hnsw: Hnsw,
+    values: FxHashMap<NodeId, Option<Value>>,
+    bytes: usize,
+    scratch: Value,
+}
+
+impl Neighbourhood {
+    /// Knows no value yet.
+    pub fn new(hnsw: Hnsw) -> Self {
+        Neighbourhood {
+            hnsw,
+            values: FxHashMap::default(),
+            bytes: 0,
+            scratch: Value::default(),
+        }
+    }
+
+    fn fetch(&mut self, id: NodeId) {
+        if self.values.contains_key(&id) {
+            return;
+        }
+        let value = self.hnsw.load(id, &mut self.scratch);
+        self.bytes += value.as_ref().map_or(0, |value| value.payload().len()) + 64;
+        self.values.insert(id, value);
+    }
+
+    /// Forgets all values where they have become too many.
+    fn trim(&mut self) {
+        if self.bytes > VALUES_AT_HAND {
+            self.values.clear();
+            self.bytes = 0;
+        }
+    }
+
+    fn value(&self, id: NodeId) -> Option<Operand<'_>> {
+        self.values.get(&id)?.as_ref().map(Value::operand)
+    }
+
+    /// Keeps a value at hand that need not be read.
+    pub fn remember(&mut self, id: NodeId, value: Value) {
+        self.bytes += value.payload().len() + 64;
+        self.values.insert(id, Some(value));
+    }
+
+    /// Copies a node's value; `None` where the node is gone.
+    pub fn load(&mut self, id: NodeId) -> Option<Value> {
+        self.fetch(id);
+        self.values.get(&id)?.clone()
+    }
+
+    /// Distance between two nodes; infinite where one is gone.
+    pub fn distance(&mut self, a: NodeId, b: NodeId) -> Distance {
+        self.fetch(a);
+        self.fetch(b);
+        let (Some(a), Some(b)) = (self.value(a), self.value(b)) else {
+            return Distance(f64::INFINITY);
+        };
+        Distance(self.hnsw.column.space.distance(a, b))
+    }
+
+    /// The neighbours that the heuristic chooses.
+    pub fn select(
+        &mut self,
+        candidates: &[Candidate<NodeId>],
+        capacity: usize,
+    ) -> Vec<Candidate<NodeId>> {
+        self.trim();
+        select_neighbours(candidates, capacity, |a, b| self.distance(a, b))
+    }
+
+    /// Adds a link to a neighbour's list, which chooses anew where it is full.
+    pub fn link_back(&mut self, neighbour: PageNode, back: Back, logging: Logging) {
+        for _ in 0..LINK_ATTEMPTS {
+            let Some(list) = self.links_of(neighbour, back.level) else {
+                return; // the neighbour is gone, or about to be
+            };
+            let used = list.iter().map_while(|link| link.id()).collect::<Vec<_>>();
+            if used.contains(&back.new) {
+                return;
+            }
+            let chosen = if used.len() < list.len() {
+                let mut chosen = used;
+                chosen.push(back.new);
+                chosen
+            } else {
+                let chosen = self.choose(neighbour.id, &used, back);
+                if !chosen.contains(&back.new) {
+                    return;
+                }
+                chosen
+            };
+            if self.replace_links(neighbour, back.level, &list, &chosen, logging) {
+                return;
+            }
+        }
+    }
+
+    /// The links of a full list with the new one: the heuristic leaves one out, or more where
+    /// nodes are gone.
+    fn choose(&mut self, owner: NodeId, links: &[NodeId], back: Back) -> Vec<NodeId> {
+        let mut candidates: Vec<Candidate<NodeId>> = links
+            .iter()
+            .map(|&link| Candidate {
+                distance: self.distance(owner, link),
+                node: link,
+            })
+            .filter(|candidate| candidate.distance.0 < f64::INFINITY)
+            .collect();
+        candidates.push(Candidate {
+            distance: back.distance,
+            node: back.new,
+        });
+        candidates.sort_unstable();
+        self.select(&candidates, links.len())
+            .into_iter()
+            .map(|chosen| chosen.node)
+            .collect()
+    }
+
+    /// The link slots of a live node at a level.
+    pub fn links_of(&self, node: PageNode, level: Level) -> Option<Vec<RawTid>> {
+        self.hnsw.with_node(node.id, Access::Random, |found| {
+            let usable = found.header.generation == node.generation
+                && !found.is_deleted()
+                && level <= found.header.level;
+            usable.then(|| found.links(level).to_vec())
+        })?
+    }
+
+    /// Writes a node's links at a level, if they still are what they were. False: look again.
+    pub fn replace_links(
+        &self,
+        node: PageNode,
+        level: Level,
+        before: &[RawTid],
+        after: &[NodeId],
+        logging: Logging,
+    ) -> bool {
+        let mut page = Exclusive::lock(self.hnsw.index, node.id.block, Access::Random);
+        let unchanged = self
+            .hnsw
+            .node_on(page.page(), node.id)
+            .is_some_and(|found| {
+                found.header.generation == node.generation && found.links(level) == before
+            });
+        if !unchanged {
+            return false;
+        }
+        let mut change = Change::begin(self.hnsw.index, logging);
+        place::with_node_mut(&self.hnsw, &mut change.page(&mut page), node.id, |writer| {
+            writer.set_links(level, after.iter().copied());
+        });
+        change.commit();
+        true
+    }
+}

@@ -1,0 +1,467 @@
+//! Index scans: `ORDER BY column <operator> query`, nearest first.
+//!
+//! A scan is one walk over the graph ([`Stream`]) from which rows are handed out in batches. With
+//! `hnsw.iterative_scan = auto` it never ends before every row was handed out: when the walk has
+//! no more, or has cost as much as reading the whole index, a sweep over all pages in exact order
+//! takes over.
+//!
+//! No pin is kept between rows. VACUUM may meanwhile free a node (its generation tells) or a heap
+//! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
+
+use super::options::{self, IterativeScan};
+use super::place;
+use super::storage::{Hnsw, PageNode, PageStore};
+use crate::distance::Value;
+use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::{Candidate, Distance, Searcher, Stream};
+use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::relation::Index;
+use crate::planner::limit;
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{self, Datum};
+use rustc_hash::FxHashSet;
+use std::collections::BinaryHeap;
+
+/// A walk goes on at least this long before a sweep takes over.
+const LEAST_WALK: u64 = 10_000;
+/// Share of the index's rows after which a sweep is cheaper than walking on.
+const WALK_SHARE: f64 = 0.25;
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    index: pg_sys::Relation,
+    keys: i32,
+    orderbys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the server passes an open index and frees the descriptor itself; the scan's state is
+    // dropped with the memory context of the query, also after an error.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
+        let state =
+            pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan::default());
+        (*scan).opaque = state.cast();
+        scan
+    }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    _keys: pg_sys::ScanKey,
+    _nkeys: i32,
+    orderbys: pg_sys::ScanKey,
+    _norderbys: i32,
+) {
+    // SAFETY: the descriptor is ours, with room for as many order-by keys as it was begun with.
+    unsafe {
+        if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
+            std::ptr::copy(
+                orderbys,
+                (*scan).orderByData,
+                (*scan).numberOfOrderBys as usize,
+            );
+        }
+        *state_of(scan) = Scan::default();
+    }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
+    unsafe { *state_of(scan) = Scan::default() }
+}
+
+unsafe fn state_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a mut Scan {
+    // SAFETY: set in `ambeginscan`; one callback runs at a time.
+    unsafe { &mut *(*scan).opaque.cast::<Scan>() }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: the descriptor is ours and its scan is being executed.
+    unsafe {
+        let state = state_of(scan);
+        if matches!(state.phase, Phase::Start) {
+            start(scan, state);
+        }
+        let Some(tid) = state.next() else {
+            return false;
+        };
+        (*scan).xs_heaptid = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: tid.block_hi,
+                bi_lo: tid.block_lo,
+            },
+            ip_posid: tid.offset,
+        };
+        (*scan).xs_recheck = false;
+        (*scan).xs_recheckorderby = false;
+        true
+    }
+}
+
+/// Begins a scan at its first row.
+unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
+    // SAFETY: as promised by the caller; the order-by key was set by `amrescan`.
+    let (index, query, wanted) = unsafe {
+        if (*scan).numberOfOrderBys < 1 {
+            pgrx::ereport!(
+                ERROR,
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot scan hnsw index without order"
+            );
+        }
+        let snapshot = (*scan).xs_snapshot;
+        let mvcc = !snapshot.is_null()
+            && matches!(
+                (*snapshot).snapshot_type,
+                pg_sys::SnapshotType::SNAPSHOT_MVCC | pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
+            );
+        if !mvcc {
+            pgrx::ereport!(
+                ERROR,
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "non-MVCC snapshots are not supported with hnsw"
+            );
+        }
+        let index = Index::new((*scan).indexRelation);
+        index.count_scan();
+        let key = &*(*scan).orderByData;
+        let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
+        let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
+        (index, query, limit::rows_wanted(scan))
+    };
+    let (hnsw, meta) = Hnsw::open(index);
+    // SAFETY: a non-NULL value of the column's type: the operator's right side.
+    let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
+    state.begin(hnsw, &meta, query, wanted);
+}
+
+/// State of a scan.
+#[derive(Default)]
+struct Scan {
+    phase: Phase,
+    /// heap tuples of the node handed out last, in reverse
+    pending: Vec<RawTid>,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Start,
+    Walk(Box<Walk>),
+    Sweep(Box<Sweep>),
+    Done,
+}
+
+impl Scan {
+    fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, wanted: Option<u64>) {
+        // A NULL query, or a zero vector under cosine, is at no distance from anything: every row
+        // in any order.
+        let query = query.filter(|query| hnsw.column.is_indexable(query));
+        let Some(query) = query else {
+            self.phase = Phase::Sweep(Box::new(Sweep::new(hnsw, None)));
+            return;
+        };
+        let mut store = PageStore::new(hnsw, query);
+        let Some(entry) = store.entry(meta) else {
+            self.phase = Phase::Done;
+            return;
+        };
+        let mut searcher = Searcher::default();
+        let entry = searcher.descend(&mut store, entry, meta.entry_level as u8, 0);
+        let stream = Stream::new(&mut store, entry);
+        let ef_search = options::EF_SEARCH.get() as usize;
+        let mode = options::ITERATIVE_SCAN.get();
+        let ef = match (mode, wanted) {
+            // room beyond the last row asked for, so that it, too, is the right one
+            (IterativeScan::Auto, Some(rows)) => {
+                ef_search.max((rows as usize).saturating_add(rows as usize / 2))
+            }
+            _ => ef_search,
+        };
+        self.phase = Phase::Walk(Box::new(Walk {
+            store,
+            stream,
+            batch: Vec::new(),
+            batches: 0,
+            ef,
+            mode,
+            last: None,
+            handed_out: FxHashSet::default(),
+            most_visits: (hnsw.index.estimated_rows() * WALK_SHARE).max(LEAST_WALK as f64) as u64,
+            memory_limit: memory_limit(),
+        }));
+    }
+
+    fn next(&mut self) -> Option<RawTid> {
+        loop {
+            if let Some(tid) = self.pending.pop() {
+                return Some(tid);
+            }
+            pgrx::check_for_interrupts!();
+            match &mut self.phase {
+                Phase::Start | Phase::Done => return None,
+                Phase::Walk(walk) => match walk.next() {
+                    Some(node) => {
+                        tids_of(
+                            &walk.store.hnsw,
+                            node.id,
+                            node.generation,
+                            &mut self.pending,
+                        );
+                    }
+                    None if walk.mode == IterativeScan::Auto => {
+                        self.phase = Phase::Sweep(Box::new(Sweep::after(walk)));
+                    }
+                    None => self.phase = Phase::Done,
+                },
+                Phase::Sweep(sweep) => match sweep.next() {
+                    Some(node) => {
+                        tids_of(&sweep.hnsw, node.id, node.generation, &mut self.pending);
+                    }
+                    None => self.phase = Phase::Done,
+                },
+            }
+        }
+    }
+}
+
+/// Bytes a scan may hold.
+fn memory_limit() -> usize {
+    // SAFETY: reads a setting.
+    let kilobytes = unsafe { pg_sys::work_mem } as f64;
+    (kilobytes * 1024.0 * options::SCAN_MEM_MULTIPLIER.get()) as usize
+}
+
+/// Reads the heap tuples of a node, unless it is gone.
+fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
+    hnsw.with_node(id, Access::Random, |node| {
+        if node.header.generation == generation && !node.is_deleted() {
+            all_tids(hnsw, id, &node, tids);
+            tids.reverse();
+        }
+    });
+}
+
+/// Appends all heap tuples of a node whose page is locked.
+pub fn all_tids(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, tids: &mut Vec<RawTid>) {
+    tids.extend_from_slice(node.tids());
+    let mut next = node.header.more_tids;
+    while let Some(at) = next.id() {
+        next = place::read_tid_list(hnsw, id, at, node.header.generation, |header, list| {
+            tids.extend_from_slice(list);
+            header.next
+        });
+    }
+}
+
+/// The walk of a scan, batch by batch.
+struct Walk {
+    store: PageStore,
+    stream: Stream<PageStore>,
+    /// what is left of the current batch, farthest first
+    batch: Vec<Candidate<PageNode>>,
+    batches: u32,
+    ef: usize,
+    mode: IterativeScan,
+    /// what was handed out last
+    last: Option<Candidate<PageNode>>,
+    handed_out: FxHashSet<NodeId>,
+    most_visits: u64,
+    memory_limit: usize,
+}
+
+impl Walk {
+    fn next(&mut self) -> Option<PageNode> {
+        loop {
+            while let Some(candidate) = self.batch.pop() {
+                let late = self
+                    .last
+                    .is_some_and(|last| candidate.distance < last.distance);
+                if late && self.mode != IterativeScan::RelaxedOrder {
+                    continue;
+                }
+                self.last = Some(candidate);
+                if self.mode == IterativeScan::Auto {
+                    self.handed_out.insert(candidate.node.id);
+                }
+                return Some(candidate.node);
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// Searches the next batch; false where the walk ends.
+    fn fill(&mut self) -> bool {
+        if self.batches > 0 {
+            if self.mode == IterativeScan::Off || self.stream.is_exhausted() {
+                return false;
+            }
+            if self.mode == IterativeScan::Auto {
+                // each batch half as large again as the one before: the work grows with the rows
+                // asked for, and the restarts only with its logarithm
+                self.ef += self.ef / 2 + 1;
+            }
+        }
+        let first = self.batches == 0;
+        self.batches += 1;
+        let (most_visits, memory_limit, mode) = (self.most_visits, self.memory_limit, self.mode);
+        if !first && self.is_over_bound() {
+            if mode == IterativeScan::Auto {
+                return false;
+            }
+            // what was seen already is still handed out
+            self.batch = self.stream.rest(&mut self.store);
+            self.batch.reverse();
+            return !self.batch.is_empty();
+        }
+        let max_tuples = options::MAX_SCAN_TUPLES.get() as u64;
+        self.batch = self.stream.next_batch(&mut self.store, self.ef, |stream| {
+            pgrx::check_for_interrupts!();
+            first
+                || match mode {
+                    IterativeScan::Auto => {
+                        stream.visited() < most_visits && stream.memory() < memory_limit
+                    }
+                    _ => stream.visited() < max_tuples,
+                }
+        });
+        if mode == IterativeScan::Auto && !first && self.is_over_bound() {
+            // the batch was cut short: its rows may not be the nearest, the sweep has them all
+            self.batch.clear();
+            return false;
+        }
+        self.batch.reverse();
+        !self.batch.is_empty()
+    }
+
+    fn is_over_bound(&self) -> bool {
+        let memory = self.stream.memory() + self.store.memory();
+        match self.mode {
+            IterativeScan::Auto => {
+                self.stream.visited() >= self.most_visits || memory >= self.memory_limit
+            }
+            _ => {
+                self.stream.visited() >= options::MAX_SCAN_TUPLES.get() as u64
+                    || memory >= self.memory_limit
+            }
+        }
+    }
+}
+
+/// A pass, or several, over all pages: every row in exact order.
+struct Sweep {
+    hnsw: Hnsw,
+    store: Option<PageStore>,
+    /// rows of the current pass, farthest first
+    batch: Vec<Candidate<PageNode>>,
+    /// where the next pass goes on
+    last: Option<Candidate<PageNode>>,
+    /// handed out by the walk before
+    handed_out: FxHashSet<NodeId>,
+    /// nearer than what was handed out when the sweep found them, farthest first; they come last
+    late: Vec<Candidate<PageNode>>,
+    passes: u32,
+    ended: bool,
+}
+
+impl Sweep {
+    /// Every row; in any order where there is no query.
+    fn new(hnsw: Hnsw, store: Option<PageStore>) -> Self {
+        Sweep {
+            hnsw,
+            store,
+            batch: Vec::new(),
+            last: None,
+            handed_out: FxHashSet::default(),
+            late: Vec::new(),
+            passes: 0,
+            ended: false,
+        }
+    }
+
+    /// Every row that a walk did not hand out.
+    fn after(walk: &mut Walk) -> Self {
+        let hnsw = walk.store.hnsw;
+        let query = std::mem::take(&mut walk.store.query);
+        let mut sweep = Sweep::new(hnsw, Some(PageStore::new(hnsw, query)));
+        sweep.last = walk.last;
+        sweep.handed_out = std::mem::take(&mut walk.handed_out);
+        sweep
+    }
+
+    fn next(&mut self) -> Option<PageNode> {
+        if self.batch.is_empty() && !self.ended {
+            self.pass();
+        }
+        if let Some(candidate) = self.batch.pop() {
+            self.last = Some(candidate);
+            return Some(candidate.node);
+        }
+        self.late.pop().map(|candidate| candidate.node)
+    }
+
+    /// Collects the nearest rows beyond the last one, as many as memory allows.
+    fn pass(&mut self) {
+        let capacity = (memory_limit() / size_of::<Candidate<PageNode>>()).max(1000);
+        let mut nearest: BinaryHeap<Candidate<PageNode>> = BinaryHeap::new();
+        let mut left_out = false;
+        let first = self.passes == 0;
+        let access = Access::Sequential(Strategy::bulk_read());
+        for block in 1..self.hnsw.index.blocks() {
+            pgrx::check_for_interrupts!();
+            let page = Shared::read(self.hnsw.index, block, access);
+            let view = page.page();
+            if view.is_new() || self.hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
+                continue;
+            }
+            for offset in 1..=view.item_count() {
+                let id = NodeId { block, offset };
+                let Some(node) = self.hnsw.node_on(view, id) else {
+                    continue;
+                };
+                if node.is_deleted() || self.handed_out.contains(&id) {
+                    continue;
+                }
+                let distance = match &mut self.store {
+                    Some(store) => store.distance_to(id, &node),
+                    None => Some(Distance(0.0)),
+                };
+                let Some(distance) = distance else {
+                    continue;
+                };
+                let node = PageNode {
+                    id,
+                    generation: node.header.generation,
+                    live: true,
+                };
+                let candidate = Candidate { distance, node };
+                if self.last.is_some_and(|last| candidate <= last) {
+                    if first {
+                        self.late.push(candidate);
+                    }
+                    continue;
+                }
+                nearest.push(candidate);
+                if nearest.len() > capacity {
+                    nearest.pop();
+                    left_out = true;
+                }
+            }
+        }
+        if first {
+            self.late.sort_unstable();
+            self.late.reverse();
+        }
+        self.passes += 1;
+        self.ended = !left_out;
+        self.batch = nearest.into_sorted_vec();
+        self.batch.reverse();
+    }
+}

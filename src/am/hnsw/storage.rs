@@ -1,0 +1,347 @@
+//! The graph on pages: the storage trait of the algorithms, and reading of nodes.
+
+use super::column::{self, Column};
+use crate::distance::{Element, Operand, Value};
+use crate::hnsw::format::{self, Meta, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::{Candidate, Distance, Level, Params, Store};
+use crate::page::{Damage, PageView};
+use crate::pg::buffer::{Access, Shared};
+use crate::pg::error::raise_index;
+use crate::pg::relation::Index;
+use pgrx::PgSqlErrorCode as Code;
+use rustc_hash::FxHashSet;
+
+/// Block of the metapage.
+pub const META_BLOCK: u32 = 0;
+
+/// Raises XX002 for a page that is not what it must be.
+#[cold]
+#[inline(never)]
+pub fn raise_damaged(index: Index, block: u32, damage: Damage) -> ! {
+    raise_index(
+        Code::ERRCODE_INDEX_CORRUPTED,
+        format!(
+            "index \"{}\" is damaged at block {block}: {damage}",
+            index.name()
+        ),
+        Some("REINDEX the index.".into()),
+    )
+}
+
+/// An open hnsw index: what its metapage says once and for all.
+#[derive(Clone, Copy)]
+pub struct Hnsw {
+    /// the relation
+    pub index: Index,
+    /// what it indexes
+    pub column: Column,
+    /// its shape
+    pub params: Params,
+}
+
+impl Hnsw {
+    /// Reads the metapage. Raises XX002 where it is not one of ours or of another operator class.
+    pub fn open(index: Index) -> (Hnsw, Meta) {
+        let meta = read_meta(index);
+        let space = column::space_of(index);
+        if meta.space != space.code() {
+            raise_damaged(
+                index,
+                META_BLOCK,
+                Damage("the metapage is of another operator class"),
+            );
+        }
+        let column = Column {
+            space,
+            dims: meta.dims,
+        };
+        (
+            Hnsw {
+                index,
+                column,
+                params: meta.params(),
+            },
+            meta,
+        )
+    }
+
+    /// Runs `f` on a node, unless it is gone; the page stays locked for reading meanwhile.
+    #[inline]
+    pub fn with_node<R>(
+        &self,
+        id: NodeId,
+        access: Access,
+        f: impl FnOnce(Node<'_>) -> R,
+    ) -> Option<R> {
+        let page = Shared::read(self.index, id.block, access);
+        self.node_on(page.page(), id).map(f)
+    }
+
+    /// The node at an address of a page; `None` where there is none any more.
+    #[inline]
+    pub fn node_on<'a>(&self, page: PageView<'a>, id: NodeId) -> Option<Node<'a>> {
+        self.check(id.block, || {
+            let (kind, _) = Opaque::of(page)?;
+            if kind != PageKind::Nodes {
+                // freed, and perhaps taken for something else
+                return if kind == PageKind::Meta {
+                    Err(Damage("link to the metapage"))
+                } else {
+                    Ok(None)
+                };
+            }
+            let Some(item) = page.item(id.offset)? else {
+                return Ok(None);
+            };
+            let node = Node::of(item, self.params.m)?;
+            let len = node.header.value_len as usize;
+            if self
+                .column
+                .payload_len()
+                .is_some_and(|expected| expected != len)
+            {
+                return Err(Damage("value of the wrong length"));
+            }
+            Ok(Some(node))
+        })
+    }
+
+    /// Raises what `read` finds wrong with a block.
+    #[inline]
+    pub fn check<T>(&self, block: u32, read: impl FnOnce() -> Result<T, Damage>) -> T {
+        read().unwrap_or_else(|damage| raise_damaged(self.index, block, damage))
+    }
+
+    /// Runs `f` on a node's value. `scratch` takes values that are in pieces. `None` where pieces
+    /// of a deleted node are gone already.
+    #[inline]
+    pub fn with_value<R>(
+        &self,
+        id: NodeId,
+        node: &Node<'_>,
+        scratch: &mut Value,
+        f: impl FnOnce(Operand<'_>) -> R,
+    ) -> Option<R> {
+        let norm_squared = node.header.norm_squared;
+        if node.chunks().is_empty() {
+            let payload = node.inline();
+            self.check_sparse(id, payload);
+            return Some(f(Operand {
+                payload,
+                norm_squared,
+            }));
+        }
+        if !self.assemble(id, node, scratch) {
+            return None;
+        }
+        self.check_sparse(id, scratch.payload());
+        Some(f(Operand {
+            payload: scratch.payload(),
+            norm_squared,
+        }))
+    }
+
+    /// Puts the pieces of a value together; false where they are gone with their deleted node.
+    fn assemble(&self, id: NodeId, node: &Node<'_>, scratch: &mut Value) -> bool {
+        let mut complete = true;
+        scratch.fill(node.header.value_len as usize, |value| {
+            let mut rest = value;
+            for (index, &chunk) in node.chunks().iter().enumerate() {
+                let Some(at) = chunk.id().filter(|at| at.block != id.block) else {
+                    raise_damaged(
+                        self.index,
+                        id.block,
+                        Damage("node without one of its chunks"),
+                    );
+                };
+                let page = Shared::read(self.index, at.block, Access::Random);
+                let piece = self.check(at.block, || {
+                    chunk_of_node(page.page(), at, id, node.header.generation, index)
+                });
+                let Some(piece) = piece else {
+                    if !node.is_deleted() {
+                        raise_damaged(self.index, at.block, Damage("chunk of another node"));
+                    }
+                    complete = false;
+                    return;
+                };
+                if piece.len() > rest.len() {
+                    raise_damaged(self.index, at.block, Damage("chunk longer than its value"));
+                }
+                let (now, later) = rest.split_at_mut(piece.len());
+                now.copy_from_slice(piece);
+                rest = later;
+            }
+            if rest.len() != node.inline().len() {
+                raise_damaged(
+                    self.index,
+                    id.block,
+                    Damage("chunks shorter than their value"),
+                );
+            }
+            rest.copy_from_slice(node.inline());
+        });
+        complete
+    }
+
+    /// A sparse payload must be what its own header says before a kernel sees it.
+    #[inline]
+    fn check_sparse(&self, id: NodeId, payload: &[u8]) {
+        if self.column.space.element != Element::Sparse {
+            return;
+        }
+        let count = payload
+            .get(4..8)
+            .map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+        let fits = count.is_some_and(|n| n >= 0 && payload.len() as i64 == 12 + 8 * n as i64);
+        if !fits {
+            raise_damaged(self.index, id.block, Damage("malformed sparse value"));
+        }
+    }
+
+    /// Copies a node's value; `None` where the node is gone.
+    pub fn load(&self, id: NodeId, scratch: &mut Value) -> Option<Value> {
+        self.with_node(id, Access::Random, |node| {
+            self.with_value(id, &node, scratch, Value::of)
+        })?
+    }
+}
+
+/// The metapage as it is now.
+pub fn read_meta(index: Index) -> Meta {
+    let page = Shared::read(index, META_BLOCK, Access::Random);
+    match Meta::of(page.page()) {
+        Ok(meta) => *meta,
+        Err(damage) => raise_damaged(index, META_BLOCK, damage),
+    }
+}
+
+/// Piece `index` of the value of `owner`; `None` where the page has another item now.
+pub fn chunk_of_node<'a>(
+    page: PageView<'a>,
+    at: NodeId,
+    owner: NodeId,
+    generation: u32,
+    index: usize,
+) -> Result<Option<&'a [u8]>, Damage> {
+    let (kind, _) = Opaque::of(page)?;
+    if kind != PageKind::Chunk {
+        return Ok(None);
+    }
+    let Some(item) = page.item(at.offset)? else {
+        return Ok(None);
+    };
+    let (header, piece) = format::chunk_of(item)?;
+    let ours = header.owner == RawTid::from(owner)
+        && header.generation == generation
+        && header.index as usize == index;
+    Ok(ours.then_some(piece))
+}
+
+/// A node a search has visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageNode {
+    /// its address
+    pub id: NodeId,
+    /// tells it from a later node at the same address
+    pub generation: u32,
+    /// it was not deleted when visited
+    pub live: bool,
+}
+
+/// A search over pages.
+pub struct PageStore {
+    /// the index
+    pub hnsw: Hnsw,
+    /// what is searched for
+    pub query: Value,
+    seen: FxHashSet<NodeId>,
+    scratch: Value,
+}
+
+impl PageStore {
+    /// A search for `query`.
+    pub fn new(hnsw: Hnsw, query: Value) -> Self {
+        PageStore {
+            hnsw,
+            query,
+            seen: FxHashSet::default(),
+            scratch: Value::default(),
+        }
+    }
+
+    /// The entry point as a candidate; `None` in an empty index.
+    pub fn entry(&mut self, meta: &Meta) -> Option<Candidate<PageNode>> {
+        let id = meta.entry.id()?;
+        self.seen.remove(&id);
+        self.visit(id)
+    }
+
+    /// Bytes of the set of nodes seen.
+    pub fn memory(&self) -> usize {
+        self.seen.capacity() * (size_of::<NodeId>() + 1)
+    }
+
+    /// The value of a node; `None` where it is gone.
+    pub fn load(&mut self, id: NodeId) -> Option<Value> {
+        self.hnsw.load(id, &mut self.scratch)
+    }
+
+    /// Whether the search has seen a node.
+    pub fn has_seen(&self, id: NodeId) -> bool {
+        self.seen.contains(&id)
+    }
+
+    /// Distance of a node's value to the query, while its page is locked.
+    #[inline]
+    pub fn distance_to(&mut self, id: NodeId, node: &Node<'_>) -> Option<Distance> {
+        let (hnsw, query) = (self.hnsw, &self.query);
+        hnsw.with_value(id, node, &mut self.scratch, |value| {
+            Distance(hnsw.column.space.distance(query.operand(), value))
+        })
+    }
+}
+
+impl Store for PageStore {
+    type Link = NodeId;
+    type Node = PageNode;
+
+    fn links(&mut self, node: PageNode, level: Level, links: &mut Vec<NodeId>) {
+        links.clear();
+        self.hnsw.with_node(node.id, Access::Random, |found| {
+            if found.header.generation == node.generation {
+                links.extend(found.links(level).iter().map_while(|link| link.id()));
+            }
+        });
+    }
+
+    #[inline]
+    fn visit(&mut self, id: NodeId) -> Option<Candidate<PageNode>> {
+        if !self.seen.insert(id) {
+            return None;
+        }
+        let page = Shared::read(self.hnsw.index, id.block, Access::Random);
+        let node = self.hnsw.node_on(page.page(), id)?;
+        let distance = self.distance_to(id, &node)?;
+        let visited = PageNode {
+            id,
+            generation: node.header.generation,
+            live: !node.is_deleted(),
+        };
+        Some(Candidate {
+            distance,
+            node: visited,
+        })
+    }
+
+    #[inline]
+    fn is_live(&self, node: PageNode) -> bool {
+        node.live
+    }
+
+    fn restart(&mut self, seen: &[Candidate<PageNode>]) {
+        self.seen.clear();
+        self.seen
+            .extend(seen.iter().map(|candidate| candidate.node.id));
+    }
+}

@@ -1,0 +1,591 @@
+//! VACUUM: dead heap tuples leave the index in three passes.
+//!
+//! 1. Heap tuples are taken out of nodes; a node without any is marked deleted. It still leads
+//!    searches on, but is not handed out, and no insert links to it.
+//! 2. After every insert that may have seen such a node alive has ended (the turnstile), links to
+//!    deleted nodes are replaced. A new entry point is chosen where the old one is deleted.
+//! 3. Deleted nodes, which nothing links to any more, are erased and their space is free.
+//!
+//! A crash between passes leaves marked nodes for the next VACUUM. Scans may hold addresses of
+//! erased nodes; the generation tells them.
+
+use super::insert::{Back, Neighbourhood, effective_ef_construction};
+use super::place::{self, with_node_mut};
+use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
+use crate::hnsw::format::{DELETED, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::{Candidate, Distance, Level, Searcher};
+use crate::pg::buffer::{
+    self, Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map,
+};
+use crate::pg::relation::{Index, Turnstile};
+use pgrx::pg_sys;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn ambulkdelete(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+    callback: pg_sys::IndexBulkDeleteCallback,
+    callback_state: *mut std::ffi::c_void,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes an open index, and a callback with its state; the result is
+    // allocated in the caller's context.
+    unsafe {
+        let stats = if stats.is_null() {
+            pg_sys::palloc0(size_of::<pg_sys::IndexBulkDeleteResult>()).cast()
+        } else {
+            stats
+        };
+        let (hnsw, _) = Hnsw::open(Index::new((*info).index));
+        let Some(callback) = callback else {
+            return stats;
+        };
+        let mut vacuum = Vacuum {
+            hnsw,
+            access: Access::Sequential(Strategy::of((*info).strategy)),
+            deleted: FxHashSet::default(),
+            best_entry: None,
+            kept: 0,
+            removed: 0,
+        };
+        vacuum.remove_tuples(&mut |mut tid| callback(&mut tid, callback_state));
+        if !vacuum.deleted.is_empty() {
+            vacuum.wait_for_inserts();
+            vacuum.replace_entry();
+            vacuum.repair();
+            (*stats).pages_deleted = 0;
+            (*stats).pages_newly_deleted += vacuum.erase();
+        }
+        (*stats).num_index_tuples = vacuum.kept as f64;
+        (*stats).tuples_removed += vacuum.removed as f64;
+        stats
+    }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amvacuumcleanup(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes an open index.
+    unsafe {
+        if (*info).analyze_only || stats.is_null() {
+            return stats;
+        }
+        let index = Index::new((*info).index);
+        free_space_map::publish(index);
+        (*stats).num_pages = index.blocks();
+        stats
+    }
+}
+
+struct Vacuum {
+    hnsw: Hnsw,
+    access: Access,
+    deleted: FxHashSet<NodeId>,
+    /// the live node of the highest level seen
+    best_entry: Option<(Level, NodeId)>,
+    kept: u64,
+    removed: u64,
+}
+
+/// Answers interrupts and sleeps as vacuum_cost_delay asks.
+fn delay_point() {
+    // SAFETY: called without locks on pages.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+    }
+}
+
+fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: tid.block_hi,
+            bi_lo: tid.block_lo,
+        },
+        ip_posid: tid.offset,
+    }
+}
+
+type IsDead<'a> = dyn FnMut(pg_sys::ItemPointerData) -> bool + 'a;
+
+impl Vacuum {
+    /// Pass 1.
+    fn remove_tuples(&mut self, is_dead: &mut IsDead<'_>) {
+        let mut block = META_BLOCK + 1;
+        while block < self.hnsw.index.blocks() {
+            delay_point();
+            let mut page = Exclusive::lock(self.hnsw.index, block, self.access);
+            if self.is_node_page(block, page.page()) {
+                self.remove_from_page(&mut page, is_dead);
+            }
+            block += 1;
+        }
+    }
+
+    fn is_node_page(&self, block: u32, page: crate::page::PageView<'_>) -> bool {
+        !page.is_new() && self.hnsw.check(block, || Opaque::of(page)).0 == PageKind::Nodes
+    }
+
+    fn remove_from_page(&mut self, page: &mut Exclusive, is_dead: &mut IsDead<'_>) {
+        struct Edit {
+            id: NodeId,
+            tids: Vec<RawTid>,
+            delete: bool,
+        }
+        let hnsw = self.hnsw;
+        let block = page.block();
+        let mut edits = Vec::new();
+        for offset in 1..=page.page().item_count() {
+            let id = NodeId { block, offset };
+            let Some(node) = hnsw.node_on(page.page(), id) else {
+                continue;
+            };
+            if node.is_deleted() {
+                self.deleted.insert(id);
+                continue;
+            }
+            let before = node.tids().len();
+            let level = node.header.level;
+            let has_lists = node.header.more_tids != RawTid::NONE;
+            let mut tids = node.tids().to_vec();
+            tids.retain(|&tid| !is_dead(item_pointer(tid)));
+            self.removed += (before - tids.len()) as u64;
+            let listed = if has_lists {
+                self.shrink_lists(page, id, is_dead)
+            } else {
+                0
+            };
+            let live = tids.len() as u64 + listed;
+            self.kept += live;
+            let delete = live == 0;
+            if delete {
+                self.deleted.insert(id);
+            } else if self.best_entry.is_none_or(|(best, _)| level > best) {
+                self.best_entry = Some((level, id));
+            }
+            if delete || tids.len() < before {
+                edits.push(Edit { id, tids, delete });
+            }
+        }
+        if edits.is_empty() {
+            return;
+        }
+        let mut change = Change::begin(hnsw.index, Logging::EachChange);
+        let mut target = change.page(page);
+        for edit in edits {
+            with_node_mut(&hnsw, &mut target, edit.id, |node| {
+                let header = node.header();
+                header.tids.fill(RawTid::NONE);
+                header.tids[..edit.tids.len()].copy_from_slice(&edit.tids);
+                header.tid_count = edit.tids.len() as u16;
+                if edit.delete {
+                    header.flags |= DELETED;
+                }
+            });
+        }
+        change.commit();
+    }
+
+    /// Takes dead tuples out of a node's TID lists and removes empty ones from the front. Returns
+    /// how many tuples are left in lists.
+    fn shrink_lists(&mut self, page: &mut Exclusive, id: NodeId, is_dead: &mut IsDead<'_>) -> u64 {
+        let hnsw = self.hnsw;
+        let mut left = 0;
+        let mut at_front = true;
+        let (mut next, generation) = match hnsw.node_on(page.page(), id) {
+            Some(node) => (node.header.more_tids, node.header.generation),
+            None => return 0,
+        };
+        while let Some(at) = next.id() {
+            if at.block == id.block {
+                super::storage::raise_damaged(
+                    hnsw.index,
+                    id.block,
+                    crate::page::Damage("TID list on a page of nodes"),
+                );
+            }
+            let mut list = Exclusive::lock(hnsw.index, at.block, Access::Random);
+            let (before, mut tids) =
+                place::with_tid_list(&hnsw, list.page(), at, generation, |header, tids| {
+                    next = header.next;
+                    (tids.len(), tids.to_vec())
+                });
+            tids.retain(|&tid| !is_dead(item_pointer(tid)));
+            self.removed += (before - tids.len()) as u64;
+            left += tids.len() as u64;
+            if tids.is_empty() && at_front {
+                let mut change = Change::begin(hnsw.index, Logging::EachChange);
+                remove_item(&hnsw, &mut change, &mut list, &[at.offset]);
+                with_node_mut(&hnsw, &mut change.page(page), id, |node| {
+                    node.header().more_tids = next;
+                });
+                change.commit();
+                record_if_free(&hnsw, &list);
+                continue;
+            }
+            at_front = false;
+            if tids.len() < before {
+                let mut change = Change::begin(hnsw.index, Logging::EachChange);
+                place::with_tid_list_mut(
+                    &hnsw,
+                    &mut change.page(&mut list),
+                    at,
+                    |header, slots| {
+                        slots.fill(RawTid::NONE);
+                        slots[..tids.len()].copy_from_slice(&tids);
+                        header.count = tids.len() as u16;
+                    },
+                );
+                change.commit();
+            }
+        }
+        left
+    }
+
+    /// Waits until every insert that began before now has ended: later ones see which nodes are
+    /// deleted.
+    fn wait_for_inserts(&self) {
+        drop(Turnstile::lock(
+            self.hnsw.index,
+            META_BLOCK,
+            pg_sys::ExclusiveLock,
+        ));
+    }
+
+    /// Chooses a new entry point where the old one is deleted.
+    fn replace_entry(&mut self) {
+        let _alone = Turnstile::lock(self.hnsw.index, META_BLOCK, pg_sys::ExclusiveLock);
+        let meta = read_meta(self.hnsw.index);
+        if !meta
+            .entry
+            .id()
+            .is_some_and(|entry| self.deleted.contains(&entry))
+        {
+            return;
+        }
+        if self.best_entry.is_none() {
+            // all that pass 1 saw is deleted, but rows may have come since
+            self.best_entry = self.highest_live_node();
+        }
+        let best = self.best_entry;
+        place::change_meta(&self.hnsw, Logging::EachChange, |meta| match best {
+            Some((level, id)) => {
+                meta.entry = id.into();
+                meta.entry_level = level as u16;
+            }
+            None => {
+                meta.entry = RawTid::NONE;
+                meta.entry_level = 0;
+            }
+        });
+    }
+
+    fn highest_live_node(&self) -> Option<(Level, NodeId)> {
+        let mut best: Option<(Level, NodeId)> = None;
+        for block in META_BLOCK + 1..self.hnsw.index.blocks() {
+            pgrx::check_for_interrupts!();
+            self.each_node(block, |id, node| {
+                let level = node.header.level;
+                if !node.is_deleted() && best.is_none_or(|(highest, _)| level > highest) {
+                    best = Some((level, id));
+                }
+            });
+        }
+        best
+    }
+
+    /// Runs `f` on every node of a block, if it is a page of nodes.
+    fn each_node(&self, block: u32, mut f: impl FnMut(NodeId, &Node<'_>)) {
+        let page = Shared::read(self.hnsw.index, block, self.access);
+        if !self.is_node_page(block, page.page()) {
+            return;
+        }
+        for offset in 1..=page.page().item_count() {
+            let id = NodeId { block, offset };
+            if let Some(node) = self.hnsw.node_on(page.page(), id) {
+                f(id, &node);
+            }
+        }
+    }
+
+    /// Pass 2: replaces links to deleted nodes, the entry point's first.
+    fn repair(&mut self) {
+        let mut repair = Repair {
+            hnsw: self.hnsw,
+            deleted: &self.deleted,
+            near: Neighbourhood::new(self.hnsw),
+            searcher: Searcher::default(),
+        };
+        if let Some(entry) = read_meta(self.hnsw.index).entry.id() {
+            repair.node(entry);
+        }
+        let mut block = META_BLOCK + 1;
+        while block < self.hnsw.index.blocks() {
+            delay_point();
+            let mut broken = Vec::new();
+            self.each_node(block, |id, node| {
+                if !node.is_deleted() && repair.is_broken(node) {
+                    broken.push(id);
+                }
+            });
+            for id in broken {
+                delay_point();
+                repair.node(id);
+            }
+            block += 1;
+        }
+    }
+
+    /// Pass 3: erases deleted nodes. Returns the number of pages that became empty.
+    fn erase(&mut self) -> u32 {
+        let mut by_block: FxHashMap<u32, Vec<u16>> = FxHashMap::default();
+        for id in &self.deleted {
+            by_block.entry(id.block).or_default().push(id.offset);
+        }
+        let mut blocks: Vec<(u32, Vec<u16>)> = by_block.into_iter().collect();
+        blocks.sort_unstable();
+        let mut emptied = 0;
+        for (block, offsets) in blocks {
+            delay_point();
+            let mut page = Exclusive::lock(self.hnsw.index, block, self.access);
+            for &offset in &offsets {
+                emptied += self.erase_chunks(&page, NodeId { block, offset });
+            }
+            let mut change = Change::begin(self.hnsw.index, Logging::EachChange);
+            remove_item(&self.hnsw, &mut change, &mut page, &offsets);
+            change.commit();
+            let free = self.hnsw.check(block, || Opaque::of(page.page())).0 == PageKind::Free;
+            emptied += free as u32;
+            record_free(&self.hnsw, &page);
+        }
+        emptied
+    }
+
+    /// Frees the chunks of a deleted node. They go before it, so that a crash in between leaves
+    /// nothing that nobody refers to.
+    fn erase_chunks(&self, page: &Exclusive, id: NodeId) -> u32 {
+        let hnsw = self.hnsw;
+        let Some(node) = hnsw.node_on(page.page(), id) else {
+            return 0;
+        };
+        let mut emptied = 0;
+        for (index, chunk) in node.chunks().iter().enumerate() {
+            let Some(at) = chunk.id().filter(|at| at.block != id.block) else {
+                continue;
+            };
+            let mut page = Exclusive::lock(hnsw.index, at.block, self.access);
+            let ours = hnsw.check(at.block, || {
+                let generation = node.header.generation;
+                super::storage::chunk_of_node(page.page(), at, id, generation, index)
+                    .map(|piece| piece.is_some())
+            });
+            if ours {
+                let mut change = Change::begin(hnsw.index, Logging::EachChange);
+                remove_item(&hnsw, &mut change, &mut page, &[at.offset]);
+                change.commit();
+                record_free(&hnsw, &page);
+                emptied += 1;
+            }
+        }
+        emptied
+    }
+}
+
+/// Removes items from a page and raises its generation; a page without items becomes free.
+fn remove_item<'g>(hnsw: &Hnsw, change: &mut Change<'g>, page: &'g mut Exclusive, offsets: &[u16]) {
+    let block = page.block();
+    let generation = hnsw
+        .check(block, || Opaque::of(page.page()))
+        .1
+        .generation
+        .wrapping_add(1);
+    let view = page.page();
+    let is_last =
+        (1..=view.item_count()).all(|n| offsets.contains(&n) || matches!(view.item(n), Ok(None)));
+    if is_last {
+        change.new_page(page, &Opaque::new(PageKind::Free, generation));
+        return;
+    }
+    let mut target = change.page(page);
+    for &offset in offsets {
+        target.remove_item(offset);
+    }
+    target.special_mut::<Opaque>().generation = generation;
+}
+
+/// Records what a page of nodes, or an empty one, has free.
+fn record_free(hnsw: &Hnsw, page: &Exclusive) {
+    let free = match hnsw.check(page.block(), || Opaque::of(page.page())).0 {
+        PageKind::Free => free_space_map::EMPTY_PAGE,
+        _ => buffer::room(page.page()),
+    };
+    free_space_map::record(hnsw.index, page.block(), free);
+}
+
+/// Records a page that has become empty. TID pages with lists left are found by the hint only.
+fn record_if_free(hnsw: &Hnsw, page: &Exclusive) {
+    if hnsw.check(page.block(), || Opaque::of(page.page())).0 == PageKind::Free {
+        free_space_map::record(hnsw.index, page.block(), free_space_map::EMPTY_PAGE);
+    }
+}
+
+/// Mends the links of live nodes.
+struct Repair<'a> {
+    hnsw: Hnsw,
+    deleted: &'a FxHashSet<NodeId>,
+    near: Neighbourhood,
+    searcher: Searcher<PageStore>,
+}
+
+impl Repair<'_> {
+    /// Whether a node links to a deleted one, or to none at all.
+    fn is_broken(&self, node: &Node<'_>) -> bool {
+        let mut ground = node.links(0).iter().map_while(|link| link.id());
+        ground.next().is_none()
+            || (0..=node.header.level).any(|level| {
+                let mut links = node.links(level).iter().map_while(|link| link.id());
+                links.any(|link| self.deleted.contains(&link))
+            })
+    }
+
+    fn node(&mut self, id: NodeId) {
+        let Some((level, node)) = self.hnsw.with_node(id, Access::Random, |node| {
+            let generation = node.header.generation;
+            (
+                node.header.level,
+                PageNode {
+                    id,
+                    generation,
+                    live: !node.is_deleted(),
+                },
+            )
+        }) else {
+            return;
+        };
+        if node.live {
+            for level in (0..=level).rev() {
+                self.level(node, level);
+            }
+        }
+    }
+
+    /// Chooses a node's links at a level anew: from those that live, the neighbours of those that
+    /// do not, and where these are few, a search.
+    fn level(&mut self, node: PageNode, level: Level) {
+        let capacity = self.hnsw.params.capacity(level);
+        for _ in 0..super::insert::LINK_ATTEMPTS {
+            let Some(before) = self.near.links_of(node, level) else {
+                return;
+            };
+            let links: Vec<NodeId> = before.iter().map_while(|link| link.id()).collect();
+            let (dead, live): (Vec<NodeId>, Vec<NodeId>) = links
+                .into_iter()
+                .partition(|link| self.deleted.contains(link));
+            if dead.is_empty() && !(live.is_empty() && level == 0) {
+                return;
+            }
+            let mut candidates = self.candidates(node, level, &live, &dead);
+            let most = 2 * effective_ef_construction(&self.hnsw);
+            candidates.truncate(most);
+            let chosen = self.near.select(&candidates, capacity);
+            let after: Vec<NodeId> = chosen.iter().map(|c| c.node).collect();
+            if !self
+                .near
+                .replace_links(node, level, &before, &after, Logging::EachChange)
+            {
+                continue;
+            }
+            for candidate in chosen.iter().filter(|c| !live.contains(&c.node)) {
+                self.link_back(node, level, candidate);
+            }
+            return;
+        }
+    }
+
+    fn link_back(&mut self, node: PageNode, level: Level, neighbour: &Candidate<NodeId>) {
+        let Some(generation) = self
+            .hnsw
+            .with_node(neighbour.node, Access::Random, |found| {
+                found.header.generation
+            })
+        else {
+            return;
+        };
+        let to = PageNode {
+            id: neighbour.node,
+            generation,
+            live: true,
+        };
+        let back = Back {
+            level,
+            new: node.id,
+            distance: neighbour.distance,
+        };
+        self.near.link_back(to, back, Logging::EachChange);
+    }
+
+    fn candidates(
+        &mut self,
+        node: PageNode,
+        level: Level,
+        live: &[NodeId],
+        dead: &[NodeId],
+    ) -> Vec<Candidate<NodeId>> {
+        let mut ids: FxHashSet<NodeId> = live.iter().copied().collect();
+        for &link in dead {
+            self.hnsw.with_node(link, Access::Random, |found| {
+                ids.extend(found.links(level).iter().map_while(|link| link.id()));
+            });
+        }
+        ids.retain(|id| *id != node.id && !self.deleted.contains(id));
+        let mut candidates: Vec<Candidate<NodeId>> = ids
+            .into_iter()
+            .map(|id| Candidate {
+                distance: self.near.distance(node.id, id),
+                node: id,
+            })
+            .filter(|candidate| candidate.distance.0 < f64::INFINITY)
+            .collect();
+        if candidates.len() < self.hnsw.params.m as usize {
+            for found in self.search(node, level) {
+                if candidates.iter().all(|c| c.node != found.node) {
+                    candidates.push(found);
+                }
+            }
+        }
+        candidates.sort_unstable();
+        candidates
+    }
+
+    /// The live nodes around a node, found from the entry point.
+    fn search(&mut self, node: PageNode, level: Level) -> Vec<Candidate<NodeId>> {
+        let meta = read_meta(self.hnsw.index);
+        if level as u16 > meta.entry_level {
+            return Vec::new();
+        }
+        let Some(value) = self.near.load(node.id) else {
+            return Vec::new();
+        };
+        let mut store = PageStore::new(self.hnsw, value);
+        let Some(entry) = store.entry(&meta) else {
+            return Vec::new();
+        };
+        let entry = self
+            .searcher
+            .descend(&mut store, entry, meta.entry_level as Level, level);
+        let ef = effective_ef_construction(&self.hnsw);
+        self.searcher
+            .search_layer(&mut store, &[entry], ef, level)
+            .into_iter()
+            .filter(|found| found.node.id != node.id)
+            .map(|found| Candidate {
+                distance: Distance(found.distance.0),
+                node: found.node.id,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,373 @@
+//! The graph in memory, built by several threads at once (Algorithm 1 of the paper).
+//!
+//! Values are pushed by one thread, then inserted by any number. Each node's neighbour lists have
+//! a lock of their own, held for one list at a time, so threads never wait for each other in a
+//! circle. The entry point is locked for writing while a node that rises above it is inserted.
+
+use super::{Candidate, Distance, Level, Params, Searcher, Store, select_neighbours};
+use crate::distance::{Operand, Space};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Bytes of one slab of payloads.
+const SLAB: usize = 4 << 20;
+
+/// A neighbour and its distance to the node whose list holds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Link {
+    /// number of the neighbour
+    pub node: u32,
+    /// distance to it
+    pub distance: f32,
+}
+
+/// What became of a pushed value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// a new node
+    New(u32),
+    /// the node that has this very value already
+    Duplicate(u32),
+}
+
+/// Where a node's payload lies.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    slab: u32,
+    offset: u32,
+    len: u32,
+    norm_squared: f32,
+}
+
+/// Neighbour lists of a node, ground layer first.
+#[derive(Debug, Default)]
+struct Lists(Box<[Vec<Link>]>);
+
+/// A graph in memory.
+pub struct Graph {
+    space: Space,
+    params: Params,
+    slabs: Vec<Box<[u64]>>,
+    slab_used: usize,
+    spans: Vec<Span>,
+    lists: Vec<Mutex<Lists>>,
+    entry: RwLock<Option<(u32, Level)>>,
+    by_hash: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    rng: fastrand::Rng,
+    highest_level: Level,
+    bytes: usize,
+}
+
+impl Graph {
+    /// An empty graph. `highest_level` caps the levels drawn; `seed` makes them repeatable.
+    pub fn new(space: Space, params: Params, highest_level: Level, seed: u64) -> Self {
+        Graph {
+            space,
+            params,
+            slabs: Vec::new(),
+            slab_used: SLAB,
+            spans: Vec::new(),
+            lists: Vec::new(),
+            entry: RwLock::new(None),
+            by_hash: HashMap::default(),
+            rng: fastrand::Rng::with_seed(seed),
+            highest_level,
+            bytes: 0,
+        }
+    }
+
+    /// Adds a value, to be inserted later, unless a node has these very bytes.
+    pub fn push(&mut self, payload: &[u8]) -> Pushed {
+        let hash = hash_of(payload);
+        if let Some(&node) = self.by_hash.get(&hash)
+            && self.operand(node).payload == payload
+        {
+            return Pushed::Duplicate(node);
+        }
+        let node = self.spans.len() as u32;
+        self.by_hash.entry(hash).or_insert(node);
+        let span = self.store(payload);
+        self.spans.push(span);
+        let level = self.params.random_level(&mut self.rng, self.highest_level);
+        let lists = (0..=level).map(|l| Vec::with_capacity(self.params.capacity(l)));
+        self.lists.push(Mutex::new(Lists(lists.collect())));
+        self.bytes += self.node_bytes(level);
+        Pushed::New(node)
+    }
+
+    fn store(&mut self, payload: &[u8]) -> Span {
+        let words = payload.len().div_ceil(8);
+        if self.slab_used + words * 8 > self.slabs.last().map_or(0, |slab| slab.len() * 8) {
+            let size = (words * 8).max(SLAB);
+            self.slabs.push(vec![0u64; size / 8].into_boxed_slice());
+            self.slab_used = 0;
+            self.bytes += size;
+        }
+        let slab = self.slabs.len() - 1;
+        let offset = self.slab_used;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.slabs[slab]);
+        bytes[offset..offset + payload.len()].copy_from_slice(payload);
+        self.slab_used += words * 8;
+        Span {
+            slab: slab as u32,
+            offset: offset as u32,
+            len: payload.len() as u32,
+            norm_squared: self.space.norm_squared(payload),
+        }
+    }
+
+    /// Bytes a node takes beside its payload.
+    fn node_bytes(&self, level: Level) -> usize {
+        let heap_overhead = 16;
+        size_of::<Span>()
+            + size_of::<Mutex<Lists>>()
+            + 2 * size_of::<(u64, u32)>()
+            + (level as usize + 1) * (size_of::<Vec<Link>>() + heap_overhead)
+            + self.params.total_capacity(level) * size_of::<Link>()
+    }
+
+    /// Bytes held, payloads and links.
+    pub fn memory(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of nodes pushed.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether nothing was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// A node's value.
+    #[inline]
+    pub fn operand(&self, node: u32) -> Operand<'_> {
+        let span = self.spans[node as usize];
+        let slab: &[u8] = bytemuck::cast_slice(&self.slabs[span.slab as usize]);
+        Operand {
+            payload: &slab[span.offset as usize..][..span.len as usize],
+            norm_squared: span.norm_squared,
+        }
+    }
+
+    /// The highest layer that a node is in.
+    pub fn level(&self, node: u32) -> Level {
+        (self.lock(node).0.len() - 1) as Level
+    }
+
+    /// A node's neighbours at a level it is in.
+    pub fn links(&self, node: u32, level: Level) -> Vec<Link> {
+        self.lock(node).0[level as usize].clone()
+    }
+
+    /// The entry point and its level; `None` while no node is inserted.
+    pub fn entry(&self) -> Option<(u32, Level)> {
+        *self.entry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self, node: u32) -> MutexGuard<'_, Lists> {
+        self.lists[node as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn distance(&self, a: u32, b: u32) -> Distance {
+        Distance(self.space.distance(self.operand(a), self.operand(b)))
+    }
+
+    /// Links a pushed node into the graph. Safe to call from many threads, once per node.
+    pub fn insert<'g>(&'g self, node: u32, worker: &mut Worker<'g>) {
+        let level = self.level(node);
+        let reader = self.entry.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((entry, entry_level)) = *reader
+            && entry_level >= level
+        {
+            drop(reader);
+            return self.connect(node, level, (entry, entry_level), worker);
+        }
+        drop(reader);
+        let mut writer = self.entry.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = *writer {
+            self.connect(node, level, entry, worker);
+            if entry.1 >= level {
+                return;
+            }
+        }
+        *writer = Some((node, level));
+    }
+
+    fn connect<'g>(
+        &'g self,
+        node: u32,
+        level: Level,
+        (entry, entry_level): (u32, Level),
+        worker: &mut Worker<'g>,
+    ) {
+        let Worker { store, searcher } = worker;
+        store.target = node;
+        let entry = Candidate {
+            distance: self.distance(node, entry),
+            node: entry,
+        };
+        let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
+        for level in (0..=level.min(entry_level)).rev() {
+            let ef = self.params.ef_construction as usize;
+            let nearest = searcher.search_layer(store, &entries, ef, level);
+            let chosen = select_neighbours(&nearest, self.params.capacity(level), |a, b| {
+                self.distance(a, b)
+            });
+            let mut lists = self.lock(node);
+            let own = &mut lists.0[level as usize];
+            own.clear();
+            own.extend(chosen.iter().map(|c| Link {
+                node: c.node,
+                distance: c.distance.0 as f32,
+            }));
+            drop(lists);
+            for neighbour in &chosen {
+                self.link_back(neighbour.node, level, node, neighbour.distance);
+            }
+            entries = nearest;
+        }
+    }
+
+    /// Adds `node` to the list of `neighbour`, which chooses anew where it is full.
+    fn link_back(&self, neighbour: u32, level: Level, node: u32, distance: Distance) {
+        let capacity = self.params.capacity(level);
+        let link = Link {
+            node,
+            distance: distance.0 as f32,
+        };
+        let mut lists = self.lock(neighbour);
+        let list = &mut lists.0[level as usize];
+        if list.len() < capacity {
+            list.push(link);
+            return;
+        }
+        let mut candidates: Vec<Candidate<u32>> = list
+            .iter()
+            .chain([&link])
+            .map(|l| Candidate {
+                distance: Distance(l.distance as f64),
+                node: l.node,
+            })
+            .collect();
+        candidates.sort_unstable();
+        let chosen = select_neighbours(&candidates, capacity, |a, b| self.distance(a, b));
+        list.clear();
+        list.extend(chosen.iter().map(|c| Link {
+            node: c.node,
+            distance: c.distance.0 as f32,
+        }));
+    }
+}
+
+/// One thread's working memory.
+pub struct Worker<'g> {
+    store: MemoryStore<'g>,
+    searcher: Searcher<MemoryStore<'g>>,
+}
+
+impl<'g> Worker<'g> {
+    /// Working memory for a graph to which nothing is pushed any more.
+    pub fn new(graph: &'g Graph) -> Self {
+        Worker {
+            store: MemoryStore {
+                graph,
+                target: 0,
+                seen: vec![0; graph.len()],
+                epoch: 0,
+            },
+            searcher: Searcher::default(),
+        }
+    }
+}
+
+/// The storage trait over the graph in memory; the query is one of its nodes.
+struct MemoryStore<'g> {
+    graph: &'g Graph,
+    target: u32,
+    /// epoch in which a node was last seen
+    seen: Vec<u32>,
+    epoch: u32,
+}
+
+impl Store for MemoryStore<'_> {
+    type Link = u32;
+    type Node = u32;
+
+    fn links(&mut self, node: u32, level: Level, links: &mut Vec<u32>) {
+        links.clear();
+        links.extend(
+            self.graph.lock(node).0[level as usize]
+                .iter()
+                .map(|l| l.node),
+        );
+    }
+
+    #[inline]
+    fn visit(&mut self, link: u32) -> Option<Candidate<u32>> {
+        let seen = &mut self.seen[link as usize];
+        if *seen == self.epoch {
+            return None;
+        }
+        *seen = self.epoch;
+        Some(Candidate {
+            distance: self.graph.distance(self.target, link),
+            node: link,
+        })
+    }
+
+    #[inline]
+    fn prefetch(&mut self, link: u32) {
+        if self.seen[link as usize] != self.epoch {
+            crate::distance::prefetch(self.graph.operand(link).payload);
+        }
+    }
+
+    #[inline]
+    fn is_live(&self, _node: u32) -> bool {
+        true
+    }
+
+    fn restart(&mut self, seen: &[Candidate<u32>]) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.seen.fill(0);
+            self.epoch = 1;
+        }
+        self.seen[self.target as usize] = self.epoch;
+        for candidate in seen {
+            self.seen[candidate.node as usize] = self.epoch;
+        }
+    }
+}
+
+/// Passes a hash through.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ byte as u64;
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+fn hash_of(payload: &[u8]) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(payload);
+    hasher.write_usize(payload.len());
+    hasher.finish()
+}

@@ -1,0 +1,176 @@
+//! Search of one layer (Algorithm 2 of the paper) over any storage.
+
+use super::Level;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// A distance that orders totally. Smaller is nearer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance(pub f64);
+
+impl Eq for Distance {}
+
+impl PartialOrd for Distance {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Distance {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// A node with its distance to the query. Orders by distance, then by node, so that equal
+/// distances come in a stable order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate<N> {
+    /// distance to the query
+    pub distance: Distance,
+    /// the node
+    pub node: N,
+}
+
+/// Where a graph is kept: in memory, or in an index's pages. A store knows its query and which
+/// nodes a search has seen.
+pub trait Store {
+    /// What a neighbour list holds.
+    type Link: Copy;
+    /// A node that has been visited.
+    type Node: Copy + Ord;
+
+    /// Fills `links` with the neighbours of `node` at `level`; leaves it empty where the node is
+    /// gone.
+    fn links(&mut self, node: Self::Node, level: Level, links: &mut Vec<Self::Link>);
+
+    /// Reads a node and its distance to the query. `None` if this search has seen it before, or
+    /// if it is gone.
+    fn visit(&mut self, link: Self::Link) -> Option<Candidate<Self::Node>>;
+
+    /// Asks for a node to be brought near; a hint.
+    fn prefetch(&mut self, _link: Self::Link) {}
+
+    /// Whether the node may be in a result. Others only lead the way.
+    fn is_live(&self, node: Self::Node) -> bool;
+
+    /// Starts a new search: every node counts as unseen but these.
+    fn restart(&mut self, seen: &[Candidate<Self::Node>]);
+}
+
+/// Working memory of layer searches, kept from one to the next.
+pub struct Searcher<S: Store> {
+    links: Vec<S::Link>,
+    frontier: BinaryHeap<Reverse<Candidate<S::Node>>>,
+    nearest: BinaryHeap<Candidate<S::Node>>,
+}
+
+impl<S: Store> Default for Searcher<S> {
+    fn default() -> Self {
+        Searcher {
+            links: Vec::new(),
+            frontier: BinaryHeap::new(),
+            nearest: BinaryHeap::new(),
+        }
+    }
+}
+
+impl<S: Store> Searcher<S> {
+    /// The `ef` live nodes nearest to the query at `level` as far as a best-first walk from
+    /// `entries` finds them, nearest first. Algorithm 2 of the paper.
+    pub fn search_layer(
+        &mut self,
+        store: &mut S,
+        entries: &[Candidate<S::Node>],
+        ef: usize,
+        level: Level,
+    ) -> Vec<Candidate<S::Node>> {
+        self.frontier.clear();
+        self.nearest.clear();
+        store.restart(entries);
+        for &entry in entries {
+            self.frontier.push(Reverse(entry));
+            if store.is_live(entry.node) {
+                self.nearest.push(entry);
+            }
+        }
+        while let Some(Reverse(candidate)) = self.frontier.pop() {
+            if self.nearest.len() >= ef
+                && self
+                    .nearest
+                    .peek()
+                    .is_some_and(|worst| candidate.distance > worst.distance)
+            {
+                break;
+            }
+            store.links(candidate.node, level, &mut self.links);
+            for i in 0..self.links.len() {
+                if let Some(&ahead) = self.links.get(i + 1) {
+                    store.prefetch(ahead);
+                }
+                let Some(found) = store.visit(self.links[i]) else {
+                    continue;
+                };
+                let full = self.nearest.len() >= ef;
+                if full
+                    && self
+                        .nearest
+                        .peek()
+                        .is_some_and(|worst| found.distance >= worst.distance)
+                {
+                    continue;
+                }
+                self.frontier.push(Reverse(found));
+                if store.is_live(found.node) {
+                    self.nearest.push(found);
+                    if full {
+                        self.nearest.pop();
+                    }
+                }
+            }
+        }
+        std::mem::take(&mut self.nearest).into_sorted_vec()
+    }
+
+    /// Greedy walk from `entry` down the layers above `to`: the entry for layer `to`.
+    pub fn descend(
+        &mut self,
+        store: &mut S,
+        entry: Candidate<S::Node>,
+        from: Level,
+        to: Level,
+    ) -> Candidate<S::Node> {
+        let mut best = entry;
+        for level in (to + 1..=from).rev() {
+            best = self.greedy(store, best, level);
+        }
+        best
+    }
+
+    /// The nearest node a greedy walk at `level` ends at; dead nodes lead the way like any.
+    fn greedy(
+        &mut self,
+        store: &mut S,
+        entry: Candidate<S::Node>,
+        level: Level,
+    ) -> Candidate<S::Node> {
+        let mut best = entry;
+        store.restart(&[entry]);
+        loop {
+            let from = best;
+            store.links(from.node, level, &mut self.links);
+            for i in 0..self.links.len() {
+                if let Some(found) = store.visit(self.links[i])
+                    && found.distance < best.distance
+                {
+                    best = found;
+                }
+            }
+            if best.node == from.node {
+                return best;
+            }
+        }
+    }
+}

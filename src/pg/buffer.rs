@@ -1,0 +1,412 @@
+//! Pages in the buffer pool: pins and content locks as guards, changes as WAL records.
+//!
+//! Dropping a guard unlocks and unpins, except while an ERROR unwinds: then the transaction's abort
+//! releases locks and pins in its own order (releasing them here as well would unbalance the
+//! server's count of held interrupts).
+
+use super::relation::Index;
+use crate::page::{Damage, PageView};
+use bytemuck::Pod;
+use pgrx::pg_sys;
+use std::marker::PhantomData;
+
+/// Functions that do not raise, called without the error guard (7 ns against 1 ns a call).
+mod unguarded {
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        pub fn LockBuffer(buffer: pg_sys::Buffer, mode: std::ffi::c_int);
+        pub fn UnlockReleaseBuffer(buffer: pg_sys::Buffer);
+        pub fn ConditionalLockBuffer(buffer: pg_sys::Buffer) -> bool;
+        pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+    }
+}
+
+/// Bytes of a page.
+pub const PAGE_SIZE: usize = pg_sys::BLCKSZ as usize;
+const _: () = assert!(
+    PAGE_SIZE == 8192,
+    "the on-disk format is laid out for 8 kB pages"
+);
+
+/// Which pages a read expects to touch.
+#[derive(Clone, Copy)]
+pub enum Access {
+    /// here and there
+    Random,
+    /// all of them once: go through a small ring of buffers
+    Sequential(Strategy),
+}
+
+/// A ring of buffers for reading a whole index once.
+#[derive(Clone, Copy)]
+pub struct Strategy(pg_sys::BufferAccessStrategy);
+
+impl Strategy {
+    /// A ring for one pass over an index; lives in the current memory context.
+    pub fn bulk_read() -> Self {
+        // SAFETY: allocates, or raises.
+        Strategy(unsafe {
+            pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
+        })
+    }
+
+    /// The strategy VACUUM passes to its callbacks.
+    ///
+    /// # Safety
+    /// `raw` is null or valid while the result is used.
+    pub unsafe fn of(raw: pg_sys::BufferAccessStrategy) -> Self {
+        Strategy(raw)
+    }
+}
+
+/// Pins a block's buffer.
+fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
+    let strategy = match access {
+        Access::Random => std::ptr::null_mut(),
+        Access::Sequential(strategy) => strategy.0,
+    };
+    // SAFETY: an open relation; reading a block that is not there raises.
+    unsafe {
+        pg_sys::ReadBufferExtended(
+            index.raw(),
+            pg_sys::ForkNumber::MAIN_FORKNUM,
+            block,
+            pg_sys::ReadBufferMode::RBM_NORMAL,
+            strategy,
+        )
+    }
+}
+
+/// Asks for a block to be read ahead.
+pub fn prefetch(index: Index, block: u32) {
+    // SAFETY: an open relation; a hint.
+    unsafe { pg_sys::PrefetchBuffer(index.raw(), pg_sys::ForkNumber::MAIN_FORKNUM, block) };
+}
+
+/// A pinned page, locked for reading.
+pub struct Shared {
+    buffer: pg_sys::Buffer,
+}
+
+impl Shared {
+    /// Pins and locks a block.
+    #[inline]
+    pub fn read(index: Index, block: u32, access: Access) -> Self {
+        let buffer = read_buffer(index, block, access);
+        // SAFETY: pinned just now.
+        unsafe { unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        Shared { buffer }
+    }
+
+    /// The page.
+    #[inline]
+    pub fn page(&self) -> PageView<'_> {
+        PageView::new(bytes(self.buffer))
+    }
+}
+
+impl Drop for Shared {
+    #[inline]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: we hold the pin and the lock.
+            unsafe { unguarded::UnlockReleaseBuffer(self.buffer) }
+        }
+    }
+}
+
+#[inline]
+fn bytes<'a>(buffer: pg_sys::Buffer) -> &'a [u8] {
+    // SAFETY: callers hold a pin and a content lock for as long as they use the result; a buffer
+    // is BLCKSZ bytes.
+    unsafe { std::slice::from_raw_parts(pg_sys::BufferGetPage(buffer).cast::<u8>(), PAGE_SIZE) }
+}
+
+/// A pinned page, locked for writing. It is changed through a [`Change`].
+pub struct Exclusive {
+    buffer: pg_sys::Buffer,
+    block: u32,
+}
+
+impl Exclusive {
+    /// Pins and locks a block.
+    pub fn lock(index: Index, block: u32, access: Access) -> Self {
+        let buffer = read_buffer(index, block, access);
+        // SAFETY: pinned just now.
+        unsafe { unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32) };
+        Exclusive { buffer, block }
+    }
+
+    /// Pins and locks a block unless somebody, ourselves included, has it locked: for callers that
+    /// hold another page and may not wait.
+    pub fn try_lock(index: Index, block: u32) -> Option<Self> {
+        let buffer = read_buffer(index, block, Access::Random);
+        // SAFETY: pinned just now.
+        unsafe {
+            if unguarded::ConditionalLockBuffer(buffer) {
+                return Some(Exclusive { buffer, block });
+            }
+            unguarded::ReleaseBuffer(buffer);
+        }
+        None
+    }
+
+    /// Adds a block to the end of a fork. Its page is all zero.
+    pub fn extend(index: Index, fork: pg_sys::ForkNumber::Type) -> Self {
+        // SAFETY: an open relation; the extension lock makes the new block ours alone.
+        unsafe {
+            pg_sys::LockRelationForExtension(index.raw(), pg_sys::ExclusiveLock as i32);
+            let buffer = pg_sys::ReadBufferExtended(
+                index.raw(),
+                fork,
+                pg_sys::InvalidBlockNumber,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            pg_sys::UnlockRelationForExtension(index.raw(), pg_sys::ExclusiveLock as i32);
+            let block = pg_sys::BufferGetBlockNumber(buffer);
+            Exclusive { buffer, block }
+        }
+    }
+
+    /// The page as it is.
+    #[inline]
+    pub fn page(&self) -> PageView<'_> {
+        PageView::new(bytes(self.buffer))
+    }
+
+    /// The block's number.
+    pub fn block(&self) -> u32 {
+        self.block
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: we hold the pin and the lock.
+            unsafe { unguarded::UnlockReleaseBuffer(self.buffer) }
+        }
+    }
+}
+
+/// How a change reaches the WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logging {
+    /// one generic WAL record for each change (none where the relation needs no WAL)
+    EachChange,
+    /// none now: the build logs all pages at its end
+    AtEndOfBuild,
+}
+
+/// A change to at most four pages that happens as a whole, after a crash too.
+pub struct Change<'g> {
+    state: *mut pg_sys::GenericXLogState,
+    guards: PhantomData<&'g mut Exclusive>,
+}
+
+impl<'g> Change<'g> {
+    /// Starts a change.
+    pub fn begin(index: Index, logging: Logging) -> Self {
+        let state = match logging {
+            // SAFETY: an open relation.
+            Logging::EachChange => unsafe { pg_sys::GenericXLogStart(index.raw()) },
+            Logging::AtEndOfBuild => std::ptr::null_mut(),
+        };
+        Change {
+            state,
+            guards: PhantomData,
+        }
+    }
+
+    /// Takes a locked page into the change.
+    pub fn page(&mut self, guard: &'g mut Exclusive) -> PageMut<'g> {
+        self.register(guard, 0)
+    }
+
+    /// Takes a locked page into the change and initialises it.
+    pub fn new_page<T: Pod>(&mut self, guard: &'g mut Exclusive, special: &T) -> PageMut<'g> {
+        let mut page = self.register(guard, pg_sys::GENERIC_XLOG_FULL_IMAGE as i32);
+        page.init(special);
+        page
+    }
+
+    fn register(&mut self, guard: &'g mut Exclusive, flags: i32) -> PageMut<'g> {
+        // SAFETY: the buffer is pinned and locked by `guard`, which the change borrows.
+        let page = unsafe {
+            if self.state.is_null() {
+                pg_sys::MarkBufferDirty(guard.buffer);
+                pg_sys::BufferGetPage(guard.buffer)
+            } else {
+                pg_sys::GenericXLogRegisterBuffer(self.state, guard.buffer, flags)
+            }
+        };
+        PageMut {
+            page: page.cast(),
+            guard: PhantomData,
+        }
+    }
+
+    /// Makes the change.
+    pub fn commit(mut self) {
+        let state = std::mem::replace(&mut self.state, std::ptr::null_mut());
+        if !state.is_null() {
+            // SAFETY: started in `begin`, and finished once.
+            unsafe { pg_sys::GenericXLogFinish(state) };
+        }
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        // a change that was not committed leaves the pages as they were
+        if !self.state.is_null() && !std::thread::panicking() {
+            // SAFETY: started in `begin`, and not finished.
+            unsafe { pg_sys::GenericXLogAbort(self.state) }
+        }
+    }
+}
+
+/// A page inside a change.
+pub struct PageMut<'g> {
+    page: *mut u8,
+    guard: PhantomData<&'g mut [u8]>,
+}
+
+impl PageMut<'_> {
+    fn raw(&mut self) -> pg_sys::Page {
+        self.page.cast()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the page is BLCKSZ bytes, and ours until the change ends.
+        unsafe { std::slice::from_raw_parts_mut(self.page, PAGE_SIZE) }
+    }
+
+    /// The page as the change has it now.
+    pub fn view(&self) -> PageView<'_> {
+        // SAFETY: as in `bytes_mut`.
+        PageView::new(unsafe { std::slice::from_raw_parts(self.page, PAGE_SIZE) })
+    }
+
+    fn init<T: Pod>(&mut self, special: &T) {
+        // SAFETY: the page is BLCKSZ bytes.
+        unsafe { pg_sys::PageInit(self.raw(), PAGE_SIZE, size_of::<T>()) };
+        *self.special_mut() = *special;
+    }
+
+    /// The special area. The page has been checked to have one of this size.
+    pub fn special_mut<T: Pod>(&mut self) -> &mut T {
+        let at = PAGE_SIZE - size_of::<T>();
+        bytemuck::from_bytes_mut(&mut self.bytes_mut()[at..])
+    }
+
+    /// Bytes between the line pointers and the items.
+    pub fn free_space(&self) -> usize {
+        free_space(self.view())
+    }
+
+    /// Adds an item, at the first unused line pointer or a new one; `None` where it has no room.
+    pub fn add_item(&mut self, item: &[u8]) -> Option<u16> {
+        let view = self.view();
+        let count = view.item_count();
+        let unused = (1..=count).find(|&n| matches!(view.item(n), Ok(None)));
+        let (offset, flags) = match unused {
+            Some(offset) => (offset, pg_sys::PAI_OVERWRITE),
+            None => (count + 1, 0),
+        };
+        // SAFETY: an initialised page; the server copies `item.len()` bytes or refuses.
+        let added = unsafe {
+            pg_sys::PageAddItemExtended(
+                self.raw(),
+                item.as_ptr().cast_mut().cast(),
+                item.len(),
+                offset,
+                flags as i32,
+            )
+        };
+        (added != pg_sys::InvalidOffsetNumber).then_some(added)
+    }
+
+    /// Removes an item and its bytes; other items keep their offsets.
+    pub fn remove_item(&mut self, offset: u16) {
+        // SAFETY: the server checks the offset and raises where it is wrong.
+        unsafe { pg_sys::PageIndexTupleDeleteNoCompact(self.raw(), offset) };
+        // The hole now holds stale bytes of items. GenericXLogFinish clears it only for logged
+        // relations, and what was erased must not stay in the file.
+        let (lower, upper) = hole(self.view());
+        self.bytes_mut()[lower..upper].fill(0);
+    }
+
+    /// An item for writing; `None` for a line pointer that is unused.
+    pub fn item_mut(&mut self, offset: u16) -> Result<Option<&mut [u8]>, Damage> {
+        let range = self.view().item_range(offset)?;
+        Ok(range.map(|range| &mut self.bytes_mut()[range]))
+    }
+
+    /// Space for a struct right after the header, on a page without items.
+    pub fn contents_mut<T: Pod>(&mut self) -> &mut T {
+        let end = crate::page::HEADER + size_of::<T>();
+        let bytes = self.bytes_mut();
+        // pd_lower: what lies above it is not WAL-logged
+        bytes[12..14].copy_from_slice(&(end as u16).to_ne_bytes());
+        bytemuck::from_bytes_mut(&mut bytes[crate::page::HEADER..end])
+    }
+}
+
+fn hole(page: PageView<'_>) -> (usize, usize) {
+    let (lower, upper) = page.bounds();
+    (
+        lower.min(PAGE_SIZE),
+        upper.clamp(lower.min(PAGE_SIZE), PAGE_SIZE),
+    )
+}
+
+/// Bytes between a page's line pointers and its items.
+pub fn free_space(page: PageView<'_>) -> usize {
+    let (lower, upper) = hole(page);
+    upper - lower
+}
+
+/// Bytes of the largest item a page has room for.
+pub fn room(page: PageView<'_>) -> usize {
+    let has_unused = (1..=page.item_count()).any(|n| matches!(page.item(n), Ok(None)));
+    let line_pointer = if has_unused { 0 } else { 4 };
+    free_space(page).saturating_sub(line_pointer) & !7
+}
+
+/// Free space map of an index: which pages have how many bytes free.
+pub mod free_space_map {
+    use super::*;
+
+    /// What an empty page is recorded with, more than any page with items can have.
+    pub const EMPTY_PAGE: usize = 8160;
+
+    /// A page that may have `needed` bytes free.
+    pub fn find(index: Index, needed: usize) -> Option<u32> {
+        // SAFETY: an open relation.
+        let block = unsafe { pg_sys::GetPageWithFreeSpace(index.raw(), needed) };
+        (block != pg_sys::InvalidBlockNumber).then_some(block)
+    }
+
+    /// Corrects a page that was found to have only `free` bytes, and finds another.
+    pub fn correct_and_find(index: Index, block: u32, free: usize, needed: usize) -> Option<u32> {
+        // SAFETY: an open relation.
+        let block =
+            unsafe { pg_sys::RecordAndGetPageWithFreeSpace(index.raw(), block, free, needed) };
+        (block != pg_sys::InvalidBlockNumber).then_some(block)
+    }
+
+    /// Records what a page has free.
+    pub fn record(index: Index, block: u32, free: usize) {
+        // SAFETY: an open relation.
+        unsafe { pg_sys::RecordPageWithFreeSpace(index.raw(), block, free) }
+    }
+
+    /// Makes what was recorded known to searches from the top of the map.
+    pub fn publish(index: Index) {
+        // SAFETY: an open relation.
+        unsafe { pg_sys::IndexFreeSpaceMapVacuum(index.raw()) }
+    }
+}

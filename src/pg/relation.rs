@@ -1,0 +1,141 @@
+//! An open index relation, and what can be asked of it.
+
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// InvalidSubTransactionId of the server.
+const NO_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
+
+/// An index that the server has opened for the callback that is running.
+#[derive(Clone, Copy)]
+pub struct Index(pg_sys::Relation);
+
+impl Index {
+    /// # Safety
+    /// `relation` is open, and stays open while the result and its copies are used.
+    pub unsafe fn new(relation: pg_sys::Relation) -> Self {
+        Index(relation)
+    }
+
+    /// The server's pointer.
+    #[inline]
+    pub fn raw(self) -> pg_sys::Relation {
+        self.0
+    }
+
+    /// The index's name, for messages.
+    pub fn name(self) -> String {
+        // SAFETY: an open relation has a pg_class row with a NUL-terminated name.
+        unsafe {
+            CStr::from_ptr((*(*self.0).rd_rel).relname.data.as_ptr())
+                .to_string_lossy()
+                .into_owned()
+        }
+    }
+
+    /// Whether changes must be WAL-logged (RelationNeedsWAL).
+    pub fn needs_wal(self) -> bool {
+        // SAFETY: an open relation; the macro's definition.
+        unsafe {
+            let permanent =
+                (*(*self.0).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8;
+            permanent
+                && (pg_sys::wal_level > pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32
+                    || !self.is_new_file())
+        }
+    }
+
+    /// Whether the relation's file was created by this very transaction.
+    fn is_new_file(self) -> bool {
+        // SAFETY: an open relation.
+        unsafe {
+            let created = (*self.0).rd_createSubid != NO_SUBTRANSACTION;
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let first = (*self.0).rd_firstRelfilenodeSubid;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let first = (*self.0).rd_firstRelfilelocatorSubid;
+            created || first != NO_SUBTRANSACTION
+        }
+    }
+
+    /// Blocks in the main fork.
+    pub fn blocks(self) -> u32 {
+        self.blocks_in(pg_sys::ForkNumber::MAIN_FORKNUM)
+    }
+
+    /// Blocks in a fork.
+    pub fn blocks_in(self, fork: pg_sys::ForkNumber::Type) -> u32 {
+        // SAFETY: an open relation.
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.0, fork) }
+    }
+
+    /// Counts a scan in the statistics views (pgstat_count_index_scan).
+    pub fn count_scan(self) {
+        // SAFETY: an open relation on the backend's thread.
+        unsafe {
+            let relation = self.0;
+            #[cfg(not(feature = "pg14"))]
+            if (*relation).pgstat_info.is_null() && (*relation).pgstat_enabled {
+                pg_sys::pgstat_assoc_relation(relation);
+            }
+            if let Some(stats) = (*relation).pgstat_info.as_mut() {
+                #[cfg(any(feature = "pg14", feature = "pg15"))]
+                {
+                    stats.t_counts.t_numscans += 1;
+                }
+                #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+                {
+                    stats.counts.numscans += 1;
+                }
+            }
+        }
+    }
+
+    /// Rows of the index by the last estimate; 0 where unknown.
+    pub fn estimated_rows(self) -> f64 {
+        // SAFETY: an open relation.
+        unsafe { (*(*self.0).rd_rel).reltuples.max(0.0) as f64 }
+    }
+
+    /// Attribute `n` (from 0) of the index: type oid and typmod.
+    pub fn attribute(self, n: usize) -> (pg_sys::Oid, i32) {
+        // SAFETY: an open relation has a tuple descriptor; the assertion bounds `n`.
+        unsafe {
+            let desc = (*self.0).rd_att;
+            assert!(n < (*desc).natts as usize);
+            #[cfg(not(feature = "pg18"))]
+            let attribute = &(*desc).attrs.as_slice((*desc).natts as usize)[n];
+            #[cfg(feature = "pg18")]
+            let attribute = &*pg_sys::TupleDescAttr(desc, n as i32);
+            (attribute.atttypid, attribute.atttypmod)
+        }
+    }
+}
+
+/// A heavyweight lock on a page number of an index, held until drop. Used as a turnstile between
+/// inserts and VACUUM; the page itself is not touched.
+pub struct Turnstile {
+    index: Index,
+    block: u32,
+    mode: pg_sys::LOCKMODE,
+}
+
+impl Turnstile {
+    /// Waits for the lock, answering interrupts.
+    pub fn lock(index: Index, block: u32, mode: u32) -> Self {
+        let mode = mode as pg_sys::LOCKMODE;
+        // SAFETY: an open relation.
+        unsafe { pg_sys::LockPage(index.raw(), block, mode) };
+        Turnstile { index, block, mode }
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        // While an error unwinds, the transaction's abort releases the lock.
+        if !std::thread::panicking() {
+            // SAFETY: we hold the lock.
+            unsafe { pg_sys::UnlockPage(self.index.raw(), self.block, self.mode) }
+        }
+    }
+}

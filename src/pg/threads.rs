@@ -1,0 +1,104 @@
+//! Compute threads beside the backend's own thread.
+//!
+//! Threads never touch the server: they get plain memory, run with every signal blocked (so that
+//! handlers run on the backend's thread alone), and stop when told to. The backend's thread waits
+//! for them and answers interrupts meanwhile.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long the backend's thread sleeps before it looks again.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Tells threads to stop, also when the backend's thread leaves by an ERROR.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs `work` on `threads` threads and returns when all have. `work` gets a flag that asks it to
+/// stop early. `watch` runs on the backend's thread every few milliseconds. Interrupts are
+/// answered: a cancel stops the threads and raises. A panic in a thread is raised as an ERROR.
+pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl FnMut()) {
+    let stop = AtomicBool::new(false);
+    let running = AtomicUsize::new(threads);
+    let backend = std::thread::current();
+    let failure = std::sync::Mutex::new(None);
+    std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        let spawned = with_signals_blocked(|| {
+            (0..threads).try_for_each(|n| {
+                std::thread::Builder::new()
+                    .name(format!("vectorext {n}"))
+                    .spawn_scoped(scope, || {
+                        if let Err(panic) =
+                            std::panic::catch_unwind(AssertUnwindSafe(|| work(&stop)))
+                        {
+                            stop.store(true, Ordering::Relaxed);
+                            let mut failure =
+                                failure.lock().unwrap_or_else(|poison| poison.into_inner());
+                            failure.get_or_insert_with(|| message_of(&*panic));
+                        }
+                        running.fetch_sub(1, Ordering::Release);
+                        backend.unpark();
+                    })
+                    .map(drop)
+            })
+        });
+        if let Err(error) = spawned {
+            pgrx::ereport!(
+                ERROR,
+                pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                format!("could not start a thread for the index build: {error}"),
+                "Lower max_parallel_maintenance_workers."
+            );
+        }
+        while running.load(Ordering::Acquire) > 0 {
+            pgrx::check_for_interrupts!();
+            watch();
+            std::thread::park_timeout(PATIENCE);
+        }
+    });
+    if let Some(message) = failure
+        .into_inner()
+        .unwrap_or_else(|poison| poison.into_inner())
+    {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("a thread of the index build failed: {message}")
+        );
+    }
+    pgrx::check_for_interrupts!();
+    watch();
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| {
+            panic
+                .downcast_ref::<&str>()
+                .map(|message| message.to_string())
+        })
+        .unwrap_or_else(|| "unknown panic".into())
+}
+
+/// Blocks every signal while `f` runs; threads it starts inherit that for good.
+fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: plain signal-mask calls on two local sets.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = f();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result
+    }
+}

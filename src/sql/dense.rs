@@ -1,0 +1,315 @@
+//! `vector` and `halfvec`: input and output, distances, operators and functions. Each is written
+//! once over [`Element`]; the tables at the end give them the C names that SQL scripts of pgvector
+//! expect.
+
+use crate::pg::array;
+use crate::pg::error::{OrRaise, raise};
+use crate::pg::fmgr::{Call, boolean, float8, int4};
+use crate::pg::message::Message;
+use crate::pg::varlena::{self, Detoasted};
+use crate::vector::{Element, VectorError, arithmetic, dense, text};
+use half::f16;
+use pgrx::pg_sys::Datum;
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// A dense vector among a function's arguments.
+pub struct DenseArg<E>(Detoasted, PhantomData<E>);
+
+impl<E: Element> DenseArg<E> {
+    /// Argument `n` of the call.
+    #[inline(always)]
+    pub fn new(call: Call, n: usize) -> Self {
+        DenseArg(call.arg_varlena(n), PhantomData)
+    }
+
+    /// The argument as a result.
+    pub fn into_datum(self) -> Datum {
+        self.0.into_datum()
+    }
+}
+
+impl<E: Element> Deref for DenseArg<E> {
+    type Target = [E];
+
+    #[inline(always)]
+    fn deref(&self) -> &[E] {
+        dense::elements(self.0.body())
+    }
+}
+
+/// Builds a vector; `fill` writes its zeroed elements.
+pub fn build<E: Element>(
+    dims: usize,
+    fill: impl FnOnce(&mut [E]) -> Result<(), VectorError>,
+) -> Datum {
+    varlena::build(dense::body_len::<E>(dims), |body| {
+        fill(dense::init(body)).or_raise()
+    })
+}
+
+fn build_from<E: Element>(elements: &[E]) -> Datum {
+    build(elements.len(), |out| {
+        out.copy_from_slice(elements);
+        Ok(())
+    })
+}
+
+fn input<E: Element>(call: Call) -> Datum {
+    let elements: Vec<E> = text::parse(call.arg_cstring(0)).or_raise();
+    dense::check_typmod(elements.len(), call.arg_i32(2)).or_raise();
+    build_from(&elements)
+}
+
+fn output<E: Element>(call: Call) -> Datum {
+    varlena::cstring(&text::format(&DenseArg::<E>::new(call, 0)))
+}
+
+fn typmod_in<E: Element>(call: Call) -> Datum {
+    int4(dense::typmod::<E>(&array::typmods(&call.arg_varlena(0))).or_raise())
+}
+
+fn receive<E: Element>(call: Call) -> Datum {
+    let mut message = Message::arg(call, 0);
+    let mut header = [0; dense::HEADER_LEN];
+    header.copy_from_slice(message.bytes(dense::HEADER_LEN));
+    let dims = dense::dims_from_network::<E>(header).or_raise();
+    dense::check_typmod(dims, call.arg_i32(2)).or_raise();
+    let bytes = message.bytes(dims * size_of::<E>());
+    build(dims, |out: &mut [E]| {
+        dense::elements_from_network(bytes, out)
+    })
+}
+
+fn send<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    varlena::build(dense::body_len::<E>(vector.len()), |bytes| {
+        dense::to_network(&vector, bytes)
+    })
+}
+
+/// A function of two vectors of equal dimensions.
+#[inline(always)]
+fn binary<E: Element>(call: Call, f: impl FnOnce(&[E], &[E]) -> Datum) -> Datum {
+    let (a, b) = (DenseArg::<E>::new(call, 0), DenseArg::<E>::new(call, 1));
+    let (a, b) = (&*a, &*b);
+    if a.len() != b.len() {
+        unequal(a, b);
+    }
+    f(a, b)
+}
+
+#[cold]
+#[inline(never)]
+fn unequal<E: Element>(a: &[E], b: &[E]) -> ! {
+    raise(VectorError::DifferentDimensions {
+        type_name: E::TYPE_NAME,
+        left: a.len(),
+        right: b.len(),
+    })
+}
+
+#[inline(always)]
+fn l2_distance<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8((E::l2_squared(a, b) as f64).sqrt()))
+}
+
+#[inline(always)]
+fn l2_squared_distance<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8(E::l2_squared(a, b) as f64))
+}
+
+#[inline(always)]
+fn inner_product<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8(E::inner_product(a, b) as f64))
+}
+
+#[inline(always)]
+fn negative_inner_product<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8(-E::inner_product(a, b) as f64))
+}
+
+#[inline(always)]
+fn cosine_distance<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8(E::cosine_distance(a, b)))
+}
+
+#[inline(always)]
+fn l1_distance<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| float8(E::l1(a, b) as f64))
+}
+
+/// The angle between unit vectors, from 0 to 1.
+fn spherical_distance<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| {
+        let cosine = (E::inner_product(a, b) as f64).clamp(-1.0, 1.0);
+        float8(cosine.acos() / std::f64::consts::PI)
+    })
+}
+
+fn dims<E: Element>(call: Call) -> Datum {
+    int4(DenseArg::<E>::new(call, 0).len() as i32)
+}
+
+fn norm<E: Element>(call: Call) -> Datum {
+    float8(arithmetic::norm(&*DenseArg::<E>::new(call, 0)))
+}
+
+fn normalize<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    build(vector.len(), |out| arithmetic::normalize(&vector, out))
+}
+
+fn add<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| {
+        build(a.len(), |out: &mut [E]| arithmetic::add(a, b, out))
+    })
+}
+
+fn subtract<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| {
+        build(a.len(), |out: &mut [E]| arithmetic::subtract(a, b, out))
+    })
+}
+
+fn multiply<E: Element>(call: Call) -> Datum {
+    binary(call, |a, b| {
+        build(a.len(), |out: &mut [E]| arithmetic::multiply(a, b, out))
+    })
+}
+
+fn concatenate<E: Element>(call: Call) -> Datum {
+    let (a, b) = (DenseArg::<E>::new(call, 0), DenseArg::<E>::new(call, 1));
+    let dims = dense::check_dims::<E>(a.len() + b.len()).or_raise();
+    build(dims, |out: &mut [E]| {
+        let (head, tail) = out.split_at_mut(a.len());
+        head.copy_from_slice(&a);
+        tail.copy_from_slice(&b);
+        Ok(())
+    })
+}
+
+/// The server's `bit`: number of bits as int4, then the bits.
+fn binary_quantize<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    varlena::build(4 + vector.len().div_ceil(8), |body| {
+        let (len, bits) = body.split_at_mut(4);
+        len.copy_from_slice(&(vector.len() as i32).to_ne_bytes());
+        arithmetic::binary_quantize(&vector, bits);
+    })
+}
+
+fn subvector<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    build_from(arithmetic::subvector(&vector, call.arg_i32(1), call.arg_i32(2)).or_raise())
+}
+
+#[inline(always)]
+fn order<E: Element>(call: Call) -> Ordering {
+    let (a, b) = (DenseArg::<E>::new(call, 0), DenseArg::<E>::new(call, 1));
+    arithmetic::compare(&a, &b)
+}
+
+fn compare<E: Element>(call: Call) -> Datum {
+    int4(order::<E>(call) as i32)
+}
+
+fn lt<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_lt())
+}
+
+fn le<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_le())
+}
+
+fn eq<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_eq())
+}
+
+fn ne<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_ne())
+}
+
+fn ge<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_ge())
+}
+
+fn gt<E: Element>(call: Call) -> Datum {
+    boolean(order::<E>(call).is_gt())
+}
+
+/// Exports generic functions for one element type: C name = function.
+macro_rules! export {
+    ($element:ty: $($name:ident = $($function:ident)::+,)*) => {
+        $($crate::pg_fn!(fn $name(call) { $($function)::+::<$element>(call) });)*
+    };
+}
+pub(super) use export;
+
+/// The exported symbols, apart from the generic functions whose names some of them share.
+mod symbols {
+    use super::f16;
+
+    export! { f32:
+        vector_in = super::input,
+        vector_out = super::output,
+        vector_typmod_in = super::typmod_in,
+        vector_recv = super::receive,
+        vector_send = super::send,
+        l2_distance = super::l2_distance,
+        inner_product = super::inner_product,
+        cosine_distance = super::cosine_distance,
+        l1_distance = super::l1_distance,
+        vector_l2_squared_distance = super::l2_squared_distance,
+        vector_negative_inner_product = super::negative_inner_product,
+        vector_spherical_distance = super::spherical_distance,
+        vector_dims = super::dims,
+        vector_norm = super::norm,
+        l2_normalize = super::normalize,
+        binary_quantize = super::binary_quantize,
+        subvector = super::subvector,
+        vector_add = super::add,
+        vector_sub = super::subtract,
+        vector_mul = super::multiply,
+        vector_concat = super::concatenate,
+        vector_lt = super::lt,
+        vector_le = super::le,
+        vector_eq = super::eq,
+        vector_ne = super::ne,
+        vector_ge = super::ge,
+        vector_gt = super::gt,
+        vector_cmp = super::compare,
+    }
+
+    export! { f16:
+        halfvec_in = super::input,
+        halfvec_out = super::output,
+        halfvec_typmod_in = super::typmod_in,
+        halfvec_recv = super::receive,
+        halfvec_send = super::send,
+        halfvec_l2_distance = super::l2_distance,
+        halfvec_inner_product = super::inner_product,
+        halfvec_cosine_distance = super::cosine_distance,
+        halfvec_l1_distance = super::l1_distance,
+        halfvec_l2_squared_distance = super::l2_squared_distance,
+        halfvec_negative_inner_product = super::negative_inner_product,
+        halfvec_spherical_distance = super::spherical_distance,
+        halfvec_vector_dims = super::dims,
+        halfvec_l2_norm = super::norm,
+        halfvec_l2_normalize = super::normalize,
+        halfvec_binary_quantize = super::binary_quantize,
+        halfvec_subvector = super::subvector,
+        halfvec_add = super::add,
+        halfvec_sub = super::subtract,
+        halfvec_mul = super::multiply,
+        halfvec_concat = super::concatenate,
+        halfvec_lt = super::lt,
+        halfvec_le = super::le,
+        halfvec_eq = super::eq,
+        halfvec_ne = super::ne,
+        halfvec_ge = super::ge,
+        halfvec_gt = super::gt,
+        halfvec_cmp = super::compare,
+    }
+}
