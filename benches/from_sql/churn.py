@@ -90,18 +90,21 @@ def halve(engines: list[Engine], data: DataSet, report: Report) -> None:
         grown = recall(engine, before, report, "after the inserts")
         engine.psql("DELETE FROM churn WHERE id % 2 = 0; CHECKPOINT;")
         dead = recall(engine, after, report, "before VACUUM")
-        seconds = engine.server.seconds(engine.database, "VACUUM (INDEX_CLEANUP ON, PARALLEL 0) churn")
+        seconds, computed = engine.server.cost(engine.database, "VACUUM (INDEX_CLEANUP ON, PARALLEL 0) churn")
         vacuumed = recall(engine, after, report, "after VACUUM")
         engine.psql(f"REINDEX INDEX {INDEX}")
         fresh = recall(engine, after, report, "after REINDEX")
-        found[engine.label] = [grown, dead, seconds, vacuumed, fresh]
+        found[engine.label] = [grown, dead, seconds, computed, vacuumed, fresh]
     rows = []
     for engine in engines:
-        grown, dead, seconds, vacuumed, fresh = found[engine.label]
-        faster = ratio(found[engines[1].label][2] / seconds) if is_ours(engine, engines) else ""
+        grown, dead, seconds, computed, vacuumed, fresh = found[engine.label]
+        faster, cheaper = "", ""
+        if is_ours(engine, engines):
+            other = found[engines[1].label]
+            faster, cheaper = ratio(other[2] / seconds), ratio(other[3] / max(computed, 0.01))
         recalls = [f"{each:.4f}" for each in (grown, dead, vacuumed, fresh)]
-        rows.append([engine.label, len(everything) - len(remaining), seconds, faster, *recalls])
-    columns = ["vacuum", "dead rows", "seconds", "faster", "recall grown", "with dead", "vacuumed", "reindexed"]
+        rows.append([engine.label, len(everything) - len(remaining), seconds, faster, computed, cheaper, *recalls])
+    columns = ["vacuum", "dead rows", "seconds", "faster", "CPU s", "cheaper", "recall grown", "with dead", "vacuumed", "reindexed"]
     setting = engines[0].sweep.setting
     note = f"recall@10 at the default of {setting}, once grown by inserts, half deleted, vacuumed, and indexed anew"
     report.table("VACUUM of 50 % dead rows", columns, rows, note)

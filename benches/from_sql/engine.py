@@ -103,12 +103,12 @@ class Engine:
 
     # ------------------------------------------------------------------------------ statements
 
-    def create_index(self, table: str = "items", name: str = INDEX) -> float:
-        """Seconds of CREATE INDEX."""
+    def create_index(self, table: str = "items", name: str = INDEX) -> tuple[float, float]:
+        """Seconds of CREATE INDEX, by the clock and of computing."""
         operator_class = f"{self.options.type}_{self.options.metric}_ops"
         options = f" WITH ({self.index_options})" if self.index_options != "none" else ""
         statement = f"CREATE INDEX {name} ON {table} USING {self.options.access_method} (embedding {operator_class})"
-        return self.server.seconds(self.database, statement + options, first="CHECKPOINT;")
+        return self.server.cost(self.database, statement + options, first="CHECKPOINT")
 
     def nearest(self, query: str, table: str = "items") -> str:
         """The search of one query, given as a condition on `queries.id`."""

@@ -65,23 +65,28 @@ def exact_search(engines: list[Engine], data: DataSet, exact: Exact, options: Op
 def build(engines: list[Engine], options: Options, report: Report) -> None:
     """CREATE INDEX, round by round; the last one built stays."""
     seconds: dict[str, list[float]] = {engine.label: [] for engine in engines}
+    computed: dict[str, list[float]] = {engine.label: [] for engine in engines}
     for _ in range(options.builds):
         for engine in engines:
             engine.psql(f"DROP INDEX IF EXISTS {INDEX}")
-            seconds[engine.label].append(engine.create_index())
+            elapsed, computing = engine.create_index()
+            seconds[engine.label].append(elapsed)
+            computed[engine.label].append(computing)
     rows = []
     for engine in engines:
         table, index = engine.number("SELECT pg_table_size('items')"), engine.number(f"SELECT pg_relation_size('{INDEX}')")
         count = engine.number("SELECT count(*) FROM items")
-        against, smaller = "", ""
+        against, cheaper, smaller = "", "", ""
         if is_ours(engine, engines):
             against = ratio(paired(seconds[engines[1].label], seconds[engines[0].label]))
+            cheaper = ratio(paired(computed[engines[1].label], computed[engine.label]))
             smaller = ratio(index / engines[1].number(f"SELECT pg_relation_size('{INDEX}')"))
         taken = median(seconds[engine.label])
         rows.append(
-            [engine.label, engine.index_options, taken, against, count / taken, table / 2**20, index / 2**20, smaller]
+            [engine.label, engine.index_options, taken, against, median(computed[engine.label]), cheaper, count / taken]
+            + [table / 2**20, index / 2**20, smaller]
         )
-    columns = ["build", "options", "seconds", "faster", "rows/s", "table MB", "index MB", "size ratio"]
+    columns = ["build", "options", "seconds", "faster", "CPU s", "cheaper", "rows/s", "table MB", "index MB", "size ratio"]
     report.table(f"CREATE INDEX ({options.workers + 1} processes or threads)", columns, rows)
 
 

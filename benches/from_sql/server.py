@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,26 @@ class Server:
     def seconds(self, database: str, statement: str, settings: Settings | None = None, first: str = "") -> float:
         """Seconds of one statement, after `first` has warmed the session up."""
         return timings(self.psql(database, f"{first}\n\\timing on\n{statement};\n", settings))[-1]
+
+    def cost(self, database: str, statement: str, first: str = "") -> tuple[float, float]:
+        """Seconds of one statement by the clock, and those that all its processes and threads computed.
+
+        The latter come from the postmaster, who sums up the sessions and workers that ended; so `first`,
+        run in a session of its own, is not in them.
+        """
+        if first:
+            self.psql(database, first)
+        before = self.children_seconds()
+        elapsed = self.seconds(database, statement)
+        return elapsed, self.children_seconds() - before
+
+    def children_seconds(self) -> float:
+        # a session's end is noticed a moment after its client has gone
+        time.sleep(0.3)
+        postmaster = (self.data / "postmaster.pid").read_text().split()[0]
+        fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+        # proc(5): cutime and cstime are fields 16 and 17; those after the name start with the third
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
     def pgbench(
         self,
