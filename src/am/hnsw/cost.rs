@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 /// counts for passing a row through an operator.
 const VISIT_IN_TUPLE_COSTS: f64 = 2.0;
 
+#[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(
     _root: *mut pg_sys::PlannerInfo,
