@@ -216,7 +216,9 @@ fn to_dense<E: Element>(call: Call) -> Datum {
     with_one(call, |vector| {
         let dims = dense::check_dims::<E>(vector.dims).or_raise();
         dense::check_typmod(dims, call.arg_i32(1)).or_raise();
-        build(dims, |out: &mut [E]| vector.write_dense(out, E::try_from_f32))
+        build(dims, |out: &mut [E]| {
+            vector.write_dense(out, E::try_from_f32)
+        })
     })
 }
 

@@ -126,12 +126,12 @@ impl<'a> SparseRef<'a> {
             if n > 0 {
                 out.push(b',');
             }
-            write_integer(index as i64 + 1, out);
+            write_integer((index as u32).wrapping_add(1), out);
             out.push(b':');
             decimal::write_shortest(value, out);
         }
         out.extend_from_slice(b"}/");
-        write_integer(self.dims as i64, out);
+        write_integer(self.dims as u32, out);
     }
 
     /// Checks that two operands can be compared by distance.
@@ -527,9 +527,19 @@ fn is_written_as_zero(number: &[u8]) -> bool {
         .all(|byte| matches!(byte, b'0' | b'.' | b'+' | b'-' | b'x' | b'X'))
 }
 
-fn write_integer(value: i64, out: &mut Vec<u8>) {
-    use std::io::Write;
-    write!(out, "{value}").expect("writing to memory cannot fail");
+/// Appends a number in decimal. The formatting machinery would take longer than the element.
+fn write_integer(mut value: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; 10];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
 }
 
 fn check_dims(dims: i64) -> Result<usize, VectorError> {

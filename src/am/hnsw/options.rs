@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// How a scan goes on when its first batch did not suffice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum IterativeScan {
-    /// until the rows asked for are found, in exact order, with no bound on the work
-    #[name = c"auto"]
-    Auto,
     /// not at all: at most `ef_search` rows
     #[name = c"off"]
     Off,
-    /// in exact order up to `max_scan_tuples`; nearer rows found later are dropped
-    #[name = c"strict_order"]
-    StrictOrder,
     /// up to `max_scan_tuples`, later batches may hold nearer rows than earlier ones
     #[name = c"relaxed_order"]
     RelaxedOrder,
+    /// in exact order up to `max_scan_tuples`; nearer rows found later are dropped
+    #[name = c"strict_order"]
+    StrictOrder,
+    /// until the rows asked for are found, in exact order, with no bound on the work
+    #[name = c"auto"]
+    Auto,
 }
 
 /// `hnsw.ef_search`
