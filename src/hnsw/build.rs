@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Bytes of one slab of payloads.
-const SLAB: usize = 4 << 20;
+const SLAB: usize = 256 << 10;
 
 /// A neighbour and its distance to the node whose list holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +22,16 @@ pub struct Link {
     pub distance: f32,
     /// what the heuristic said of it
     verdict: Verdict,
+}
+
+impl Link {
+    fn new(node: u32, distance: Distance) -> Self {
+        Link {
+            node,
+            distance: distance.0 as f32,
+            verdict: Verdict::Unknown,
+        }
+    }
 }
 
 /// What the heuristic said of a neighbour when it last looked.
@@ -231,30 +241,23 @@ impl Graph {
         for level in (0..=level.min(entry_level)).rev() {
             let ef = self.params.ef_construction as usize;
             let nearest = searcher.search_layer(store, &entries, ef, level);
-            let capacity = self.params.capacity(level);
-            chosen.push(select_neighbours(&nearest, capacity, |a, b| {
-                self.distance(a, b)
-            }));
+            chosen.push(select_neighbours(
+                &nearest,
+                self.params.capacity(level),
+                |a, b| self.distance(a, b),
+            ));
             entries = nearest;
         }
         // From the bottom up: whoever finds the node on a level finds its lists below filled. A
         // thread that came down into an empty list would see nothing else, and its node would
         // become an island.
         for (level, chosen) in chosen.iter().rev().enumerate() {
-            let link = |to: u32, distance: Distance| Link {
-                node: to,
-                distance: distance.0 as f32,
-                verdict: Verdict::Unknown,
-            };
-            self.lock(node).0[level] = chosen.iter().map(|c| link(c.node, c.distance)).collect();
+            let links = chosen.iter().map(|c| Link::new(c.node, c.distance));
+            self.lock(node).0[level].extend(links);
             let capacity = self.params.capacity(level as Level);
             for neighbour in chosen {
-                let mut lists = self.lock(neighbour.node);
-                self.admit(
-                    &mut lists.0[level],
-                    link(node, neighbour.distance),
-                    capacity,
-                );
+                let link = Link::new(node, neighbour.distance);
+                self.admit(&mut self.lock(neighbour.node).0[level], link, capacity);
             }
         }
     }
