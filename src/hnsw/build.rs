@@ -231,11 +231,8 @@ impl Graph {
         worker: &mut Worker<'g>,
     ) {
         let Worker { store, searcher } = worker;
-        store.target = node;
-        let entry = Candidate {
-            distance: self.distance(node, entry),
-            node: entry,
-        };
+        store.look_around(node);
+        let entry = store.candidate(entry);
         let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
         let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
@@ -329,24 +326,62 @@ impl<'g> Worker<'g> {
     /// Working memory for a graph to which nothing is pushed any more.
     pub fn new(graph: &'g Graph) -> Self {
         Worker {
-            store: MemoryStore {
-                graph,
-                target: 0,
-                seen: vec![0; graph.len()],
-                epoch: 0,
-            },
+            store: MemoryStore::new(graph),
             searcher: Searcher::default(),
         }
     }
 }
 
-/// The storage trait over the graph in memory; the query is one of its nodes.
-struct MemoryStore<'g> {
+/// The storage trait over the graph in memory.
+pub(super) struct MemoryStore<'g> {
     graph: &'g Graph,
-    target: u32,
+    /// what is searched for
+    query: Operand<'g>,
+    /// the node whose value that is, which does not find itself
+    itself: Option<u32>,
     /// epoch in which a node was last seen
     seen: Vec<u32>,
     epoch: u32,
+}
+
+impl<'g> MemoryStore<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        let query = Operand {
+            payload: &[],
+            norm_squared: 0.0,
+        };
+        MemoryStore {
+            graph,
+            query,
+            itself: None,
+            seen: vec![0; graph.len()],
+            epoch: 0,
+        }
+    }
+
+    /// Sets what is searched for.
+    pub(super) fn look_for(&mut self, query: Operand<'g>) {
+        self.query = query;
+        self.itself = None;
+    }
+
+    fn look_around(&mut self, node: u32) {
+        self.query = self.graph.operand(node);
+        self.itself = Some(node);
+    }
+
+    /// A node as a candidate.
+    #[inline]
+    pub(super) fn candidate(&self, node: u32) -> Candidate<u32> {
+        let distance = self
+            .graph
+            .space
+            .distance(self.query, self.graph.operand(node));
+        Candidate {
+            distance: Distance(distance),
+            node,
+        }
+    }
 }
 
 impl Store for MemoryStore<'_> {
@@ -369,10 +404,7 @@ impl Store for MemoryStore<'_> {
             return None;
         }
         *seen = self.epoch;
-        Some(Candidate {
-            distance: self.graph.distance(self.target, link),
-            node: link,
-        })
+        Some(self.candidate(link))
     }
 
     #[inline]
@@ -393,7 +425,9 @@ impl Store for MemoryStore<'_> {
             self.seen.fill(0);
             self.epoch = 1;
         }
-        self.seen[self.target as usize] = self.epoch;
+        if let Some(node) = self.itself {
+            self.seen[node as usize] = self.epoch;
+        }
         for candidate in seen {
             self.seen[candidate.node as usize] = self.epoch;
         }
