@@ -342,6 +342,8 @@ pub(super) struct MemoryStore<'g> {
     /// epoch in which a node was last seen
     seen: Vec<u32>,
     epoch: u32,
+    /// links still to be read of a visit
+    ahead: Vec<u32>,
 }
 
 impl<'g> MemoryStore<'g> {
@@ -356,10 +358,12 @@ impl<'g> MemoryStore<'g> {
             itself: None,
             seen: vec![0; graph.len()],
             epoch: 0,
+            ahead: Vec::new(),
         }
     }
 
     /// Sets what is searched for.
+    #[cfg(test)]
     pub(super) fn look_for(&mut self, query: Operand<'g>) {
         self.query = query;
         self.itself = None;
@@ -398,19 +402,20 @@ impl Store for MemoryStore<'_> {
     }
 
     #[inline]
-    fn visit(&mut self, link: u32) -> Option<Candidate<u32>> {
-        let seen = &mut self.seen[link as usize];
-        if *seen == self.epoch {
-            return None;
+    fn visit(&mut self, links: &[u32], found: &mut Vec<Candidate<u32>>) {
+        self.ahead.clear();
+        for &link in links {
+            let seen = &mut self.seen[link as usize];
+            if *seen != self.epoch {
+                *seen = self.epoch;
+                self.ahead.push(link);
+            }
         }
-        *seen = self.epoch;
-        Some(self.candidate(link))
-    }
-
-    #[inline]
-    fn prefetch(&mut self, link: u32) {
-        if self.seen[link as usize] != self.epoch {
-            crate::distance::prefetch(self.graph.operand(link).payload);
+        for (i, &link) in self.ahead.iter().enumerate() {
+            if let Some(&next) = self.ahead.get(i + 2) {
+                crate::distance::prefetch(self.graph.operand(next).payload);
+            }
+            found.push(self.candidate(link));
         }
     }
 
