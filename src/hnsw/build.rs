@@ -24,6 +24,17 @@ pub struct Link {
     verdict: Verdict,
 }
 
+impl Link {
+    /// A link that the heuristic has not looked at.
+    fn to(node: u32, distance: Distance) -> Self {
+        Link {
+            node,
+            distance: distance.0 as f32,
+            verdict: Verdict::Unknown,
+        }
+    }
+}
+
 /// What the heuristic said of a neighbour when it last looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -227,30 +238,31 @@ impl Graph {
             node: entry,
         };
         let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
+        let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
             let ef = self.params.ef_construction as usize;
             let nearest = searcher.search_layer(store, &entries, ef, level);
-            let capacity = self.params.capacity(level);
-            let chosen = select_neighbours(&nearest, capacity, |a, b| self.distance(a, b));
-            let mut lists = self.lock(node);
-            let own = &mut lists.0[level as usize];
-            own.clear();
-            own.extend(chosen.iter().map(|c| Link {
-                node: c.node,
-                distance: c.distance.0 as f32,
-                verdict: Verdict::Unknown,
-            }));
-            drop(lists);
-            for neighbour in &chosen {
-                let link = Link {
-                    node,
-                    distance: neighbour.distance.0 as f32,
-                    verdict: Verdict::Unknown,
-                };
-                let mut lists = self.lock(neighbour.node);
-                self.admit(&mut lists.0[level as usize], link, capacity);
-            }
+            chosen.push(select_neighbours(
+                &nearest,
+                self.params.capacity(level),
+                |a, b| self.distance(a, b),
+            ));
             entries = nearest;
+        }
+        // From the bottom up: whoever finds the node on a level finds its lists below filled. A
+        // thread that came down into an empty list would see nothing else, and its node would
+        // become an island.
+        for (level, chosen) in chosen.iter().rev().enumerate() {
+            let capacity = self.params.capacity(level as Level);
+            self.lock(node).0[level] = chosen
+                .iter()
+                .map(|neighbour| Link::to(neighbour.node, neighbour.distance))
+                .collect();
+            for neighbour in chosen {
+                let link = Link::to(node, neighbour.distance);
+                let mut lists = self.lock(neighbour.node);
+                self.admit(&mut lists.0[level], link, capacity);
+            }
         }
     }
 
@@ -269,13 +281,17 @@ impl Graph {
             self.judge(list);
         }
         let at = list.partition_point(|l| l.distance <= link.distance);
-        let covers = |near: &Link, far: &Link| {
-            self.distance(near.node, far.node).0 as f32 <= far.distance
-        };
+        let covers =
+            |near: &Link, far: &Link| self.distance(near.node, far.node).0 as f32 <= far.distance;
         let (nearer, farther) = list.split_at_mut(at);
-        let is_covered =
-            nearer.iter().any(|l| l.verdict == Verdict::Chosen && covers(l, &link));
-        link.verdict = if is_covered { Verdict::Covered } else { Verdict::Chosen };
+        let is_covered = nearer
+            .iter()
+            .any(|l| l.verdict == Verdict::Chosen && covers(l, &link));
+        link.verdict = if is_covered {
+            Verdict::Covered
+        } else {
+            Verdict::Chosen
+        };
         if !is_covered {
             for other in farther.iter_mut().filter(|l| l.verdict == Verdict::Chosen) {
                 if covers(&link, other) {
@@ -298,7 +314,11 @@ impl Graph {
                 l.verdict == Verdict::Chosen
                     && self.distance(l.node, link.node).0 as f32 <= link.distance
             });
-            link.verdict = if is_covered { Verdict::Covered } else { Verdict::Chosen };
+            link.verdict = if is_covered {
+                Verdict::Covered
+            } else {
+                Verdict::Chosen
+            };
         }
     }
 }

@@ -1,0 +1,11 @@
+//! Tests that start PostgreSQL servers of their own. They need the extension installed in the
+//! server that `PG_CONFIG` (default `pg_config`) names, and never touch another cluster:
+//! `cargo test --features server-tests --test server`.
+
+mod bad_input;
+mod binary_copy;
+mod dump_and_restore;
+mod harness;
+mod index_build;
+mod installation;
+mod replication;
