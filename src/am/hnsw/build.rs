@@ -33,6 +33,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         column: Column::declared(index),
         params: options::declared_params(index),
     };
+    options::tell_raised(index, hnsw.params);
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
     write_meta_page(&hnsw, fork);
 
@@ -203,14 +204,13 @@ impl Build {
             }
         }
         progress::tuples_done(self.rows);
-        let nodes = graph.len();
+        let nodes = self.rows;
         if self.memory() > self.memory_limit {
             pgrx::ereport!(
                 NOTICE,
                 pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
                 format!(
-                    "graph of index \"{}\" outgrew maintenance_work_mem after {nodes} vectors",
-                    self.hnsw.index.name()
+                    "hnsw graph no longer fits into maintenance_work_mem after {nodes} tuples"
                 ),
                 "The remaining rows are inserted one by one, which is slower. A larger maintenance_work_mem speeds up the build."
             );

@@ -1,7 +1,8 @@
 //! Where new items go: nodes, pieces of values, TID lists.
 //!
 //! Lock order: node page, then chunk or TID page, then metapage. Chunk and TID pages never hold
-//! nodes, so nobody waits in the other direction. A page whose kind is not sure yet (from the free
+//! nodes, so nobody waits in the other direction. A change takes its pages in the same order: replay
+//! on a standby locks them one after the other, among scans that do so, too. A page whose kind is not sure yet (from the free
 //! space map or a hint) is only tried for, never waited for, while another is held.
 
 use super::storage::{Hnsw, META_BLOCK, raise_damaged, read_meta};
@@ -245,6 +246,7 @@ pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: 
     let mut list = find_tid_page(hnsw, logging, item.len());
     let block = list.block();
     let mut change = Change::begin(hnsw.index, logging);
+    let mut node_page = change.page(&mut page);
     let Some(offset) = change.page(&mut list).add_item(&item) else {
         raise_damaged(
             hnsw.index,
@@ -252,7 +254,7 @@ pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: 
             Damage("no room where the header says there is"),
         );
     };
-    with_node_mut(hnsw, &mut change.page(&mut page), id, |node| {
+    with_node_mut(hnsw, &mut node_page, id, |node| {
         node.header().more_tids = NodeId { block, offset }.into();
     });
     change.commit();

@@ -167,12 +167,12 @@ impl Scan {
             return;
         };
         let mut store = PageStore::new(hnsw, query);
-        let Some(entry) = store.entry(meta) else {
+        let Some((entry, entry_level)) = store.entry(meta) else {
             self.phase = Phase::Done;
             return;
         };
         let mut searcher = Searcher::default();
-        let entry = searcher.descend(&mut store, entry, meta.entry_level as u8, 0);
+        let entry = searcher.descend(&mut store, entry, entry_level, 0);
         let stream = Stream::new(&mut store, entry);
         let ef_search = options::EF_SEARCH.get() as usize;
         let mode = options::ITERATIVE_SCAN.get();

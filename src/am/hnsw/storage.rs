@@ -270,11 +270,24 @@ impl PageStore {
         }
     }
 
-    /// The entry point as a candidate; `None` in an empty index.
-    pub fn entry(&mut self, meta: &Meta) -> Option<Candidate<PageNode>> {
-        let id = meta.entry.id()?;
-        self.seen.remove(&id);
-        self.visit(id)
+    /// The entry point as a candidate, with its level; `None` in an empty index.
+    ///
+    /// VACUUM may have replaced and erased the entry point since `meta` was read: then the
+    /// metapage tells another one by now.
+    pub fn entry(&mut self, meta: &Meta) -> Option<(Candidate<PageNode>, Level)> {
+        let mut meta = *meta;
+        loop {
+            let id = meta.entry.id()?;
+            self.seen.remove(&id);
+            if let Some(entry) = self.visit(id) {
+                return Some((entry, meta.entry_level as Level));
+            }
+            let now = read_meta(self.hnsw.index);
+            if now.entry == meta.entry {
+                raise_damaged(self.hnsw.index, id.block, Damage("no entry point"));
+            }
+            meta = now;
+        }
     }
 
     /// Bytes of the set of nodes seen.
@@ -285,11 +298,6 @@ impl PageStore {
     /// The value of a node; `None` where it is gone.
     pub fn load(&mut self, id: NodeId) -> Option<Value> {
         self.hnsw.load(id, &mut self.scratch)
-    }
-
-    /// Whether the search has seen a node.
-    pub fn has_seen(&self, id: NodeId) -> bool {
-        self.seen.contains(&id)
     }
 
     /// Distance of a node's value to the query, while its page is locked.
