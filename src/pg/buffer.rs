@@ -70,7 +70,11 @@ fn known_blocks(index: Index) -> u32 {
         };
         storage.smgr_cached_nblocks[pg_sys::ForkNumber::MAIN_FORKNUM as usize]
     };
-    if known == pg_sys::InvalidBlockNumber { 0 } else { known }
+    if known == pg_sys::InvalidBlockNumber {
+        0
+    } else {
+        known
+    }
 }
 
 /// Pins a block's buffer. Raises XX002 for a block beyond the index's end: its file was cut short,

@@ -209,9 +209,7 @@ impl Build {
             pgrx::ereport!(
                 NOTICE,
                 pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                format!(
-                    "hnsw graph no longer fits into maintenance_work_mem after {nodes} tuples"
-                ),
+                format!("hnsw graph no longer fits into maintenance_work_mem after {nodes} tuples"),
                 "The remaining rows are inserted one by one, which is slower. A larger maintenance_work_mem speeds up the build."
             );
             self.write_graph();

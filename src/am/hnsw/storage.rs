@@ -2,7 +2,7 @@
 
 use super::column::{self, Column};
 use crate::distance::{Element, Operand, Value};
-use crate::hnsw::format::{self, Meta, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Shared};
@@ -63,6 +63,15 @@ impl Hnsw {
             },
             meta,
         )
+    }
+
+    /// How many nodes with values of `value_len` bytes the index has room for: an estimate that
+    /// needs no ANALYZE.
+    pub fn estimated_nodes(&self, value_len: usize) -> f64 {
+        let layout = Layout::choose(value_len, 0, self.params.m);
+        let on_a_page = (format::MAX_ITEM / layout.size) as f64;
+        let pages = self.index.blocks().saturating_sub(1) as f64;
+        pages / (1.0 / on_a_page + layout.chunks as f64)
     }
 
     /// Runs `f` on a node, unless it is gone; the page stays locked for reading meanwhile.

@@ -234,7 +234,11 @@ impl Vacuum {
             self.removed += (before - tids.len()) as u64;
             left += tids.len() as u64;
             if tids.is_empty() {
-                let chain = Chain { page: &mut *page, id, previous };
+                let chain = Chain {
+                    page: &mut *page,
+                    id,
+                    previous,
+                };
                 chain.unlink(&hnsw, &mut list, at, next);
                 record_if_free(&hnsw, &list);
                 continue;
@@ -630,9 +634,7 @@ impl Repair<'_> {
         let Some((entry, entry_level)) = store.entry(&meta) else {
             return Vec::new();
         };
-        let entry = self
-            .searcher
-            .descend(&mut store, entry, entry_level, level);
+        let entry = self.searcher.descend(&mut store, entry, entry_level, level);
         let ef = effective_ef_construction(&self.hnsw);
         self.searcher
             .search_layer(&mut store, &[entry], ef, level)
