@@ -610,7 +610,7 @@ impl Repair<'_> {
             })
             .filter(|candidate| candidate.distance.0 < f64::INFINITY)
             .collect();
-        if candidates.len() < self.hnsw.params.m as usize {
+        if candidates.len() < self.hnsw.params.m as usize || dead.len() >= live.len() {
             for found in self.search(node, level) {
                 if candidates.iter().all(|c| c.node != found.node) {
                     candidates.push(found);
