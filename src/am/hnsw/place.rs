@@ -277,6 +277,37 @@ fn find_tid_page(hnsw: &Hnsw, logging: Logging, size: usize) -> Exclusive {
     page
 }
 
+/// Tells a chain of TID lists that leads back to itself (Brent's algorithm), which only damage
+/// makes.
+pub struct ChainWalk {
+    mark: Option<NodeId>,
+    steps: u64,
+    next_mark: u64,
+}
+
+impl ChainWalk {
+    /// A walk that has seen no list yet.
+    pub fn new() -> Self {
+        ChainWalk {
+            mark: None,
+            steps: 0,
+            next_mark: 1,
+        }
+    }
+
+    /// Goes on to a list.
+    pub fn step(&mut self, hnsw: &Hnsw, to: NodeId) {
+        if self.mark == Some(to) {
+            raise_damaged(hnsw.index, to.block, Damage("TID lists in a circle"));
+        }
+        self.steps += 1;
+        if self.steps == self.next_mark {
+            self.mark = Some(to);
+            self.next_mark *= 2;
+        }
+    }
+}
+
 /// Runs `f` on a node of a page inside a change. The node was there when the page was locked.
 pub fn with_node_mut<R>(
     hnsw: &Hnsw,

@@ -252,7 +252,9 @@ fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
 pub fn all_tids(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, tids: &mut Vec<RawTid>) {
     tids.extend_from_slice(node.tids());
     let mut next = node.header.more_tids;
+    let mut walk = place::ChainWalk::new();
     while let Some(at) = next.id() {
+        walk.step(hnsw, at);
         next = place::read_tid_list(hnsw, id, at, node.header.generation, |header, list| {
             tids.extend_from_slice(list);
             header.next

@@ -216,7 +216,9 @@ impl Vacuum {
             Some(node) => (node.header.more_tids, node.header.generation),
             None => return 0,
         };
+        let mut walk = place::ChainWalk::new();
         while let Some(at) = next.id() {
+            walk.step(&hnsw, at);
             if at.block == id.block {
                 super::storage::raise_damaged(
                     hnsw.index,
