@@ -35,6 +35,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         column: Column::declared(index),
         params: options::declared_params(index),
     };
+    options::tell_raised(index, hnsw.params);
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
     write_meta_page(&hnsw, fork);
 
@@ -205,9 +206,8 @@ impl Build {
             }
         }
         progress::tuples_done(self.rows);
-        let nodes = graph.len();
         if self.memory() > self.memory_limit {
-            notice_out_of_memory(self.hnsw.index, nodes);
+            notice_out_of_memory(self.rows);
             self.write_graph();
             progress::phase(Phase::InsertingTuples);
         }
@@ -231,13 +231,10 @@ impl Build {
     }
 }
 
-fn notice_out_of_memory(index: Index, nodes: usize) {
+fn notice_out_of_memory(rows: u64) {
     ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!(
-            "graph of index \"{}\" outgrew maintenance_work_mem after {nodes} vectors",
-            index.name()
-        ),
+        format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),
         "vectorext",
     )
     .set_detail("The remaining rows are inserted one by one, which is slower.")

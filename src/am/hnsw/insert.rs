@@ -103,8 +103,7 @@ impl Insert {
         let mut store = PageStore::new(hnsw, value);
         let mut links: Vec<Vec<Candidate<PageNode>>> = vec![Vec::new(); level as usize + 1];
         let mut near = Neighbourhood::new(hnsw);
-        if let Some(entry) = store.entry(meta) {
-            let entry_level = meta.entry_level as Level;
+        if let Some((entry, entry_level)) = store.entry(meta) {
             let mut entries = vec![self.searcher.descend(&mut store, entry, entry_level, level)];
             for level in (0..=level.min(entry_level)).rev() {
                 let ef = effective_ef_construction(&hnsw);
