@@ -125,8 +125,9 @@ impl Graph {
             let size = (words * 8).max(SLAB);
             self.slabs.push(vec![0u64; size / 8].into_boxed_slice());
             self.slab_used = 0;
-            self.bytes += size;
         }
+        // what is untouched of a slab takes no memory
+        self.bytes += words * 8;
         let slab = self.slabs.len() - 1;
         let offset = self.slab_used;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.slabs[slab]);

@@ -53,7 +53,7 @@ impl<S: Store> Stream<S> {
                 self.found.push(Reverse(candidate));
             }
         }
-        let mut nearest: BinaryHeap<Candidate<S::Node>> = BinaryHeap::with_capacity(ef + 1);
+        let mut nearest: BinaryHeap<Candidate<S::Node>> = BinaryHeap::new();
         while nearest.len() < ef
             && let Some(Reverse(candidate)) = self.found.pop()
         {

@@ -4,6 +4,7 @@
 //! releases locks and pins in its own order (releasing them here as well would unbalance the
 //! server's count of held interrupts).
 
+use super::error::raise_index;
 use super::relation::Index;
 use crate::page::{Damage, PageView};
 use bytemuck::Pod;
@@ -61,12 +62,40 @@ impl Strategy {
     }
 }
 
-/// Pins a block's buffer.
+/// Blocks that the index is known to have, without asking the file system; 0 where nobody knows.
+#[inline]
+fn known_blocks(index: Index) -> u32 {
+    // SAFETY: an open relation; its storage manager entry is valid while it is set.
+    let known = unsafe {
+        let Some(storage) = (*index.raw()).rd_smgr.as_ref() else {
+            return 0;
+        };
+        storage.smgr_cached_nblocks[pg_sys::ForkNumber::MAIN_FORKNUM as usize]
+    };
+    if known == pg_sys::InvalidBlockNumber {
+        0
+    } else {
+        known
+    }
+}
+
+/// Pins a block's buffer. Raises XX002 for a block beyond the index's end: its file was cut short,
+/// or a link is damaged.
 fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
     let strategy = match access {
         Access::Random => std::ptr::null_mut(),
         Access::Sequential(strategy) => strategy.0,
     };
+    if block >= known_blocks(index) && block >= index.blocks() {
+        raise_index(
+            pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+            format!(
+                "index \"{}\" is damaged: it has no block {block}",
+                index.name()
+            ),
+            Some("REINDEX the index.".into()),
+        );
+    }
     // SAFETY: an open relation; reading a block that is not there raises.
     unsafe {
         pg_sys::ReadBufferExtended(

@@ -26,9 +26,11 @@ macro_rules! pg_fn {
             fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
         ) -> ::pgrx::pg_sys::Datum {
             fn guarded($call: $crate::pg::fmgr::Call) -> ::pgrx::pg_sys::Datum {
+                // a closure of its own, so that the body is not inside an unsafe block
+                let body = move || $body;
                 // what #[pg_guard] expands to (the attribute itself breaks macro hygiene)
                 // SAFETY: the guard turns panics into ERRORs at this C boundary.
-                unsafe { ::pgrx::pg_sys::panic::pgrx_extern_c_guard(move || $body) }
+                unsafe { ::pgrx::pg_sys::panic::pgrx_extern_c_guard(body) }
             }
             // SAFETY: fmgr passes a valid call frame that outlives the call.
             let $call = unsafe { $crate::pg::fmgr::Call::new(fcinfo) };
@@ -68,23 +70,10 @@ impl Call {
         unsafe { (*(*self.0).args.as_ptr().add(n)).value }
     }
 
-    /// Whether argument `n` (from 0) is NULL; STRICT functions need not ask.
-    #[inline(always)]
-    pub fn arg_is_null(self, n: usize) -> bool {
-        // SAFETY: as in `arg`.
-        unsafe { (*(*self.0).args.as_ptr().add(n)).isnull }
-    }
-
     /// Argument `n` as int4.
     #[inline(always)]
     pub fn arg_i32(self, n: usize) -> i32 {
         self.arg(n).value() as i32
-    }
-
-    /// Argument `n` as bool.
-    #[inline(always)]
-    pub fn arg_bool(self, n: usize) -> bool {
-        self.arg(n).value() as u8 != 0
     }
 
     /// Argument `n`, of a variable-length type and not NULL.
@@ -123,12 +112,6 @@ impl Call {
         // SAFETY: the frame is valid and ours to write.
         unsafe { (*self.0).isnull = true };
         Datum::from(0usize)
-    }
-
-    /// The raw frame, for server helpers that want it.
-    #[inline(always)]
-    pub fn raw(self) -> pg_sys::FunctionCallInfo {
-        self.0
     }
 }
 

@@ -115,12 +115,6 @@ impl Index {
         }
     }
 
-    /// Rows of the index by the last estimate; 0 where unknown.
-    pub fn estimated_rows(self) -> f64 {
-        // SAFETY: an open relation.
-        unsafe { (*(*self.0).rd_rel).reltuples.max(0.0) as f64 }
-    }
-
     /// Attribute `n` (from 0) of the index: type oid and typmod.
     pub fn attribute(self, n: usize) -> (pg_sys::Oid, i32) {
         // SAFETY: an open relation has a tuple descriptor; the assertion bounds `n`.

@@ -129,6 +129,18 @@ impl Server {
         self.start_again();
     }
 
+    /// Stops in good order, lets `change` do something to the files, and starts again.
+    pub fn change_while_stopped(&self, change: impl FnOnce()) {
+        self.pg_ctl(["stop", "--mode=fast", "--wait"]);
+        change();
+        self.start_again();
+    }
+
+    /// Whether the server lets clients in at the moment.
+    pub fn accepts_connections(&self) -> bool {
+        self.config("postgres", SUPERUSER).connect(NoTls).is_ok()
+    }
+
     /// Appends lines to `postgresql.conf`; they count from the next start or reload.
     pub fn configure(&self, settings: &str) {
         let file = self.data().join("postgresql.conf");
@@ -145,12 +157,18 @@ impl Server {
 
     /// A connection to `database` as `user`; no password is asked.
     pub fn client_of(&self, database: &str, user: &str) -> Client {
-        Config::new()
-            .host_path(&self.directory)
-            .user(user)
-            .dbname(database)
+        self.config(database, user)
             .connect(NoTls)
             .unwrap_or_else(|error| panic!("cannot connect to {database} as {user}: {error}"))
+    }
+
+    fn config(&self, database: &str, user: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(&self.directory)
+            .user(user)
+            .dbname(database);
+        config
     }
 
     /// Runs one of the server's own programs (`psql`, `pg_dump`, ...) against this server and

@@ -6,6 +6,7 @@ mod bad_input;
 mod binary_copy;
 mod dump_and_restore;
 mod harness;
+mod hnsw;
 mod index_build;
 mod installation;
 mod replication;

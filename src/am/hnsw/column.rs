@@ -20,11 +20,19 @@ pub struct Column {
 }
 
 impl Column {
-    /// The column of an index that is being created. Raises 22023 where the column has no
-    /// dimensions, 54000 where it has too many.
+    /// The column of an index that is being created. Raises 0A000 for `bit varying`, 22023 where
+    /// the column has no dimensions, 54000 where it has too many.
     pub fn declared(index: Index) -> Column {
         let space = space_of(index);
-        let (_, typmod) = index.attribute(0);
+        let (type_id, typmod) = index.attribute(0);
+        if type_id == pg_sys::VARBITOID {
+            // its length says how long a value may be, not how long each is
+            raise_index(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "type not supported for hnsw index".into(),
+                None,
+            )
+        }
         let Ok(dims @ 1..) = u32::try_from(typmod) else {
             raise_index(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -18,6 +18,7 @@ pub const LINK_ATTEMPTS: usize = 8;
 /// Bytes of values kept at hand during one insert.
 const VALUES_AT_HAND: usize = 16 << 20;
 
+#[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn aminsert(
     index: pg_sys::Relation,
@@ -102,8 +103,7 @@ impl Insert {
         let mut store = PageStore::new(hnsw, value);
         let mut links: Vec<Vec<Candidate<PageNode>>> = vec![Vec::new(); level as usize + 1];
         let mut near = Neighbourhood::new(hnsw);
-        if let Some(entry) = store.entry(meta) {
-            let entry_level = meta.entry_level as Level;
+        if let Some((entry, entry_level)) = store.entry(meta) {
             let mut entries = vec![self.searcher.descend(&mut store, entry, entry_level, level)];
             for level in (0..=level.min(entry_level)).rev() {
                 let ef = effective_ef_construction(&hnsw);

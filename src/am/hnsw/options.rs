@@ -148,7 +148,7 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
 }
 
 /// The parameters an index is created with. An `ef_construction` below the links of a node cannot
-/// fill its list: it is raised, with a NOTICE.
+/// fill its list: it is raised ([`tell_raised`]).
 pub fn declared_params(index: Index) -> Params {
     // SAFETY: an open relation; its options, if any, are ours.
     let mut params = unsafe {
@@ -161,18 +161,24 @@ pub fn declared_params(index: Index) -> Params {
             },
         }
     };
-    let least = 2 * params.m;
-    if params.ef_construction < least {
+    params.ef_construction = params.ef_construction.max(2 * params.m);
+    params
+}
+
+/// Says in a NOTICE where [`declared_params`] raised an option.
+pub fn tell_raised(index: Index, params: Params) {
+    // SAFETY: as in `declared_params`.
+    let options = unsafe { (*index.raw()).rd_options.cast::<Options>().as_ref() };
+    let declared = options.map_or(DEFAULTS.ef_construction as i32, |o| o.ef_construction);
+    if declared < params.ef_construction as i32 {
         pgrx::ereport!(
             NOTICE,
             pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!(
-                "ef_construction of index \"{}\" raised from {} to {least}, twice its m",
+                "ef_construction of index \"{}\" raised from {declared} to {}, twice its m",
                 index.name(),
                 params.ef_construction
             )
         );
-        params.ef_construction = least;
     }
-    params
 }

@@ -1,7 +1,8 @@
 //! Where new items go: nodes, pieces of values, TID lists.
 //!
 //! Lock order: node page, then chunk or TID page, then metapage. Chunk and TID pages never hold
-//! nodes, so nobody waits in the other direction. A page whose kind is not sure yet (from the free
+//! nodes, so nobody waits in the other direction. A change takes its pages in the same order: replay
+//! on a standby locks them one after the other, among scans that do so, too. A page whose kind is not sure yet (from the free
 //! space map or a hint) is only tried for, never waited for, while another is held.
 
 use super::storage::{Hnsw, META_BLOCK, raise_damaged, read_meta};
@@ -245,6 +246,7 @@ pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: 
     let mut list = find_tid_page(hnsw, logging, item.len());
     let block = list.block();
     let mut change = Change::begin(hnsw.index, logging);
+    let mut node_page = change.page(&mut page);
     let Some(offset) = change.page(&mut list).add_item(&item) else {
         raise_damaged(
             hnsw.index,
@@ -252,7 +254,7 @@ pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: 
             Damage("no room where the header says there is"),
         );
     };
-    with_node_mut(hnsw, &mut change.page(&mut page), id, |node| {
+    with_node_mut(hnsw, &mut node_page, id, |node| {
         node.header().more_tids = NodeId { block, offset }.into();
     });
     change.commit();
@@ -273,6 +275,37 @@ fn find_tid_page(hnsw: &Hnsw, logging: Logging, size: usize) -> Exclusive {
     let page = empty_page(hnsw, logging, PageKind::Tids);
     set_hint(hnsw, logging, |meta| meta.tid_page = page.block());
     page
+}
+
+/// Tells a chain of TID lists that leads back to itself (Brent's algorithm), which only damage
+/// makes.
+pub struct ChainWalk {
+    mark: Option<NodeId>,
+    steps: u64,
+    next_mark: u64,
+}
+
+impl ChainWalk {
+    /// A walk that has seen no list yet.
+    pub fn new() -> Self {
+        ChainWalk {
+            mark: None,
+            steps: 0,
+            next_mark: 1,
+        }
+    }
+
+    /// Goes on to a list.
+    pub fn step(&mut self, hnsw: &Hnsw, to: NodeId) {
+        if self.mark == Some(to) {
+            raise_damaged(hnsw.index, to.block, Damage("TID lists in a circle"));
+        }
+        self.steps += 1;
+        if self.steps == self.next_mark {
+            self.mark = Some(to);
+            self.next_mark *= 2;
+        }
+    }
 }
 
 /// Runs `f` on a node of a page inside a change. The node was there when the page was locked.

@@ -172,13 +172,14 @@ impl Scan {
             return;
         };
         let mut store = PageStore::new(hnsw, query);
-        let Some(entry) = store.entry(meta) else {
+        let Some((entry, entry_level)) = store.entry(meta) else {
             self.phase = Phase::Done;
             return;
         };
         let mut searcher = Searcher::default();
-        let entry = searcher.descend(&mut store, entry, meta.entry_level as u8, 0);
+        let entry = searcher.descend(&mut store, entry, entry_level, 0);
         let stream = Stream::new(&mut store, entry);
+        let most_visits = hnsw.estimated_nodes(store.query.payload().len()) * WALK_SHARE;
         let ef_search = options::EF_SEARCH.get() as usize;
         let mode = options::ITERATIVE_SCAN.get();
         let ef = match (mode, wanted) {
@@ -197,7 +198,7 @@ impl Scan {
             mode,
             last: None,
             handed_out: FxHashSet::default(),
-            most_visits: (hnsw.index.estimated_rows() * WALK_SHARE).max(LEAST_WALK as f64) as u64,
+            most_visits: most_visits as u64,
             memory_limit: memory_limit(),
         }));
     }
@@ -256,7 +257,9 @@ fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
 pub fn all_tids(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, tids: &mut Vec<RawTid>) {
     tids.extend_from_slice(node.tids());
     let mut next = node.header.more_tids;
+    let mut walk = place::ChainWalk::new();
     while let Some(at) = next.id() {
+        walk.step(hnsw, at);
         next = place::read_tid_list(hnsw, id, at, node.header.generation, |header, list| {
             tids.extend_from_slice(list);
             header.next
@@ -329,15 +332,15 @@ impl Walk {
         let max_tuples = options::MAX_SCAN_TUPLES.get() as u64;
         self.batch = self.stream.next_batch(&mut self.store, self.ef, |stream| {
             pgrx::check_for_interrupts!();
-            first
-                || match mode {
-                    IterativeScan::Auto => {
-                        stream.visited() < most_visits && stream.memory() < memory_limit
-                    }
-                    _ => stream.visited() < max_tuples,
+            match mode {
+                IterativeScan::Auto => {
+                    stream.visited() < LEAST_WALK
+                        || (stream.visited() < most_visits && stream.memory() < memory_limit)
                 }
+                _ => first || stream.visited() < max_tuples,
+            }
         });
-        if mode == IterativeScan::Auto && !first && self.is_over_bound() {
+        if mode == IterativeScan::Auto && self.is_over_bound() {
             // the batch was cut short: its rows may not be the nearest, the sweep has them all
             self.batch.clear();
             return false;
@@ -350,7 +353,8 @@ impl Walk {
         let memory = self.stream.memory() + self.store.memory();
         match self.mode {
             IterativeScan::Auto => {
-                self.stream.visited() >= self.most_visits || memory >= self.memory_limit
+                self.stream.visited() >= LEAST_WALK
+                    && (self.stream.visited() >= self.most_visits || memory >= self.memory_limit)
             }
             _ => {
                 self.stream.visited() >= options::MAX_SCAN_TUPLES.get() as u64

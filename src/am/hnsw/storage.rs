@@ -2,7 +2,7 @@
 
 use super::column::{self, Column};
 use crate::distance::{Element, Operand, Value};
-use crate::hnsw::format::{self, Meta, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Hints, Pinned, Shared};
@@ -63,6 +63,15 @@ impl Hnsw {
             },
             meta,
         )
+    }
+
+    /// How many nodes with values of `value_len` bytes the index has room for: an estimate that
+    /// needs no ANALYZE.
+    pub fn estimated_nodes(&self, value_len: usize) -> f64 {
+        let layout = Layout::choose(value_len, 0, self.params.m);
+        let on_a_page = (format::MAX_ITEM / layout.size) as f64;
+        let pages = self.index.blocks().saturating_sub(1) as f64;
+        pages / (1.0 / on_a_page + layout.chunks as f64)
     }
 
     /// Runs `f` on a node, unless it is gone; the page stays locked for reading meanwhile.
@@ -282,12 +291,26 @@ impl PageStore {
         }
     }
 
-    /// The entry point as a candidate; `None` in an empty index.
-    pub fn entry(&mut self, meta: &Meta) -> Option<Candidate<PageNode>> {
-        let mut found = Vec::new();
-        self.restart(&[]);
-        self.visit(&[meta.entry.id()?], &mut found);
-        found.pop()
+    /// The entry point as a candidate, with its level; `None` in an empty index.
+    ///
+    /// VACUUM may have replaced and erased the entry point since `meta` was read: then the
+    /// metapage tells another one by now.
+    pub fn entry(&mut self, meta: &Meta) -> Option<(Candidate<PageNode>, Level)> {
+        let mut meta = *meta;
+        loop {
+            let id = meta.entry.id()?;
+            let mut found = Vec::new();
+            self.restart(&[]);
+            self.visit(&[id], &mut found);
+            if let Some(entry) = found.pop() {
+                return Some((entry, meta.entry_level as Level));
+            }
+            let now = read_meta(self.hnsw.index);
+            if now.entry == meta.entry {
+                raise_damaged(self.hnsw.index, id.block, Damage("no entry point"));
+            }
+            meta = now;
+        }
     }
 
     /// Bytes of the set of nodes seen.

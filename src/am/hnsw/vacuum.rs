@@ -4,7 +4,8 @@
 //!    searches on, but is not handed out, and no insert links to it.
 //! 2. After every insert that may have seen such a node alive has ended (the turnstile), links to
 //!    deleted nodes are replaced. A new entry point is chosen where the old one is deleted.
-//! 3. Deleted nodes, which nothing links to any more, are erased and their space is free.
+//! 3. After every insert that may be on its way through deleted nodes has ended (the turnstile
+//!    again), these are erased: nothing links to them any more. Their space is free.
 //!
 //! A crash between passes leaves marked nodes for the next VACUUM. Scans may hold addresses of
 //! erased nodes; the generation tells them.
@@ -15,7 +16,7 @@ use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
 use crate::hnsw::format::{DELETED, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Searcher};
 use crate::pg::buffer::{
-    self, Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map,
+    self, Access, Change, Exclusive, Logging, PageMut, Shared, Strategy, free_space_map,
 };
 use crate::pg::relation::{Index, Turnstile};
 use pgrx::pg_sys;
@@ -53,6 +54,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             vacuum.wait_for_inserts();
             vacuum.replace_entry();
             vacuum.repair();
+            vacuum.wait_for_inserts();
             (*stats).pages_deleted = 0;
             (*stats).pages_newly_deleted += vacuum.erase();
         }
@@ -122,7 +124,21 @@ impl Vacuum {
             if self.is_node_page(block, page.page()) {
                 self.remove_from_page(&mut page, is_dead);
             }
+            // the free space map is not WAL-logged: a crash or a promotion may have lost what
+            // an earlier VACUUM recorded
+            self.record_room(&page);
             block += 1;
+        }
+    }
+
+    /// Records what inserts can use of a page.
+    fn record_room(&self, page: &Exclusive) {
+        if page.page().is_new() {
+            return;
+        }
+        let kind = self.hnsw.check(page.block(), || Opaque::of(page.page())).0;
+        if matches!(kind, PageKind::Nodes | PageKind::Free) {
+            record_free(&self.hnsw, page);
         }
     }
 
@@ -190,17 +206,19 @@ impl Vacuum {
         change.commit();
     }
 
-    /// Takes dead tuples out of a node's TID lists and removes empty ones from the front. Returns
-    /// how many tuples are left in lists.
+    /// Takes dead tuples out of a node's TID lists and removes empty ones. Returns how many tuples
+    /// are left in lists.
     fn shrink_lists(&mut self, page: &mut Exclusive, id: NodeId, is_dead: &mut IsDead<'_>) -> u64 {
         let hnsw = self.hnsw;
         let mut left = 0;
-        let mut at_front = true;
+        let mut previous = None;
         let (mut next, generation) = match hnsw.node_on(page.page(), id) {
             Some(node) => (node.header.more_tids, node.header.generation),
             None => return 0,
         };
+        let mut walk = place::ChainWalk::new();
         while let Some(at) = next.id() {
+            walk.step(&hnsw, at);
             if at.block == id.block {
                 super::storage::raise_damaged(
                     hnsw.index,
@@ -217,17 +235,17 @@ impl Vacuum {
             tids.retain(|&tid| !is_dead(item_pointer(tid)));
             self.removed += (before - tids.len()) as u64;
             left += tids.len() as u64;
-            if tids.is_empty() && at_front {
-                let mut change = Change::begin(hnsw.index, Logging::EachChange);
-                remove_item(&hnsw, &mut change, &mut list, &[at.offset]);
-                with_node_mut(&hnsw, &mut change.page(page), id, |node| {
-                    node.header().more_tids = next;
-                });
-                change.commit();
+            if tids.is_empty() {
+                let chain = Chain {
+                    page: &mut *page,
+                    id,
+                    previous,
+                };
+                chain.unlink(&hnsw, &mut list, at, next);
                 record_if_free(&hnsw, &list);
                 continue;
             }
-            at_front = false;
+            previous = Some(at);
             if tids.len() < before {
                 let mut change = Change::begin(hnsw.index, Logging::EachChange);
                 place::with_tid_list_mut(
@@ -246,8 +264,8 @@ impl Vacuum {
         left
     }
 
-    /// Waits until every insert that began before now has ended: later ones see which nodes are
-    /// deleted.
+    /// Waits until every insert that began before now has ended. After pass 1, later ones see which
+    /// nodes are deleted; after pass 2, later ones do not come by them.
     fn wait_for_inserts(&self) {
         drop(Turnstile::lock(
             self.hnsw.index,
@@ -395,8 +413,52 @@ impl Vacuum {
     }
 }
 
+/// The chain of a node's TID lists up to one that is to be removed.
+struct Chain<'p> {
+    /// the node's page
+    page: &'p mut Exclusive,
+    /// the node
+    id: NodeId,
+    /// the list that refers to the one to be removed; `None` where the node does
+    previous: Option<NodeId>,
+}
+
+impl Chain<'_> {
+    /// Removes a list; what referred to it refers to `next`. The node's page is part of the change
+    /// in any case: its lock keeps scans on a standby out of the chain.
+    fn unlink(self, hnsw: &Hnsw, list: &mut Exclusive, at: NodeId, next: RawTid) {
+        let mut apart = self
+            .previous
+            .filter(|previous| previous.block != at.block)
+            .map(|previous| Exclusive::lock(hnsw.index, previous.block, Access::Random));
+        let mut change = Change::begin(hnsw.index, Logging::EachChange);
+        let mut node_page = change.page(self.page);
+        let list_page = remove_item(hnsw, &mut change, list, &[at.offset]);
+        match self.previous {
+            None => with_node_mut(hnsw, &mut node_page, self.id, |node| {
+                node.header().more_tids = next;
+            }),
+            Some(previous) => {
+                let mut target = match &mut apart {
+                    Some(page) => change.page(page),
+                    None => list_page,
+                };
+                place::with_tid_list_mut(hnsw, &mut target, previous, |header, _| {
+                    header.next = next;
+                });
+            }
+        }
+        change.commit();
+    }
+}
+
 /// Removes items from a page and raises its generation; a page without items becomes free.
-fn remove_item<'g>(hnsw: &Hnsw, change: &mut Change<'g>, page: &'g mut Exclusive, offsets: &[u16]) {
+fn remove_item<'g>(
+    hnsw: &Hnsw,
+    change: &mut Change<'g>,
+    page: &'g mut Exclusive,
+    offsets: &[u16],
+) -> PageMut<'g> {
     let block = page.block();
     let generation = hnsw
         .check(block, || Opaque::of(page.page()))
@@ -407,14 +469,14 @@ fn remove_item<'g>(hnsw: &Hnsw, change: &mut Change<'g>, page: &'g mut Exclusive
     let is_last =
         (1..=view.item_count()).all(|n| offsets.contains(&n) || matches!(view.item(n), Ok(None)));
     if is_last {
-        change.new_page(page, &Opaque::new(PageKind::Free, generation));
-        return;
+        return change.new_page(page, &Opaque::new(PageKind::Free, generation));
     }
     let mut target = change.page(page);
     for &offset in offsets {
         target.remove_item(offset);
     }
     target.special_mut::<Opaque>().generation = generation;
+    target
 }
 
 /// Records what a page of nodes, or an empty one, has free.
@@ -550,7 +612,7 @@ impl Repair<'_> {
             })
             .filter(|candidate| candidate.distance.0 < f64::INFINITY)
             .collect();
-        if candidates.len() < self.hnsw.params.m as usize {
+        if candidates.len() < self.hnsw.params.m as usize || dead.len() >= live.len() {
             for found in self.search(node, level) {
                 if candidates.iter().all(|c| c.node != found.node) {
                     candidates.push(found);
@@ -571,12 +633,10 @@ impl Repair<'_> {
             return Vec::new();
         };
         let mut store = PageStore::new(self.hnsw, value);
-        let Some(entry) = store.entry(&meta) else {
+        let Some((entry, entry_level)) = store.entry(&meta) else {
             return Vec::new();
         };
-        let entry = self
-            .searcher
-            .descend(&mut store, entry, meta.entry_level as Level, level);
+        let entry = self.searcher.descend(&mut store, entry, entry_level, level);
         let ef = effective_ef_construction(&self.hnsw);
         self.searcher
             .search_layer(&mut store, &[entry], ef, level)

@@ -74,3 +74,8 @@ CREATE INDEX ON t ((a::vector));
 CREATE INDEX ON t ((v::halfvec(2)));
 CREATE INDEX ON t ((binary_quantize(v)::bit(2)));
 DROP TABLE t;
+
+-- smallint[], as psycopg 3 sends a list of small whole numbers
+SELECT ARRAY[1,-2,32767]::smallint[]::vector, ARRAY[1,-2,32767]::smallint[]::halfvec, ARRAY[1,0,-2]::smallint[]::sparsevec;
+SELECT '{1,NULL}'::smallint[]::vector;
+SELECT ARRAY[1,2]::smallint[]::vector(3);

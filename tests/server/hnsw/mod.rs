@@ -1,0 +1,80 @@
+//! The `hnsw` access method under what servers go through.
+
+mod build;
+mod crash;
+mod damage;
+mod erasure;
+mod memory;
+mod soak;
+mod standby;
+
+use postgres::Client;
+
+use crate::harness::Server;
+
+/// SQL: `vec(i, dims)` is the vector of row `i`, the same in every run and another for each row.
+const VEC: &str = "
+    CREATE FUNCTION vec(i bigint, dims int) RETURNS vector LANGUAGE sql IMMUTABLE
+    RETURN (SELECT array_agg(sin(i * (n + 0.37) * 1.618))::vector FROM generate_series(1, dims) n)";
+
+/// Dimensions of vectors that share a page.
+const NARROW: i32 = 8;
+/// Dimensions of vectors of more than a page.
+const WIDE: i32 = 2100;
+
+/// A server with the extension and `vec`.
+fn server_with(settings: &str) -> (Server, Client) {
+    let server = Server::start_with(settings);
+    let mut client = server.client();
+    client
+        .batch_execute("CREATE EXTENSION vectorext")
+        .expect("the extension is installed in this server");
+    client.batch_execute(VEC).unwrap();
+    (server, client)
+}
+
+/// The one number that a query answers.
+fn number(client: &mut Client, query: &str) -> i64 {
+    let row = client
+        .query_one(query, &[])
+        .unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    row.get(0)
+}
+
+/// Checks an index on `table (id, v)` against the table: all its rows come out of the index, each
+/// once and in order, and nearly each is what a search for its own vector finds first.
+fn check_index(client: &mut Client, table: &str) {
+    client
+        .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
+        .unwrap();
+    let rows = number(client, &format!("SELECT count(*) FROM {table}"));
+    let row = client
+        .query_one(
+            &format!(
+                "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE d < before)
+                 FROM (SELECT id, d, lag(d) OVER () AS before
+                       FROM (SELECT id, v <-> (SELECT v FROM {table} LIMIT 1) AS d FROM {table}
+                             ORDER BY v <-> (SELECT v FROM {table} LIMIT 1)) nearest) ordered"
+            ),
+            &[],
+        )
+        .unwrap();
+    let (found, distinct): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(
+        (found, distinct),
+        (rows, rows),
+        "rows of {table} in its index"
+    );
+
+    let astray = number(
+        client,
+        &format!(
+            "SELECT count(*) FROM {table} t WHERE v IS DISTINCT FROM
+             (SELECT v FROM {table} ORDER BY v <-> t.v LIMIT 1)"
+        ),
+    );
+    assert!(
+        astray * 200 <= rows,
+        "{astray} of {rows} rows of {table} are not found by their own vector"
+    );
+}
