@@ -1,6 +1,9 @@
 //! Time of one distance of dense vectors, by metric, element type and dimensions.
 //! `cargo bench --bench distance`
 
+// criterion_group! makes a public function without documentation
+#![allow(missing_docs)]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 use std::hint::black_box;

@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Bytes of one slab of payloads.
-const SLAB: usize = 4 << 20;
+const SLAB: usize = 256 << 10;
 
 /// A neighbour and its distance to the node whose list holds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,8 +25,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that the heuristic has not looked at.
-    fn to(node: u32, distance: Distance) -> Self {
+    fn new(node: u32, distance: Distance) -> Self {
         Link {
             node,
             distance: distance.0 as f32,
@@ -233,11 +232,8 @@ impl Graph {
         worker: &mut Worker<'g>,
     ) {
         let Worker { store, searcher } = worker;
-        store.target = node;
-        let entry = Candidate {
-            distance: self.distance(node, entry),
-            node: entry,
-        };
+        store.look_around(node);
+        let entry = store.candidate(entry);
         let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
         let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
@@ -254,15 +250,12 @@ impl Graph {
         // thread that came down into an empty list would see nothing else, and its node would
         // become an island.
         for (level, chosen) in chosen.iter().rev().enumerate() {
+            let links = chosen.iter().map(|c| Link::new(c.node, c.distance));
+            self.lock(node).0[level].extend(links);
             let capacity = self.params.capacity(level as Level);
-            self.lock(node).0[level] = chosen
-                .iter()
-                .map(|neighbour| Link::to(neighbour.node, neighbour.distance))
-                .collect();
             for neighbour in chosen {
-                let link = Link::to(node, neighbour.distance);
-                let mut lists = self.lock(neighbour.node);
-                self.admit(&mut lists.0[level], link, capacity);
+                let link = Link::new(node, neighbour.distance);
+                self.admit(&mut self.lock(neighbour.node).0[level], link, capacity);
             }
         }
     }
@@ -334,24 +327,66 @@ impl<'g> Worker<'g> {
     /// Working memory for a graph to which nothing is pushed any more.
     pub fn new(graph: &'g Graph) -> Self {
         Worker {
-            store: MemoryStore {
-                graph,
-                target: 0,
-                seen: vec![0; graph.len()],
-                epoch: 0,
-            },
+            store: MemoryStore::new(graph),
             searcher: Searcher::default(),
         }
     }
 }
 
-/// The storage trait over the graph in memory; the query is one of its nodes.
-struct MemoryStore<'g> {
+/// The storage trait over the graph in memory.
+pub(super) struct MemoryStore<'g> {
     graph: &'g Graph,
-    target: u32,
+    /// what is searched for
+    query: Operand<'g>,
+    /// the node whose value that is, which does not find itself
+    itself: Option<u32>,
     /// epoch in which a node was last seen
     seen: Vec<u32>,
     epoch: u32,
+    /// links still to be read of a visit
+    ahead: Vec<u32>,
+}
+
+impl<'g> MemoryStore<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        let query = Operand {
+            payload: &[],
+            norm_squared: 0.0,
+        };
+        MemoryStore {
+            graph,
+            query,
+            itself: None,
+            seen: vec![0; graph.len()],
+            epoch: 0,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Sets what is searched for.
+    #[cfg(test)]
+    pub(super) fn look_for(&mut self, query: Operand<'g>) {
+        self.query = query;
+        self.itself = None;
+    }
+
+    fn look_around(&mut self, node: u32) {
+        self.query = self.graph.operand(node);
+        self.itself = Some(node);
+    }
+
+    /// A node as a candidate.
+    #[inline]
+    pub(super) fn candidate(&self, node: u32) -> Candidate<u32> {
+        let distance = self
+            .graph
+            .space
+            .distance(self.query, self.graph.operand(node));
+        Candidate {
+            distance: Distance(distance),
+            node,
+        }
+    }
 }
 
 impl Store for MemoryStore<'_> {
@@ -368,22 +403,20 @@ impl Store for MemoryStore<'_> {
     }
 
     #[inline]
-    fn visit(&mut self, link: u32) -> Option<Candidate<u32>> {
-        let seen = &mut self.seen[link as usize];
-        if *seen == self.epoch {
-            return None;
+    fn visit(&mut self, links: &[u32], found: &mut Vec<Candidate<u32>>) {
+        self.ahead.clear();
+        for &link in links {
+            let seen = &mut self.seen[link as usize];
+            if *seen != self.epoch {
+                *seen = self.epoch;
+                self.ahead.push(link);
+            }
         }
-        *seen = self.epoch;
-        Some(Candidate {
-            distance: self.graph.distance(self.target, link),
-            node: link,
-        })
-    }
-
-    #[inline]
-    fn prefetch(&mut self, link: u32) {
-        if self.seen[link as usize] != self.epoch {
-            crate::distance::prefetch(self.graph.operand(link).payload);
+        for (i, &link) in self.ahead.iter().enumerate() {
+            if let Some(&next) = self.ahead.get(i + 2) {
+                crate::distance::prefetch(self.graph.operand(next).payload);
+            }
+            found.push(self.candidate(link));
         }
     }
 
@@ -398,7 +431,9 @@ impl Store for MemoryStore<'_> {
             self.seen.fill(0);
             self.epoch = 1;
         }
-        self.seen[self.target as usize] = self.epoch;
+        if let Some(node) = self.itself {
+            self.seen[node as usize] = self.epoch;
+        }
         for candidate in seen {
             self.seen[candidate.node as usize] = self.epoch;
         }

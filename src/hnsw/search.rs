@@ -46,12 +46,9 @@ pub trait Store {
     /// gone.
     fn links(&mut self, node: Self::Node, level: Level, links: &mut Vec<Self::Link>);
 
-    /// Reads a node and its distance to the query. `None` if this search has seen it before, or
-    /// if it is gone.
-    fn visit(&mut self, link: Self::Link) -> Option<Candidate<Self::Node>>;
-
-    /// Asks for a node to be brought near; a hint.
-    fn prefetch(&mut self, _link: Self::Link) {}
+    /// Reads nodes and their distances to the query, in the order of `links`. Left out is what this
+    /// search has seen before, and what is gone.
+    fn visit(&mut self, links: &[Self::Link], found: &mut Vec<Candidate<Self::Node>>);
 
     /// Whether the node may be in a result. Others only lead the way.
     fn is_live(&self, node: Self::Node) -> bool;
@@ -63,6 +60,7 @@ pub trait Store {
 /// Working memory of layer searches, kept from one to the next.
 pub struct Searcher<S: Store> {
     links: Vec<S::Link>,
+    found: Vec<Candidate<S::Node>>,
     frontier: BinaryHeap<Reverse<Candidate<S::Node>>>,
     nearest: BinaryHeap<Candidate<S::Node>>,
 }
@@ -71,6 +69,7 @@ impl<S: Store> Default for Searcher<S> {
     fn default() -> Self {
         Searcher {
             links: Vec::new(),
+            found: Vec::new(),
             frontier: BinaryHeap::new(),
             nearest: BinaryHeap::new(),
         }
@@ -106,13 +105,9 @@ impl<S: Store> Searcher<S> {
                 break;
             }
             store.links(candidate.node, level, &mut self.links);
-            for i in 0..self.links.len() {
-                if let Some(&ahead) = self.links.get(i + 1) {
-                    store.prefetch(ahead);
-                }
-                let Some(found) = store.visit(self.links[i]) else {
-                    continue;
-                };
+            self.found.clear();
+            store.visit(&self.links, &mut self.found);
+            for &found in &self.found {
                 let full = self.nearest.len() >= ef;
                 if full
                     && self
@@ -161,12 +156,12 @@ impl<S: Store> Searcher<S> {
         loop {
             let from = best;
             store.links(from.node, level, &mut self.links);
-            for i in 0..self.links.len() {
-                if let Some(found) = store.visit(self.links[i])
-                    && found.distance < best.distance
-                {
-                    best = found;
-                }
+            self.found.clear();
+            store.visit(&self.links, &mut self.found);
+            if let Some(&nearest) = self.found.iter().min()
+                && nearest.distance < best.distance
+            {
+                best = nearest;
             }
             if best.node == from.node {
                 return best;

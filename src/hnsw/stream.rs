@@ -12,6 +12,7 @@ use std::collections::BinaryHeap;
 /// A resumable walk.
 pub struct Stream<S: Store> {
     links: Vec<S::Link>,
+    seen: Vec<Candidate<S::Node>>,
     /// seen, not expanded
     frontier: BinaryHeap<Reverse<Candidate<S::Node>>>,
     /// live, not handed out, and nearer than anything in `deferred` when put here
@@ -28,6 +29,7 @@ impl<S: Store> Stream<S> {
         store.restart(&[entry]);
         Stream {
             links: Vec::new(),
+            seen: Vec::new(),
             frontier: BinaryHeap::new(),
             found: BinaryHeap::new(),
             deferred: vec![entry],
@@ -68,13 +70,9 @@ impl<S: Store> Stream<S> {
             self.frontier.pop();
             self.expanded += 1;
             store.links(candidate.node, 0, &mut self.links);
-            for i in 0..self.links.len() {
-                if let Some(&ahead) = self.links.get(i + 1) {
-                    store.prefetch(ahead);
-                }
-                let Some(seen) = store.visit(self.links[i]) else {
-                    continue;
-                };
+            self.seen.clear();
+            store.visit(&self.links, &mut self.seen);
+            for &seen in &self.seen {
                 self.visited += 1;
                 let full = nearest.len() >= ef;
                 if full

@@ -44,7 +44,7 @@ impl Header {
     }
 }
 
-/// An array of int4, float4, float8 or numeric without NULLs.
+/// An array of int2, int4, float4, float8 or numeric without NULLs.
 pub struct NumberArray {
     value: Detoasted,
     element_type: Oid,
@@ -69,6 +69,7 @@ impl NumberArray {
             }
         }
         if ![
+            pg_sys::INT2OID,
             pg_sys::INT4OID,
             pg_sys::FLOAT4OID,
             pg_sys::FLOAT8OID,
@@ -96,6 +97,7 @@ impl NumberArray {
     /// ERROR of its cast to `real`.
     pub fn read_into(&self, out: &mut [f32]) {
         match self.element_type {
+            pg_sys::INT2OID => self.read_fixed(out, |bytes| i16::from_ne_bytes(bytes) as f32),
             pg_sys::INT4OID => self.read_fixed(out, |bytes| i32::from_ne_bytes(bytes) as f32),
             pg_sys::FLOAT4OID => self.read_fixed(out, f32::from_ne_bytes),
             pg_sys::FLOAT8OID => self.read_fixed(out, |bytes| f64::from_ne_bytes(bytes) as f32),

@@ -9,7 +9,9 @@ use super::relation::Index;
 use crate::page::{Damage, PageView};
 use bytemuck::Pod;
 use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 /// Functions that do not raise, called without the error guard (7 ns against 1 ns a call).
 mod unguarded {
@@ -104,6 +106,147 @@ fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
             strategy,
         )
     }
+}
+
+/// Where in the buffer pool the blocks of an index were last. A hint: the server checks that the
+/// buffer still has the block. It saves the look-up in the pool's hash table, which costs a query
+/// on pages more than its distances do.
+#[derive(Clone)]
+pub struct Hints(Rc<HintTable>);
+
+struct HintTable {
+    /// buffer by block number, modulo the table's size; 0 is none
+    buffers: RefCell<Vec<pg_sys::Buffer>>,
+    uses: Cell<u32>,
+}
+
+/// Most blocks one index has hints for: 4 MB in every backend that searches a large one.
+const MOST_HINTS: usize = 1 << 20;
+/// Indexes that have hints in one backend.
+const MOST_INDEXES: usize = 8;
+/// Every so many uses the pool is asked all the same: only that raises a page's usage count, which
+/// keeps a hot page in memory.
+const ASK_THE_POOL: u32 = 8;
+
+impl Hints {
+    /// The hints of this backend for an index.
+    pub fn of(index: Index) -> Hints {
+        thread_local! {
+            static INDEXES: RefCell<Vec<(pg_sys::Oid, Hints)>> = const { RefCell::new(Vec::new()) };
+        }
+        let file = index.file_number();
+        let hints = INDEXES.with_borrow_mut(|indexes| {
+            if let Some(at) = indexes.iter().position(|(known, _)| *known == file) {
+                return indexes[at].1.clone();
+            }
+            if indexes.len() == MOST_INDEXES {
+                indexes.remove(0);
+            }
+            let table = HintTable {
+                buffers: RefCell::new(Vec::new()),
+                uses: Cell::new(0),
+            };
+            let hints = Hints(Rc::new(table));
+            indexes.push((file, hints.clone()));
+            hints
+        });
+        let mut buffers = hints.0.buffers.borrow_mut();
+        if buffers.is_empty() || buffers.len() < MOST_HINTS {
+            let size = (index.blocks() as usize)
+                .next_power_of_two()
+                .clamp(64, MOST_HINTS);
+            if size > buffers.len() {
+                *buffers = vec![0; size];
+            }
+        }
+        drop(buffers);
+        hints
+    }
+
+    /// Pins a block.
+    #[inline]
+    pub fn pin(&self, index: Index, block: u32) -> Pinned {
+        let mut buffers = self.0.buffers.borrow_mut();
+        let slot = block as usize & (buffers.len() - 1);
+        let hint = buffers[slot];
+        let uses = self.0.uses.get().wrapping_add(1);
+        self.0.uses.set(uses);
+        if hint > 0 && !uses.is_multiple_of(ASK_THE_POOL) && index.is_in_buffer(block, hint) {
+            return Pinned { buffer: hint };
+        }
+        let buffer = read_buffer(index, block, Access::Random);
+        buffers[slot] = buffer;
+        Pinned { buffer }
+    }
+}
+
+/// A pinned page that is not locked: it stays in memory, but may change.
+pub struct Pinned {
+    buffer: pg_sys::Buffer,
+}
+
+impl Pinned {
+    /// Asks the processor for the page's header, first line pointers and special area.
+    #[inline]
+    pub fn prefetch_page(&self) {
+        let page = self.start();
+        prefetch_line(page);
+        prefetch_line(page.wrapping_add(PAGE_SIZE - 16));
+    }
+
+    /// Asks the processor for the first bytes of an item. The line pointer is read without a lock:
+    /// a wrong one costs a useless prefetch.
+    #[inline]
+    pub fn prefetch_item(&self, offset: u16, lines: usize) {
+        let at = crate::page::HEADER + 4 * (offset as usize).saturating_sub(1);
+        if at + 4 > PAGE_SIZE {
+            return;
+        }
+        let page = self.start();
+        // SAFETY: inside the pinned page, aligned to 4.
+        let raw = unsafe { page.add(at).cast::<u32>().read_volatile() };
+        let start = (raw & 0x7fff) as usize;
+        for line in 0..lines {
+            prefetch_line(page.wrapping_add(start + 64 * line));
+        }
+    }
+
+    #[inline]
+    fn start(&self) -> *const u8 {
+        // SAFETY: the buffer is pinned.
+        unsafe { pg_sys::BufferGetPage(self.buffer).cast::<u8>() }
+    }
+
+    /// Locks the page for reading.
+    #[inline]
+    pub fn lock(self) -> Shared {
+        let buffer = self.buffer;
+        std::mem::forget(self);
+        // SAFETY: pinned.
+        unsafe { unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        Shared { buffer }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: we hold the pin.
+            unsafe { unguarded::ReleaseBuffer(self.buffer) }
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch_line(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// A pinned page, locked for reading.
@@ -323,11 +466,6 @@ impl PageMut<'_> {
     pub fn special_mut<T: Pod>(&mut self) -> &mut T {
         let at = PAGE_SIZE - size_of::<T>();
         bytemuck::from_bytes_mut(&mut self.bytes_mut()[at..])
-    }
-
-    /// Bytes between the line pointers and the items.
-    pub fn free_space(&self) -> usize {
-        free_space(self.view())
     }
 
     /// Adds an item, at the first unused line pointer or a new one; `None` where it has no room.

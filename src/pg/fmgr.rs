@@ -3,25 +3,42 @@
 //! A raw V1 function costs 30 ns a call where `#[pg_extern]` costs 35 (128 dimensions), and its
 //! C symbol can be named as the SQL script needs it.
 
-use super::varlena::Detoasted;
+use super::varlena::{self, Detoasted};
 use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
 use std::ffi::CStr;
 
-/// Exports a PostgreSQL version-1 function: `pg_fn!(fn name(call) -> Datum { .. })` makes the
-/// symbols `name` and `pg_finfo_name`. `call` is a [`Call`]. Panics in the body become ERRORs.
+/// Exports a PostgreSQL version-1 function: `pg_fn!(fn name(call) { .. })` makes the symbols `name`
+/// and `pg_finfo_name`. `call` is a [`Call`], the body gives a `Datum`. Panics in the body become
+/// ERRORs.
+///
+/// The guard that does so costs a few nanoseconds. `pg_fn!(fn name(call) try { .. } else { .. })`
+/// first tries code without guard, which must neither panic nor call the server, and gives an
+/// `Option<Datum>`; the guarded body runs where that is None.
 #[macro_export]
 macro_rules! pg_fn {
     ($(#[$meta:meta])* fn $name:ident($call:ident) $body:block) => {
+        $crate::pg_fn!($(#[$meta])* fn $name($call) try { None } else $body);
+    };
+    ($(#[$meta:meta])* fn $name:ident($call:ident) try $fast:block else $body:block) => {
         $(#[$meta])*
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(
             fcinfo: ::pgrx::pg_sys::FunctionCallInfo,
         ) -> ::pgrx::pg_sys::Datum {
+            fn guarded($call: $crate::pg::fmgr::Call) -> ::pgrx::pg_sys::Datum {
+                // a closure of its own, so that the body is not inside an unsafe block
+                let body = move || $body;
+                // what #[pg_guard] expands to (the attribute itself breaks macro hygiene)
+                // SAFETY: the guard turns panics into ERRORs at this C boundary.
+                unsafe { ::pgrx::pg_sys::panic::pgrx_extern_c_guard(body) }
+            }
             // SAFETY: fmgr passes a valid call frame that outlives the call.
             let $call = unsafe { $crate::pg::fmgr::Call::new(fcinfo) };
-            // what #[pg_guard] expands to (the attribute itself breaks macro hygiene)
-            // SAFETY: the guard turns panics into ERRORs at this C boundary.
-            unsafe { ::pgrx::pg_sys::panic::pgrx_extern_c_guard(move || $body) }
+            let fast: Option<::pgrx::pg_sys::Datum> = $fast;
+            match fast {
+                Some(result) => result,
+                None => guarded($call),
+            }
         }
         const _: () = {
             #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
@@ -53,23 +70,10 @@ impl Call {
         unsafe { (*(*self.0).args.as_ptr().add(n)).value }
     }
 
-    /// Whether argument `n` (from 0) is NULL; STRICT functions need not ask.
-    #[inline(always)]
-    pub fn arg_is_null(self, n: usize) -> bool {
-        // SAFETY: as in `arg`.
-        unsafe { (*(*self.0).args.as_ptr().add(n)).isnull }
-    }
-
     /// Argument `n` as int4.
     #[inline(always)]
     pub fn arg_i32(self, n: usize) -> i32 {
         self.arg(n).value() as i32
-    }
-
-    /// Argument `n` as bool.
-    #[inline(always)]
-    pub fn arg_bool(self, n: usize) -> bool {
-        self.arg(n).value() as u8 != 0
     }
 
     /// Argument `n`, of a variable-length type and not NULL.
@@ -77,6 +81,14 @@ impl Call {
     pub fn arg_varlena(self, n: usize) -> Detoasted {
         // SAFETY: SQL declares the argument so, and it stays valid during the call.
         unsafe { Detoasted::new(self.arg(n)) }
+    }
+
+    /// The body of argument `n`, of a variable-length type and not NULL, where it can be read in
+    /// place. Neither panics nor calls the server.
+    #[inline(always)]
+    pub fn arg_plain<'a>(self, n: usize) -> Option<&'a [u8]> {
+        // SAFETY: SQL declares the argument so, and it stays valid during the call.
+        unsafe { varlena::plain_body(self.arg(n)) }
     }
 
     /// Argument `n`, a `cstring`, without the NUL.
@@ -100,12 +112,6 @@ impl Call {
         // SAFETY: the frame is valid and ours to write.
         unsafe { (*self.0).isnull = true };
         Datum::from(0usize)
-    }
-
-    /// The raw frame, for server helpers that want it.
-    #[inline(always)]
-    pub fn raw(self) -> pg_sys::FunctionCallInfo {
-        self.0
     }
 }
 

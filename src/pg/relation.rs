@@ -58,6 +58,30 @@ impl Index {
         }
     }
 
+    /// Number of the index's file, which changes when it is rewritten.
+    pub fn file_number(self) -> pg_sys::Oid {
+        // SAFETY: an open relation.
+        unsafe {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            return (*self.0).rd_node.relNode;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            return (*self.0).rd_locator.relNumber;
+        }
+    }
+
+    /// Pins a shared buffer if it holds a block of this index.
+    #[inline]
+    pub fn is_in_buffer(self, block: u32, buffer: pg_sys::Buffer) -> bool {
+        // SAFETY: an open relation; the buffer number was given out by the server.
+        unsafe {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let file = (*self.0).rd_node;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let file = (*self.0).rd_locator;
+            pg_sys::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, buffer)
+        }
+    }
+
     /// Blocks in the main fork.
     pub fn blocks(self) -> u32 {
         self.blocks_in(pg_sys::ForkNumber::MAIN_FORKNUM)

@@ -82,6 +82,28 @@ impl Drop for Detoasted {
     }
 }
 
+/// The bytes of a varlena after its four-byte length header, where it has one and is aligned to 4;
+/// None where it has to be detoasted. Neither panics nor calls the server.
+///
+/// # Safety
+/// `datum` is a non-NULL varlena that stays valid while the result is used.
+#[inline(always)]
+pub unsafe fn plain_body<'a>(datum: Datum) -> Option<&'a [u8]> {
+    let value = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: as in `Detoasted::new` and `Detoasted::body`.
+    unsafe {
+        let tag = *value.cast::<u8>() as usize | value.addr();
+        if cfg!(target_endian = "big") || tag & 3 != 0 {
+            return None;
+        }
+        let size = pgrx::varsize_4b(value);
+        Some(std::slice::from_raw_parts(
+            value.cast::<u8>().add(pg_sys::VARHDRSZ),
+            size - pg_sys::VARHDRSZ,
+        ))
+    }
+}
+
 /// Builds a varlena of `4 + body_len` bytes in the current memory context; `fill` writes the
 /// zeroed body.
 #[inline]

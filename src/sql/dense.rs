@@ -110,42 +110,49 @@ fn unequal<E: Element>(a: &[E], b: &[E]) -> ! {
     })
 }
 
+/// As [`binary`], for exports with `try`: without a guard, where both arguments are in place and
+/// have as many dimensions.
 #[inline(always)]
-fn l2_distance<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8((E::l2_squared(a, b) as f64).sqrt()))
+fn try_binary<E: Element>(call: Call, f: impl FnOnce(&[E], &[E]) -> Datum) -> Option<Datum> {
+    let (a, b) = (call.arg_plain(0)?, call.arg_plain(1)?);
+    (a.len() == b.len()).then(|| f(dense::elements(a), dense::elements(b)))
 }
 
 #[inline(always)]
-fn l2_squared_distance<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8(E::l2_squared(a, b) as f64))
+fn l2_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8((E::l2_squared(a, b) as f64).sqrt())
 }
 
 #[inline(always)]
-fn inner_product<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8(E::inner_product(a, b) as f64))
+fn l2_squared_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8(E::l2_squared(a, b) as f64)
 }
 
 #[inline(always)]
-fn negative_inner_product<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8(-E::inner_product(a, b) as f64))
+fn inner_product<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8(E::inner_product(a, b) as f64)
 }
 
 #[inline(always)]
-fn cosine_distance<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8(E::cosine_distance(a, b)))
+fn negative_inner_product<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8(-E::inner_product(a, b) as f64)
 }
 
 #[inline(always)]
-fn l1_distance<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| float8(E::l1(a, b) as f64))
+fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8(E::cosine_distance(a, b))
+}
+
+#[inline(always)]
+fn l1_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
+    float8(E::l1(a, b) as f64)
 }
 
 /// The angle between unit vectors, from 0 to 1.
-fn spherical_distance<E: Element>(call: Call) -> Datum {
-    binary(call, |a, b| {
-        let cosine = (E::inner_product(a, b) as f64).clamp(-1.0, 1.0);
-        float8(cosine.acos() / std::f64::consts::PI)
-    })
+#[inline(always)]
+fn spherical_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
+    let cosine = (E::inner_product(a, b) as f64).clamp(-1.0, 1.0);
+    float8(cosine.acos() / std::f64::consts::PI)
 }
 
 fn dims<E: Element>(call: Call) -> Datum {
@@ -153,7 +160,7 @@ fn dims<E: Element>(call: Call) -> Datum {
 }
 
 fn norm<E: Element>(call: Call) -> Datum {
-    float8(arithmetic::norm(&*DenseArg::<E>::new(call, 0)))
+    float8(arithmetic::norm::<E>(&DenseArg::new(call, 0)))
 }
 
 fn normalize<E: Element>(call: Call) -> Datum {
@@ -247,6 +254,17 @@ macro_rules! export {
 }
 pub(super) use export;
 
+/// As [`export`], for functions of two vectors of equal dimensions, with the least overhead.
+macro_rules! export_distances {
+    ($element:ty: $($name:ident = $function:ident,)*) => {
+        $($crate::pg_fn!(fn $name(call) try {
+            super::try_binary(call, super::$function::<$element>)
+        } else {
+            super::binary(call, super::$function::<$element>)
+        });)*
+    };
+}
+
 /// The exported symbols, apart from the generic functions whose names some of them share.
 mod symbols {
     use super::f16;
@@ -257,13 +275,6 @@ mod symbols {
         vector_typmod_in = super::typmod_in,
         vector_recv = super::receive,
         vector_send = super::send,
-        l2_distance = super::l2_distance,
-        inner_product = super::inner_product,
-        cosine_distance = super::cosine_distance,
-        l1_distance = super::l1_distance,
-        vector_l2_squared_distance = super::l2_squared_distance,
-        vector_negative_inner_product = super::negative_inner_product,
-        vector_spherical_distance = super::spherical_distance,
         vector_dims = super::dims,
         vector_norm = super::norm,
         l2_normalize = super::normalize,
@@ -282,19 +293,22 @@ mod symbols {
         vector_cmp = super::compare,
     }
 
+    export_distances! { f32:
+        l2_distance = l2_distance,
+        inner_product = inner_product,
+        cosine_distance = cosine_distance,
+        l1_distance = l1_distance,
+        vector_l2_squared_distance = l2_squared_distance,
+        vector_negative_inner_product = negative_inner_product,
+        vector_spherical_distance = spherical_distance,
+    }
+
     export! { f16:
         halfvec_in = super::input,
         halfvec_out = super::output,
         halfvec_typmod_in = super::typmod_in,
         halfvec_recv = super::receive,
         halfvec_send = super::send,
-        halfvec_l2_distance = super::l2_distance,
-        halfvec_inner_product = super::inner_product,
-        halfvec_cosine_distance = super::cosine_distance,
-        halfvec_l1_distance = super::l1_distance,
-        halfvec_l2_squared_distance = super::l2_squared_distance,
-        halfvec_negative_inner_product = super::negative_inner_product,
-        halfvec_spherical_distance = super::spherical_distance,
         halfvec_vector_dims = super::dims,
         halfvec_l2_norm = super::norm,
         halfvec_l2_normalize = super::normalize,
@@ -311,5 +325,15 @@ mod symbols {
         halfvec_ge = super::ge,
         halfvec_gt = super::gt,
         halfvec_cmp = super::compare,
+    }
+
+    export_distances! { f16:
+        halfvec_l2_distance = l2_distance,
+        halfvec_inner_product = inner_product,
+        halfvec_cosine_distance = cosine_distance,
+        halfvec_l1_distance = l1_distance,
+        halfvec_l2_squared_distance = l2_squared_distance,
+        halfvec_negative_inner_product = negative_inner_product,
+        halfvec_spherical_distance = spherical_distance,
     }
 }

@@ -29,7 +29,7 @@ pub fn parse_prefix(text: &[u8]) -> Option<Number> {
     Some(Number {
         value: if negative { -magnitude } else { magnitude },
         len: sign_len + len,
-        overflowed: magnitude.is_infinite() && unsigned[0].to_ascii_lowercase() != b'i',
+        overflowed: magnitude.is_infinite() && !unsigned[0].is_ascii_alphabetic(),
     })
 }
 
@@ -174,7 +174,7 @@ fn binary_to_f32(significand: u64, exponent: i64) -> f32 {
 }
 
 /// Powers of ten that an f64 holds exactly.
-const EXACT_POWERS: [f64; 23] = [
+static EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
@@ -204,25 +204,45 @@ pub fn decimal_to_f32(significand: u64, exponent: i64) -> Option<f32> {
     (from_midpoint.abs() > 16 && value < f32::MAX as f64).then_some(value as f32)
 }
 
-/// Longest text that [`write_shortest`] appends.
+/// Longest text of a float.
 pub const MAX_TEXT_LEN: usize = 15;
 
-/// Appends the shortest decimal text that reads back as `value`, written as `float4out` does:
-/// `1.5`, `1e+20`, `1e-05`, `-0`, `NaN`, `Infinity`.
+/// What [`shortest_text`] wants to write into: more than the text, so that it can write digits all
+/// at once.
+pub type TextRoom = [u8; 24];
+
+/// Appends what [`shortest_text`] writes.
 pub fn write_shortest(value: f32, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; size_of::<TextRoom>()]);
+    let room = out.last_chunk_mut().expect("just appended");
+    let len = shortest_text(value, room);
+    out.truncate(start + len);
+}
+
+/// Writes the shortest decimal text that reads back as `value`, as `float4out` writes it: `1.5`,
+/// `1e+20`, `1e-05`, `-0`, `NaN`, `Infinity`. Returns its length; what is behind is undefined.
+#[inline]
+pub fn shortest_text(value: f32, text: &mut TextRoom) -> usize {
+    let minus = (value.is_sign_negative() && !value.is_nan()) as usize;
+    text[0] = b'-';
+    let unsigned: &mut [u8; 23] = match minus {
+        0 => text.first_chunk_mut(),
+        _ => text.last_chunk_mut(),
+    }
+    .expect("both are a byte shorter");
+    let mut word = |word: &[u8]| {
+        unsigned[..word.len()].copy_from_slice(word);
+        minus + word.len()
+    };
     if value.is_nan() {
-        out.extend_from_slice(b"NaN");
-        return;
-    }
-    if value.is_sign_negative() {
-        out.push(b'-');
-    }
-    if value.is_infinite() {
-        out.extend_from_slice(b"Infinity");
+        word(b"NaN")
+    } else if value.is_infinite() {
+        word(b"Infinity")
     } else if value == 0.0 {
-        out.push(b'0');
+        word(b"0")
     } else {
-        write_decimal(shortest(value.abs()), out);
+        minus + decimal_text(shortest(value.abs()), unsigned)
     }
 }
 
@@ -233,73 +253,84 @@ struct Decimal {
     exponent: i32,
 }
 
-fn write_decimal(decimal: Decimal, out: &mut Vec<u8>) {
-    let (digits, exponent) = without_trailing_zeros(decimal);
-    let count = digits.ilog10() as usize + 1;
+/// Writes a decimal that is not zero; returns its length.
+#[inline(always)]
+fn decimal_text(decimal: Decimal, text: &mut [u8; 23]) -> usize {
+    let count = decimal.digits.ilog10() + 1;
     // exponent of the first digit
-    let exponent = exponent + count as i32 - 1;
-    let mut text = [b'0'; MAX_TEXT_LEN];
-    let len = match exponent {
+    let exponent = decimal.exponent + count as i32 - 1;
+    let (first, rest) = nine_digits(decimal.digits * TO_NINE_DIGITS[count as usize]);
+    let significant = (MAX_DIGITS - rest.leading_zeros() / 8) as usize;
+    let (first, rest) = (b'0' + first, rest | u64::from_le_bytes([b'0'; 8]));
+
+    match exponent {
         // FLT_DIG = 6, as %g would choose
         -4..0 => {
-            let zeros = exponent.unsigned_abs() as usize;
-            text[1] = b'.';
-            write_digits(digits, &mut text[1 + zeros..][..count]);
-            1 + zeros + count
-        }
-        0..6 if count <= exponent as usize + 1 => {
-            write_digits(digits, &mut text[..count]);
-            exponent as usize + 1
+            let digits_at = 1 + (exponent.unsigned_abs() & 7) as usize;
+            text[..8].copy_from_slice(b"0.000000");
+            text[digits_at] = first;
+            text[digits_at + 1..][..8].copy_from_slice(&rest.to_le_bytes());
+            digits_at + significant
         }
         0..6 => {
-            // the digits, and then the whole ones moved over the point
-            let whole = exponent as usize + 1;
-            write_digits(digits, &mut text[1..][..count]);
-            text.copy_within(1..1 + whole, 0);
-            text[whole] = b'.';
-            count + 1
+            let after_first = (exponent & 7) as usize;
+            text[0] = first;
+            text[1..9].copy_from_slice(&rest.to_le_bytes());
+            if significant <= after_first + 1 {
+                after_first + 1
+            } else {
+                let fraction = rest >> (8 * after_first);
+                text[after_first + 1] = b'.';
+                text[after_first + 2..][..8].copy_from_slice(&fraction.to_le_bytes());
+                significant + 1
+            }
         }
         _ => {
-            write_digits(digits, &mut text[1..][..count]);
-            text[0] = text[1];
+            text[0] = first;
             text[1] = b'.';
-            let end = if count == 1 { 1 } else { count + 1 };
+            text[2..10].copy_from_slice(&rest.to_le_bytes());
+            let end = (significant + (significant > 1) as usize) & 15;
             let magnitude = exponent.unsigned_abs() as u8;
-            text[end] = b'e';
-            text[end + 1] = if exponent < 0 { b'-' } else { b'+' };
-            text[end + 2] = b'0' + magnitude / 10;
-            text[end + 3] = b'0' + magnitude % 10;
+            text[end..][..4].copy_from_slice(&[
+                b'e',
+                if exponent < 0 { b'-' } else { b'+' },
+                b'0' + magnitude / 10,
+                b'0' + magnitude % 10,
+            ]);
             end + 4
         }
-    };
-    out.extend_from_slice(&text[..len]);
-}
-
-/// Digits without the zeros at their end, and the exponent of the last of them.
-fn without_trailing_zeros(decimal: Decimal) -> (u32, i32) {
-    let Decimal {
-        mut digits,
-        mut exponent,
-    } = decimal;
-    while digits.is_multiple_of(10) {
-        digits /= 10;
-        exponent += 1;
     }
-    (digits, exponent)
 }
 
-/// Writes exactly as many decimal digits as `text` has room for.
+/// Digits that [`shortest`] gives at most.
+const MAX_DIGITS: u32 = 9;
+
+/// What makes a number of nine digits out of one of 0 to 9: a power of ten.
+static TO_NINE_DIGITS: [u32; 10] = [
+    1_000_000_000,
+    100_000_000,
+    10_000_000,
+    1_000_000,
+    100_000,
+    10_000,
+    1_000,
+    100,
+    10,
+    1,
+];
+
+/// The first digit of a number of nine, and the eight others, one a byte, in reading order from the
+/// lowest byte on.
 #[inline(always)]
-fn write_digits(mut digits: u32, text: &mut [u8]) {
-    let (first, pairs) = text.as_rchunks_mut::<2>();
-    for pair in pairs.iter_mut().rev() {
-        let two = (digits % 100) as u8;
-        digits /= 100;
-        *pair = [b'0' + two / 10, b'0' + two % 10];
-    }
-    if let [first] = first {
-        *first = b'0' + digits as u8;
-    }
+fn nine_digits(number: u32) -> (u8, u64) {
+    let (first, rest) = (number / 100_000_000, number % 100_000_000);
+    // each step splits every number in two: of four digits, of two, of one
+    let fours = (rest / 10_000) as u64 | ((rest % 10_000) as u64) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000F_000F_000F_000F;
+    let ones = tens | (twos - 10 * tens) << 8;
+    (first as u8, ones)
 }
 
 /// Shortest decimal strictly inside the interval that rounds to `value` (finite, above zero); of
@@ -366,7 +397,7 @@ fn round_to_odd(power: u64, x: u32) -> u32 {
 const POWERS_FROM: i32 = -31;
 
 /// 10^k for k from -31 to 45, scaled to 64 bits, rounded up.
-const POWERS: [u64; 77] = {
+static POWERS: [u64; 77] = {
     let mut table = [0; 77];
     let mut i = 0;
     while i < table.len() {

@@ -1,6 +1,6 @@
 //! The text form of dense vectors: `[1,2.5,-3e-05]`.
 
-use super::decimal::{self, MAX_TEXT_LEN};
+use super::decimal::{self, MAX_TEXT_LEN, TextRoom};
 use super::{Element, VectorError, dense};
 
 /// White space of the server's scanner.
@@ -90,14 +90,16 @@ pub fn parse<E: Element>(text: &[u8]) -> Result<Vec<E>, VectorError> {
 
 /// Writes a vector, each element as `float4out` writes its value.
 pub fn format<E: Element>(elements: &[E]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(elements.len() * (MAX_TEXT_LEN + 1) + 3);
-    text.push(b'[');
-    for (i, element) in elements.iter().enumerate() {
-        if i > 0 {
-            text.push(b',');
-        }
-        decimal::write_shortest(element.widen(), &mut text);
+    let room = size_of::<TextRoom>();
+    let mut text = vec![0; elements.len() * (MAX_TEXT_LEN + 1) + room];
+    let mut end = 0;
+    for element in elements {
+        text[end] = b',';
+        let here = text[end + 1..].first_chunk_mut().expect("room for all");
+        end += 1 + decimal::shortest_text(element.widen(), here);
     }
+    text[0] = b'[';
+    text.truncate(end.max(1));
     text.push(b']');
     text
 }

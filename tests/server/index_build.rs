@@ -17,7 +17,7 @@ fn rows_on_a_line_stay_reachable_however_threads_interleave() {
              SET max_parallel_maintenance_workers = 3",
         )
         .unwrap();
-    for build in 0..40 {
+    for build in 0..20 {
         client
             .batch_execute("CREATE INDEX line_v ON line USING hnsw (v vector_l2_ops)")
             .unwrap();

@@ -16,6 +16,8 @@ use crate::pg::buffer::{self, Change, Exclusive, Logging, PAGE_SIZE};
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
 use crate::pg::threads;
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,14 +206,8 @@ impl Build {
             }
         }
         progress::tuples_done(self.rows);
-        let nodes = self.rows;
         if self.memory() > self.memory_limit {
-            pgrx::ereport!(
-                NOTICE,
-                pgrx::PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                format!("hnsw graph no longer fits into maintenance_work_mem after {nodes} tuples"),
-                "The remaining rows are inserted one by one, which is slower. A larger maintenance_work_mem speeds up the build."
-            );
+            notice_out_of_memory(self.rows);
             self.write_graph();
             progress::phase(Phase::InsertingTuples);
         }
@@ -233,6 +229,17 @@ impl Build {
         self.more_tids = FxHashMap::default();
         self.more_count = 0;
     }
+}
+
+fn notice_out_of_memory(rows: u64) {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),
+        "vectorext",
+    )
+    .set_detail("The remaining rows are inserted one by one, which is slower.")
+    .set_hint("Raise maintenance_work_mem to speed up the build.")
+    .report(pgrx::PgLogLevel::NOTICE);
 }
 
 /// Links all nodes, on as many threads as the server allows a build.
@@ -416,7 +423,7 @@ impl<'a> Writer<'a> {
             pgrx::check_for_interrupts!();
             let id = self.ids[node as usize];
             if page.as_ref().is_none_or(|page| page.block() != id.block) {
-                page = None;
+                drop(page.take());
                 page = Some(self.extend_with(PageKind::Nodes));
             }
             let (layout, level) = self.layout(node);

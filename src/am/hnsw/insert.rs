@@ -18,6 +18,7 @@ pub const LINK_ATTEMPTS: usize = 8;
 /// Bytes of values kept at hand during one insert.
 const VALUES_AT_HAND: usize = 16 << 20;
 
+#[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn aminsert(
     index: pg_sys::Relation,

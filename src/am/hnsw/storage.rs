@@ -5,7 +5,7 @@ use crate::distance::{Element, Operand, Value};
 use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{Access, Shared};
+use crate::pg::buffer::{Access, Hints, Pinned, Shared};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
 use pgrx::PgSqlErrorCode as Code;
@@ -266,7 +266,17 @@ pub struct PageStore {
     pub query: Value,
     seen: FxHashSet<NodeId>,
     scratch: Value,
+    hints: Hints,
+    /// links still to be read of a visit
+    ahead: Vec<NodeId>,
 }
+
+/// Pages pinned ahead of the one that is read. The server keeps few pins cheaply.
+const PINS_AHEAD: usize = 5;
+/// How far ahead a node's first bytes are asked for.
+const ITEMS_AHEAD: usize = 2;
+/// Cache lines asked for of a node; the processor follows from there by itself.
+const LINES_AHEAD: usize = 8;
 
 impl PageStore {
     /// A search for `query`.
@@ -276,6 +286,8 @@ impl PageStore {
             query,
             seen: FxHashSet::default(),
             scratch: Value::default(),
+            hints: Hints::of(hnsw.index),
+            ahead: Vec::new(),
         }
     }
 
@@ -285,10 +297,12 @@ impl PageStore {
     /// metapage tells another one by now.
     pub fn entry(&mut self, meta: &Meta) -> Option<(Candidate<PageNode>, Level)> {
         let mut meta = *meta;
+        let mut found = Vec::new();
         loop {
             let id = meta.entry.id()?;
-            self.seen.remove(&id);
-            if let Some(entry) = self.visit(id) {
+            self.restart(&[]);
+            self.visit(&[id], &mut found);
+            if let Some(entry) = found.pop() {
                 return Some((entry, meta.entry_level as Level));
             }
             let now = read_meta(self.hnsw.index);
@@ -309,6 +323,20 @@ impl PageStore {
         self.hnsw.load(id, &mut self.scratch)
     }
 
+    fn read(&mut self, id: NodeId, page: PageView<'_>) -> Option<Candidate<PageNode>> {
+        let node = self.hnsw.node_on(page, id)?;
+        let distance = self.distance_to(id, &node)?;
+        let (generation, live) = (node.header.generation, !node.is_deleted());
+        Some(Candidate {
+            distance,
+            node: PageNode {
+                id,
+                generation,
+                live,
+            },
+        })
+    }
+
     /// Distance of a node's value to the query, while its page is locked.
     #[inline]
     pub fn distance_to(&mut self, id: NodeId, node: &Node<'_>) -> Option<Distance> {
@@ -325,30 +353,42 @@ impl Store for PageStore {
 
     fn links(&mut self, node: PageNode, level: Level, links: &mut Vec<NodeId>) {
         links.clear();
-        self.hnsw.with_node(node.id, Access::Random, |found| {
-            if found.header.generation == node.generation {
-                links.extend(found.links(level).iter().map_while(|link| link.id()));
-            }
-        });
+        let page = self.hints.pin(self.hnsw.index, node.id.block).lock();
+        if let Some(found) = self.hnsw.node_on(page.page(), node.id)
+            && found.header.generation == node.generation
+        {
+            links.extend(found.links(level).iter().map_while(|link| link.id()));
+        }
     }
 
-    #[inline]
-    fn visit(&mut self, id: NodeId) -> Option<Candidate<PageNode>> {
-        if !self.seen.insert(id) {
-            return None;
+    /// What a visit costs is waiting for memory, several times in a row: the buffer's descriptor,
+    /// the page's header, the node. So the pages of the next nodes are pinned, and their bytes
+    /// asked for, while a node is read.
+    fn visit(&mut self, links: &[NodeId], found: &mut Vec<Candidate<PageNode>>) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        ahead.clear();
+        ahead.extend(links.iter().filter(|&&id| self.seen.insert(id)));
+        let mut pins: [Option<Pinned>; PINS_AHEAD] = [const { None }; PINS_AHEAD];
+        for step in 0..ahead.len() + PINS_AHEAD - 1 {
+            if let Some(id) = ahead.get(step) {
+                let pin = self.hints.pin(self.hnsw.index, id.block);
+                pin.prefetch_page();
+                pins[step % PINS_AHEAD] = Some(pin);
+            }
+            if let Some(at) = step.checked_sub(PINS_AHEAD - 1 - ITEMS_AHEAD)
+                && let Some(id) = ahead.get(at)
+                && let Some(pin) = &pins[at % PINS_AHEAD]
+            {
+                pin.prefetch_item(id.offset, LINES_AHEAD);
+            }
+            if let Some(at) = step.checked_sub(PINS_AHEAD - 1)
+                && let Some(pin) = pins[at % PINS_AHEAD].take()
+            {
+                let page = pin.lock();
+                found.extend(self.read(ahead[at], page.page()));
+            }
         }
-        let page = Shared::read(self.hnsw.index, id.block, Access::Random);
-        let node = self.hnsw.node_on(page.page(), id)?;
-        let distance = self.distance_to(id, &node)?;
-        let visited = PageNode {
-            id,
-            generation: node.header.generation,
-            live: !node.is_deleted(),
-        };
-        Some(Candidate {
-            distance,
-            node: visited,
-        })
+        self.ahead = ahead;
     }
 
     #[inline]

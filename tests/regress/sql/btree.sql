@@ -1,0 +1,43 @@
+-- btree: ordering, equality, uniqueness, grouping.
+
+CREATE TABLE t (id int, v vector);
+INSERT INTO t VALUES (1, '[1,2]'), (2, '[1]'), (3, '[-1,5,7]'), (4, NULL), (5, '[1,2]'), (6, '[1,2,0]'), (7, '[0]');
+SELECT id, v FROM t ORDER BY v, id;
+SELECT id, v FROM t ORDER BY v DESC NULLS LAST, id DESC;
+SELECT v, count(*) FROM t GROUP BY v ORDER BY v;
+SELECT DISTINCT v FROM t WHERE v <> '[1]' ORDER BY v;
+CREATE INDEX i ON t (v);
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v = '[1,2]';
+SELECT id FROM t WHERE v = '[1,2]' ORDER BY id;
+SELECT id FROM t WHERE v > '[0]' AND v <= '[1,2]' ORDER BY v, id;
+SELECT id FROM t WHERE v < '[1]' OR v >= '[1,2,0]' ORDER BY v, id;
+SELECT id FROM t ORDER BY v LIMIT 2;
+SELECT a.id, b.id FROM t a JOIN t b USING (v) WHERE a.id < b.id;
+RESET enable_seqscan;
+CREATE UNIQUE INDEX ON t (v);
+DELETE FROM t WHERE id = 5;
+CREATE UNIQUE INDEX ON t (v);
+INSERT INTO t VALUES (8, '[1,2]');
+DROP TABLE t;
+
+CREATE TABLE t (id int, v halfvec);
+INSERT INTO t VALUES (1, '[1,2]'), (2, '[1]'), (3, '[-1,5,7]'), (4, NULL), (5, '[1,2]'), (6, '[1,2,0]'), (7, '[0]');
+SELECT id, v FROM t ORDER BY v, id;
+SELECT id, v FROM t ORDER BY v DESC NULLS LAST, id DESC;
+SELECT v, count(*) FROM t GROUP BY v ORDER BY v;
+SELECT DISTINCT v FROM t WHERE v <> '[1]' ORDER BY v;
+CREATE INDEX i ON t (v);
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v = '[1,2]';
+SELECT id FROM t WHERE v = '[1,2]' ORDER BY id;
+SELECT id FROM t WHERE v > '[0]' AND v <= '[1,2]' ORDER BY v, id;
+SELECT id FROM t WHERE v < '[1]' OR v >= '[1,2,0]' ORDER BY v, id;
+SELECT id FROM t ORDER BY v LIMIT 2;
+SELECT a.id, b.id FROM t a JOIN t b USING (v) WHERE a.id < b.id;
+RESET enable_seqscan;
+CREATE UNIQUE INDEX ON t (v);
+DELETE FROM t WHERE id = 5;
+CREATE UNIQUE INDEX ON t (v);
+INSERT INTO t VALUES (8, '[1,2]');
+DROP TABLE t;
