@@ -340,6 +340,12 @@ impl Walk {
                 _ => first || stream.visited() < max_tuples,
             }
         });
+        let visited_all = first && self.batch.len() < self.ef;
+        if mode == IterativeScan::Auto && visited_all && self.stream.visited() >= most_visits {
+            // the walk came by every row it can reach; the sweep knows the place of the others, too
+            self.batch.clear();
+            return false;
+        }
         if mode == IterativeScan::Auto && self.is_over_bound() {
             // the batch was cut short: its rows may not be the nearest, the sweep has them all
             self.batch.clear();

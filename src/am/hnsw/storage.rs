@@ -297,9 +297,9 @@ impl PageStore {
     /// metapage tells another one by now.
     pub fn entry(&mut self, meta: &Meta) -> Option<(Candidate<PageNode>, Level)> {
         let mut meta = *meta;
+        let mut found = Vec::new();
         loop {
             let id = meta.entry.id()?;
-            let mut found = Vec::new();
             self.restart(&[]);
             self.visit(&[id], &mut found);
             if let Some(entry) = found.pop() {
