@@ -289,6 +289,17 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// The server's major version, as 18.
+pub fn major_version(client: &mut Client) -> i32 {
+    client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int / 10000",
+            &[],
+        )
+        .expect("a server knows its version")
+        .get(0)
+}
+
 /// The SQLSTATE that `sql` fails with; panics if it succeeds or the connection is lost.
 pub fn sqlstate_of(client: &mut Client, sql: &str) -> String {
     match client.batch_execute(sql) {

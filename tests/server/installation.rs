@@ -1,6 +1,6 @@
 //! How the extension comes into a database, and who may bring it.
 
-use crate::harness::{Server, explain, sqlstate_of};
+use crate::harness::{Server, explain, major_version, sqlstate_of};
 
 const THREE_POINTS: &str = "
     CREATE TABLE points (id int, v vector(2));
@@ -120,7 +120,10 @@ fn settings_given_before_the_library_is_loaded_count_and_bad_ones_are_refused() 
     let kept: String = lazy.query_one("SHOW hnsw.ef_search", &[]).unwrap().get(0);
     assert_eq!(kept, "77");
     assert_eq!(sqlstate_of(&mut lazy, "SET hnsw.ef_search = 0"), "22023");
-    assert_eq!(sqlstate_of(&mut lazy, "SET hnsw.no_such = 1"), "42602");
+    // an extension cannot reserve a prefix in PostgreSQL 14
+    if major_version(&mut lazy) > 14 {
+        assert_eq!(sqlstate_of(&mut lazy, "SET hnsw.no_such = 1"), "42602");
+    }
 
     // a fresh backend, first use through the index: nothing has loaded the library before
     client

@@ -129,6 +129,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
         }
         let index = Index::new((*scan).indexRelation);
         index.count_scan();
+        // EXPLAIN ANALYZE's "Index Searches"
+        #[cfg(feature = "pg18")]
+        if let Some(counts) = (*scan).instrument.as_mut() {
+            counts.nsearches += 1;
+        }
         let key = &*(*scan).orderByData;
         let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
         let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
