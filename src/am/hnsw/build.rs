@@ -218,7 +218,7 @@ impl Build {
         let Some(graph) = self.graph.take() else {
             return;
         };
-        link(&graph);
+        link(&graph, self.hnsw.index);
         progress::phase(Phase::WritingIndex);
         let tids = Tids {
             first: &self.first_tids,
@@ -243,7 +243,7 @@ fn notice_out_of_memory(rows: u64) {
 }
 
 /// Links all nodes, on as many threads as the server allows a build.
-fn link(graph: &Graph) {
+fn link(graph: &Graph, index: Index) {
     progress::phase(Phase::BuildingGraph);
     let total = graph.len() as u64;
     progress::tuples_total(total);
@@ -255,6 +255,10 @@ fn link(graph: &Graph) {
         .min(available)
         .min(graph.len().div_ceil(100))
         .max(1);
+    pgrx::debug1!(
+        "linking the graph of index \"{}\" using {threads} parallel workers",
+        index.name()
+    );
     let next = AtomicU64::new(0);
     threads::run(
         threads,

@@ -131,9 +131,10 @@ impl Shape {
         };
         let visit = per_tuple * in_memory + self.random_page_cost * (1.0 - self.cached);
         let startup = self.first_visits() * visit;
-        // Each further row expands a node, half of whose 2m neighbours are new. Cost is linear in
-        // the rows for the planner, so that of all rows is too high; a sort beats it anyway.
-        let all = self.rows * self.m * visit;
+        // Each further row expands a node, half of whose 2m neighbours are new, until none are left.
+        // Cost is linear in the rows for the planner, so that of all rows is too high; a sort beats
+        // it anyway.
+        let all = (self.rows - self.first_visits()) * self.m * visit;
         Estimate {
             startup,
             total: startup + all,
