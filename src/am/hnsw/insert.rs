@@ -8,7 +8,7 @@ use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
 use crate::distance::{Operand, Value};
 use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Searcher, format, select_neighbours};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{Access, Change, Exclusive, Hints, Logging};
 use crate::pg::relation::{Index, Turnstile};
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
@@ -208,6 +208,7 @@ pub struct Neighbourhood {
     values: FxHashMap<NodeId, Option<Value>>,
     bytes: usize,
     scratch: Value,
+    hints: Hints,
 }
 
 impl Neighbourhood {
@@ -218,6 +219,7 @@ impl Neighbourhood {
             values: FxHashMap::default(),
             bytes: 0,
             scratch: Value::default(),
+            hints: Hints::of(hnsw.index),
         }
     }
 
@@ -225,7 +227,11 @@ impl Neighbourhood {
         if self.values.contains_key(&id) {
             return;
         }
-        let value = self.hnsw.load(id, &mut self.scratch);
+        let page = self.hints.pin(self.hnsw.index, id.block).lock();
+        let value = self.hnsw.node_on(page.page(), id).and_then(|node| {
+            self.hnsw
+                .with_value(id, &node, &mut self.scratch, Value::of)
+        });
         self.bytes += value.as_ref().map_or(0, |value| value.payload().len()) + 64;
         self.values.insert(id, value);
     }
@@ -264,14 +270,38 @@ impl Neighbourhood {
         Distance(self.hnsw.column.space.distance(a, b))
     }
 
-    /// The neighbours that the heuristic chooses.
+    /// The neighbours that the heuristic chooses. A candidate that is gone by now is far from all.
     pub fn select(
         &mut self,
         candidates: &[Candidate<NodeId>],
         capacity: usize,
     ) -> Vec<Candidate<NodeId>> {
+        if candidates.len() <= capacity {
+            return candidates.to_vec();
+        }
         self.trim();
-        select_neighbours(candidates, capacity, |a, b| self.distance(a, b))
+        for candidate in candidates {
+            self.fetch(candidate.node);
+        }
+        // the heuristic compares by the hundred: values by position, looked up once
+        let values: Vec<Option<Operand<'_>>> =
+            candidates.iter().map(|c| self.value(c.node)).collect();
+        let by_position: Vec<Candidate<usize>> = candidates
+            .iter()
+            .enumerate()
+            .map(|(node, c)| Candidate {
+                distance: c.distance,
+                node,
+            })
+            .collect();
+        let space = self.hnsw.column.space;
+        let chosen = select_neighbours(&by_position, capacity, |a, b| {
+            Distance(match (values[a], values[b]) {
+                (Some(a), Some(b)) => space.distance(a, b),
+                _ => f64::INFINITY,
+            })
+        });
+        chosen.into_iter().map(|c| candidates[c.node]).collect()
     }
 
     /// Adds a link to a neighbour's list, which chooses anew where it is full.
