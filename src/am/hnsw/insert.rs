@@ -139,13 +139,21 @@ impl Insert {
         let id = place::place_node(&hnsw, self.logging, &placement);
         near.remember(id, Value::of(store.query.operand()));
         for (level, list) in links.iter().enumerate() {
+            let back = |neighbour: &Candidate<PageNode>| Back {
+                level: level as Level,
+                new: id,
+                distance: neighbour.distance,
+            };
+            let mut is_linked = false;
             for neighbour in list {
-                let back = Back {
-                    level: level as Level,
-                    new: id,
-                    distance: neighbour.distance,
-                };
-                near.link_back(neighbour.node, back, self.logging);
+                is_linked |= near.link_back(neighbour.node, back(neighbour), self.logging);
+            }
+            if let Some(nearest) = list.iter().min()
+                && !is_linked
+                && level == 0
+            {
+                // no neighbour wants it, but no search finds what nothing leads to
+                near.force_link(nearest.node, back(nearest), self.logging);
             }
         }
         if meta.entry.id().is_none() || level as u16 > meta.entry_level {
@@ -305,30 +313,53 @@ impl Neighbourhood {
     }
 
     /// Adds a link to a neighbour's list, which chooses anew where it is full.
-    pub fn link_back(&mut self, neighbour: PageNode, back: Back, logging: Logging) {
+    /// Says whether the link is there now.
+    pub fn link_back(&mut self, neighbour: PageNode, back: Back, logging: Logging) -> bool {
+        self.change_links(neighbour, back, logging, |near, used| {
+            let chosen = near.choose(neighbour.id, used, back);
+            chosen.contains(&back.new).then_some(chosen)
+        })
+    }
+
+    /// Adds a link to a neighbour's list in any case: a full one gives up its farthest.
+    pub fn force_link(&mut self, neighbour: PageNode, back: Back, logging: Logging) -> bool {
+        self.change_links(neighbour, back, logging, |near, used| {
+            let farthest = (0..used.len()).max_by_key(|&i| near.distance(neighbour.id, used[i]))?;
+            let mut links = used.to_vec();
+            links[farthest] = back.new;
+            Some(links)
+        })
+    }
+
+    /// Adds a link to a neighbour's list; `when_full` says what a full one becomes, if anything.
+    fn change_links(
+        &mut self,
+        neighbour: PageNode,
+        back: Back,
+        logging: Logging,
+        when_full: impl Fn(&mut Self, &[NodeId]) -> Option<Vec<NodeId>>,
+    ) -> bool {
         for _ in 0..LINK_ATTEMPTS {
             let Some(list) = self.links_of(neighbour, back.level) else {
-                return; // the neighbour is gone, or about to be
+                return false; // the neighbour is gone, or about to be
             };
-            let used = list.iter().map_while(|link| link.id()).collect::<Vec<_>>();
-            if used.contains(&back.new) {
-                return;
+            let mut links = list.iter().map_while(|link| link.id()).collect::<Vec<_>>();
+            if links.contains(&back.new) {
+                return true;
             }
-            let chosen = if used.len() < list.len() {
-                let mut chosen = used;
-                chosen.push(back.new);
-                chosen
+            if links.len() < list.len() {
+                links.push(back.new);
             } else {
-                let chosen = self.choose(neighbour.id, &used, back);
-                if !chosen.contains(&back.new) {
-                    return;
+                match when_full(self, &links) {
+                    Some(changed) => links = changed,
+                    None => return false,
                 }
-                chosen
-            };
-            if self.replace_links(neighbour, back.level, &list, &chosen, logging) {
-                return;
+            }
+            if self.replace_links(neighbour, back.level, &list, &links, logging) {
+                return true;
             }
         }
+        false
     }
 
     /// The links of a full list with the new one: the heuristic leaves one out, or more where

@@ -46,6 +46,8 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             access: Access::Sequential(Strategy::of((*info).strategy)),
             deleted: FxHashSet::default(),
             best_entry: None,
+            unlinked: FxHashSet::default(),
+            most_unlinked: most_unlinked(),
             kept: 0,
             removed: 0,
         };
@@ -87,6 +89,10 @@ struct Vacuum {
     deleted: FxHashSet<NodeId>,
     /// the live node of the highest level seen
     best_entry: Option<(Level, NodeId)>,
+    /// live nodes that no link of a live node was seen to lead to; of a large index the first
+    /// that memory has room for
+    unlinked: FxHashSet<NodeId>,
+    most_unlinked: usize,
     kept: u64,
     removed: u64,
 }
@@ -112,6 +118,32 @@ fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
     }
 }
 
+/// How many nodes VACUUM keeps in mind to see whether links lead to them.
+fn most_unlinked() -> usize {
+    // SAFETY: reads a setting.
+    let kilobytes = unsafe { pg_sys::maintenance_work_mem } as usize;
+    kilobytes.saturating_mul(1024) / (2 * 2 * size_of::<NodeId>())
+}
+
+/// Whether a block is a page of nodes.
+fn is_node_page(hnsw: &Hnsw, block: u32, page: crate::page::PageView<'_>) -> bool {
+    !page.is_new() && hnsw.check(block, || Opaque::of(page)).0 == PageKind::Nodes
+}
+
+/// Runs `f` on every node of a block, if it is a page of nodes.
+fn each_node_of(hnsw: &Hnsw, block: u32, access: Access, mut f: impl FnMut(NodeId, &Node<'_>)) {
+    let page = Shared::read(hnsw.index, block, access);
+    if !is_node_page(hnsw, block, page.page()) {
+        return;
+    }
+    for offset in 1..=page.page().item_count() {
+        let id = NodeId { block, offset };
+        if let Some(node) = hnsw.node_on(page.page(), id) {
+            f(id, &node);
+        }
+    }
+}
+
 type IsDead<'a> = dyn FnMut(pg_sys::ItemPointerData) -> bool + 'a;
 
 impl Vacuum {
@@ -121,7 +153,7 @@ impl Vacuum {
         while block < self.hnsw.index.blocks() {
             delay_point();
             let mut page = Exclusive::lock(self.hnsw.index, block, self.access);
-            if self.is_node_page(block, page.page()) {
+            if is_node_page(&self.hnsw, block, page.page()) {
                 self.remove_from_page(&mut page, is_dead);
             }
             // the free space map is not WAL-logged: a crash or a promotion may have lost what
@@ -140,10 +172,6 @@ impl Vacuum {
         if matches!(kind, PageKind::Nodes | PageKind::Free) {
             record_free(&self.hnsw, page);
         }
-    }
-
-    fn is_node_page(&self, block: u32, page: crate::page::PageView<'_>) -> bool {
-        !page.is_new() && self.hnsw.check(block, || Opaque::of(page)).0 == PageKind::Nodes
     }
 
     fn remove_from_page(&mut self, page: &mut Exclusive, is_dead: &mut IsDead<'_>) {
@@ -180,8 +208,13 @@ impl Vacuum {
             let delete = live == 0;
             if delete {
                 self.deleted.insert(id);
-            } else if self.best_entry.is_none_or(|(best, _)| level > best) {
-                self.best_entry = Some((level, id));
+            } else {
+                if self.unlinked.len() < self.most_unlinked {
+                    self.unlinked.insert(id);
+                }
+                if self.best_entry.is_none_or(|(best, _)| level > best) {
+                    self.best_entry = Some((level, id));
+                }
             }
             if delete || tids.len() < before {
                 edits.push(Edit { id, tids, delete });
@@ -316,18 +349,8 @@ impl Vacuum {
         best
     }
 
-    /// Runs `f` on every node of a block, if it is a page of nodes.
-    fn each_node(&self, block: u32, mut f: impl FnMut(NodeId, &Node<'_>)) {
-        let page = Shared::read(self.hnsw.index, block, self.access);
-        if !self.is_node_page(block, page.page()) {
-            return;
-        }
-        for offset in 1..=page.page().item_count() {
-            let id = NodeId { block, offset };
-            if let Some(node) = self.hnsw.node_on(page.page(), id) {
-                f(id, &node);
-            }
-        }
+    fn each_node(&self, block: u32, f: impl FnMut(NodeId, &Node<'_>)) {
+        each_node_of(&self.hnsw, block, self.access, f);
     }
 
     /// Pass 2: replaces links to deleted nodes, the entry point's first.
@@ -354,7 +377,18 @@ impl Vacuum {
                 delay_point();
                 repair.node(id);
             }
+            let unlinked = &mut self.unlinked;
+            let access = self.access;
+            if !unlinked.is_empty() {
+                repair.each_live_link(block, access, |link| {
+                    unlinked.remove(&link);
+                });
+            }
             block += 1;
+        }
+        for id in std::mem::take(&mut self.unlinked) {
+            delay_point();
+            repair.reattach(id);
         }
     }
 
@@ -504,6 +538,18 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
+    /// Runs `f` on every ground-layer link of the live nodes of a block.
+    fn each_live_link(&self, block: u32, access: Access, mut f: impl FnMut(NodeId)) {
+        each_node_of(&self.hnsw, block, access, |_, node| {
+            if !node.is_deleted() {
+                node.links(0)
+                    .iter()
+                    .map_while(|link| link.id())
+                    .for_each(&mut f);
+            }
+        });
+    }
+
     /// Whether a node links to a deleted one, or to none at all.
     fn is_broken(&self, node: &Node<'_>) -> bool {
         let mut ground = node.links(0).iter().map_while(|link| link.id());
@@ -554,29 +600,42 @@ impl Repair<'_> {
             let most = 2 * effective_ef_construction(&self.hnsw);
             candidates.truncate(most);
             let chosen = self.near.select(&candidates, capacity);
-            let after: Vec<NodeId> = chosen.iter().map(|c| c.node).collect();
+            // Links that live stay, whatever the heuristic says now: one of them may be the only
+            // one that leads to its node.
+            let added = chosen.iter().filter(|c| !live.contains(&c.node));
+            let added: Vec<_> = added.take(capacity - live.len()).copied().collect();
+            let after: Vec<NodeId> = live
+                .iter()
+                .copied()
+                .chain(added.iter().map(|c| c.node))
+                .collect();
             if !self
                 .near
                 .replace_links(node, level, &before, &after, Logging::EachChange)
             {
                 continue;
             }
-            for candidate in chosen.iter().filter(|c| !live.contains(&c.node)) {
-                self.link_back(node, level, candidate);
+            for candidate in &added {
+                if let Some((to, back)) = self.back(node.id, level, candidate) {
+                    self.near.link_back(to, back, Logging::EachChange);
+                }
             }
             return;
         }
     }
 
-    fn link_back(&mut self, node: PageNode, level: Level, neighbour: &Candidate<NodeId>) {
-        let Some(generation) = self
+    /// The link back to `node` from a neighbour; `None` where the neighbour is gone.
+    fn back(
+        &self,
+        node: NodeId,
+        level: Level,
+        neighbour: &Candidate<NodeId>,
+    ) -> Option<(PageNode, Back)> {
+        let generation = self
             .hnsw
             .with_node(neighbour.node, Access::Random, |found| {
                 found.header.generation
-            })
-        else {
-            return;
-        };
+            })?;
         let to = PageNode {
             id: neighbour.node,
             generation,
@@ -584,10 +643,27 @@ impl Repair<'_> {
         };
         let back = Back {
             level,
-            new: node.id,
+            new: node,
             distance: neighbour.distance,
         };
-        self.near.link_back(to, back, Logging::EachChange);
+        Some((to, back))
+    }
+
+    /// Makes a node that nothing leads to a neighbour of the nearest one.
+    fn reattach(&mut self, id: NodeId) {
+        let Some(node) = self.hnsw.with_node(id, Access::Random, |node| PageNode {
+            id,
+            generation: node.header.generation,
+            live: !node.is_deleted(),
+        }) else {
+            return;
+        };
+        if node.live
+            && let Some(nearest) = self.search(node, 0).first()
+            && let Some((to, back)) = self.back(id, 0, nearest)
+        {
+            self.near.force_link(to, back, Logging::EachChange);
+        }
     }
 
     fn candidates(
