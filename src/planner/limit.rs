@@ -33,12 +33,12 @@ pub fn init() {
 /// `scan` is being executed.
 pub unsafe fn rows_wanted(scan: pg_sys::IndexScanDesc) -> Option<u64> {
     ENTRIES.with_borrow(|entries| {
-        // SAFETY: entries live as long as their query's memory, and a Limit node has computed its
-        // bounds before it asks its child for a row.
         let entry = entries
             .iter()
             .rev()
+            // SAFETY: entries live no longer than their query's memory, which has the scan's state.
             .find(|e| unsafe { (*e.scan).iss_ScanDesc == scan })?;
+        // SAFETY: as above; a Limit node has computed its bounds before it asks its child for a row.
         let limit = unsafe { &*entry.limit };
         (!limit.noCount)
             .then(|| (limit.count.max(0) as u64).saturating_add(limit.offset.max(0) as u64))

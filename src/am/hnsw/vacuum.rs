@@ -3,7 +3,8 @@
 //! 1. Heap tuples are taken out of nodes; a node without any is marked deleted. It still leads
 //!    searches on, but is not handed out, and no insert links to it.
 //! 2. After every insert that may have seen such a node alive has ended (the turnstile), links to
-//!    deleted nodes are replaced. A new entry point is chosen where the old one is deleted.
+//!    deleted nodes are replaced; links that live stay. A new entry point is chosen where the old
+//!    one is deleted. A live node that no link leads to any more is attached to the nearest one.
 //! 3. After every insert that may be on its way through deleted nodes has ended (the turnstile
 //!    again), these are erased: nothing links to them any more. Their space is free.
 //!
