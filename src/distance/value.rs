@@ -37,6 +37,12 @@ impl Value {
         write(&mut bytemuck::cast_slice_mut(&mut self.words)[..len]);
     }
 
+    /// The payload as words; the last one is filled up with zeros.
+    #[inline]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// The element bytes.
     #[inline]
     pub fn payload(&self) -> &[u8] {

@@ -1,4 +1,4 @@
-//! The bytes of an `hnsw` index, version 1. All numbers are in the machine's byte order, as
+//! The bytes of an `hnsw` index, version 2. All numbers are in the machine's byte order, as
 //! everywhere in a PostgreSQL data directory.
 //!
 //! Every page has the standard PostgreSQL header and a special area of 16 bytes ([`Opaque`]).
@@ -10,6 +10,8 @@
 //! | `Chunk` | one item, a piece of one node's value ([`ChunkHeader`]) |
 //! | `Tids` | items that are heap TID lists of nodes with many duplicates ([`TidListHeader`]) |
 //! | `Free` | nothing; found through the free space map |
+//! | `Centroid` | a piece of the centroid of an index of blocks ([`super::blocks::format`]) |
+//! | `Entries` | a part of its entry table |
 //!
 //! A node item:
 //!
@@ -20,19 +22,21 @@
 //! | then | 6 bytes for each chunk, first piece of the value first; the node's value is all chunks in order, then the inline bytes |
 //! | then | 6 bytes for each link: 2m of level 0, m of level 1, ... ; unused ones are zero and come last |
 //! | then | padding to 8 |
+//! | then | in an index of blocks: what is kept beside each link ([`super::blocks::format`]) |
 //!
-//! Values are what [`crate::distance::Operand`] says. A node's level and size never change; links,
+//! Values are what [`crate::distance::Operand`] says; in an index of blocks, compact codes. A node's level and size never change; links,
 //! TIDs and flags do.
 
 use crate::page::{Damage, PageView};
 use bytemuck::{Pod, Zeroable};
 
+use super::blocks::format::{BlockShape, CurvePoint, MOST_CURVE_POINTS};
 use super::{Level, Params};
 
 /// "VXH1" in the special area and the metapage.
 pub const MAGIC: u32 = 0x3148_5856;
 /// Version of the format.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Heap TIDs a node has room for before it needs a list of its own.
 pub const INLINE_TIDS: usize = 6;
 /// Bytes of a page that one item can take on an otherwise empty page.
@@ -56,12 +60,16 @@ pub enum PageKind {
     Tids = 4,
     /// nothing
     Free = 5,
+    /// a piece of the centroid
+    Centroid = 6,
+    /// a part of the entry table
+    Entries = 7,
 }
 
 impl PageKind {
     fn of(number: u16) -> Option<PageKind> {
         use PageKind::*;
-        [Meta, Nodes, Chunk, Tids, Free]
+        [Meta, Nodes, Chunk, Tids, Free, Centroid, Entries]
             .into_iter()
             .find(|kind| *kind as u16 == number)
     }
@@ -75,7 +83,7 @@ impl PageKind {
 /// | 4 | 2 | version |
 /// | 6 | 2 | page kind |
 /// | 8 | 4 | generation: raised whenever an item of the page is freed, never lowered |
-/// | 12 | 4 | zero |
+/// | 12 | 4 | next page of the same chain (`Centroid`, `Entries`), or 0 |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Opaque {
@@ -87,8 +95,8 @@ pub struct Opaque {
     pub kind: u16,
     /// counts how often an item of this page was freed
     pub generation: u32,
-    /// zero
-    pub reserved: u32,
+    /// next page of a chain, or 0
+    pub next: u32,
 }
 
 impl Opaque {
@@ -99,7 +107,7 @@ impl Opaque {
             version: VERSION,
             kind: kind as u16,
             generation,
-            reserved: 0,
+            next: 0,
         }
     }
 
@@ -184,7 +192,19 @@ impl From<NodeId> for RawTid {
 /// | 26 | 2 | level of the entry point |
 /// | 28 | 4 | block where an insert looks for room for a node first, or 0 |
 /// | 32 | 4 | block where an insert looks for room for a TID list first, or 0 |
-/// | 36 | 4 | zero |
+/// | 36 | 2 | links a node has on the ground layer |
+/// | 38 | 1 | layout: 0 plain, 1 blocks |
+/// | 39 | 1 | blocks: quantizer of the codes beside links, or 0 where there are none |
+/// | 40 | 4 | blocks: dimensions of these codes |
+/// | 44 | 4 | blocks: largest norm met by the build (inner product) |
+/// | 48 | 8 | blocks: seed of the rotation |
+/// | 56 | 4 | blocks: first page of the centroid, or 0 where it is zero |
+/// | 60 | 4 | blocks: first page of the entry table, or 0 |
+/// | 64 | 4 | blocks: points of the calibration curve |
+/// | 68 | 4 | blocks: nodes when it was measured |
+/// | 72 | 128 | blocks: the curve, see [`CurvePoint`] |
+/// | 200 | 4 | blocks: entries in the table |
+/// | 204 | 4 | zero |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Meta {
@@ -208,9 +228,38 @@ pub struct Meta {
     pub node_page: u32,
     /// hint for TID list placement
     pub tid_page: u32,
+    /// links on the ground layer
+    pub slots: u16,
+    /// [`PLAIN`] or [`BLOCKS`]
+    pub layout: u8,
+    /// code of the [`crate::quantize::Quantizer`] of inline codes, or 0
+    pub quantizer: u8,
+    /// dimensions of inline codes
+    pub code_dims: u32,
+    /// see [`crate::quantize::Codec`]
+    pub reach: f32,
+    /// seed of the rotation
+    pub seed: u64,
+    /// first page of the centroid
+    pub centroid: u32,
+    /// first page of the entry table
+    pub entries: u32,
+    /// points of `curve` in use
+    pub curve_len: u32,
+    /// nodes in the index when the curve was measured
+    pub calibrated_nodes: u32,
+    /// which stopping multiple reached which recall
+    pub curve: [CurvePoint; MOST_CURVE_POINTS],
+    /// entries in the entry table
+    pub entry_count: u32,
     /// zero
     pub reserved: u32,
 }
+
+/// Layout of an index that keeps values in full.
+pub const PLAIN: u8 = 0;
+/// Layout of an index of blocks.
+pub const BLOCKS: u8 = 1;
 
 impl Meta {
     /// Reads and checks a metapage.
@@ -233,15 +282,79 @@ impl Meta {
         if meta.entry_level > highest_level(meta.m) as u16 {
             return Err(Damage("entry level out of range on the metapage"));
         }
+        if meta.curve_len as usize > MOST_CURVE_POINTS {
+            return Err(Damage("calibration curve out of range on the metapage"));
+        }
+        meta.shape()?;
         Ok(meta)
     }
 
-    /// The graph's shape.
+    /// The graph's parameters.
     pub fn params(&self) -> Params {
         Params {
             m: self.m,
             ef_construction: self.ef_construction,
         }
+    }
+
+    /// What a node's item looks like.
+    pub fn shape(&self) -> Result<Shape, Damage> {
+        let block = match self.layout {
+            PLAIN => None,
+            BLOCKS => Some(BlockShape::of_meta(self)?),
+            _ => return Err(Damage("unknown layout on the metapage")),
+        };
+        let shape = Shape {
+            m: self.m,
+            slots: self.slots,
+            block,
+        };
+        let fits = block.is_none_or(|_| shape.block_size() <= MAX_ITEM);
+        if self.slots < 2 || self.slots > 2 * self.m || !fits {
+            return Err(Damage("shape of nodes out of range on the metapage"));
+        }
+        Ok(shape)
+    }
+
+    /// The calibration curve.
+    pub fn curve(&self) -> &[CurvePoint] {
+        &self.curve[..self.curve_len as usize]
+    }
+}
+
+/// What a node's item looks like: how many links, and what beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// links per upper layer
+    pub m: u16,
+    /// links on the ground layer
+    pub slots: u16,
+    /// what an index of blocks keeps beside links; `None` in the plain layout
+    pub block: Option<BlockShape>,
+}
+
+impl Shape {
+    /// The plain layout of a graph with parameter `m`.
+    pub fn plain(m: u16) -> Shape {
+        Shape {
+            m,
+            slots: 2 * m,
+            block: None,
+        }
+    }
+
+    /// Highest level a node can have; blocks have one layer.
+    pub fn highest_level(&self) -> Level {
+        match self.block {
+            Some(_) => 0,
+            None => highest_level(self.m),
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn block_size(&self) -> usize {
+        let value = self.block.map_or(0, |block| block.value_len());
+        Layout::with_chunks(value, 0, 0, *self).size
     }
 }
 
@@ -356,7 +469,7 @@ pub const MAX_LIST_TIDS: usize = (MAX_ITEM - size_of::<TidListHeader>()) / size_
 
 const _: () = {
     assert!(size_of::<Opaque>() == 16);
-    assert!(size_of::<Meta>() == 40);
+    assert!(size_of::<Meta>() == 208);
     assert!(size_of::<NodeHeader>() == 64);
     assert!(size_of::<ChunkHeader>() == 16);
     assert!(size_of::<TidListHeader>() == 16);
@@ -378,6 +491,7 @@ pub struct Layout {
     pub inline: usize,
     chunks_at: usize,
     links_at: usize,
+    beside_at: usize,
     /// bytes of the item
     pub size: usize,
 }
@@ -385,36 +499,40 @@ pub struct Layout {
 impl Layout {
     /// How a value of `value_len` bytes and the links of a node of `level` are laid out: as few
     /// chunks as let the rest fit on one page.
-    pub fn choose(value_len: usize, level: Level, m: u16) -> Layout {
+    pub fn choose(value_len: usize, level: Level, shape: Shape) -> Layout {
         (0..)
-            .map(|chunks| Layout::with_chunks(value_len, chunks, level, m))
+            .map(|chunks| Layout::with_chunks(value_len, chunks, level, shape))
             .find(|layout| layout.size <= MAX_ITEM)
             .expect("links of every level up to the highest fit on a page")
     }
 
     #[inline]
-    fn with_chunks(value_len: usize, chunks: usize, level: Level, m: u16) -> Layout {
+    fn with_chunks(value_len: usize, chunks: usize, level: Level, shape: Shape) -> Layout {
         let inline = value_len.saturating_sub(chunks * CHUNK);
         let chunks_at = size_of::<NodeHeader>() + inline.next_multiple_of(8);
         let links_at = chunks_at + chunks * size_of::<RawTid>();
-        let links = (level as usize + 2) * m as usize;
-        let size = (links_at + links * size_of::<RawTid>()).next_multiple_of(8);
+        let links = shape.slots as usize + level as usize * shape.m as usize;
+        let beside_at = (links_at + links * size_of::<RawTid>()).next_multiple_of(8);
+        let beside = shape
+            .block
+            .map_or(0, |block| block.beside_len(shape.slots as usize));
         Layout {
             chunks,
             inline,
             chunks_at,
             links_at,
-            size,
+            beside_at,
+            size: beside_at + beside,
         }
     }
 
     /// Range of the links of `level` in the item.
     #[inline]
-    fn links(&self, level: Level, m: u16) -> std::ops::Range<usize> {
-        let m = m as usize;
+    fn links(&self, level: Level, shape: Shape) -> std::ops::Range<usize> {
+        let (m, slots) = (shape.m as usize, shape.slots as usize);
         let (first, count) = match level {
-            0 => (0, 2 * m),
-            _ => ((level as usize + 1) * m, m),
+            0 => (0, slots),
+            _ => (slots + (level as usize - 1) * m, m),
         };
         let at = self.links_at + first * size_of::<RawTid>();
         at..at + count * size_of::<RawTid>()
@@ -428,13 +546,13 @@ pub struct Node<'a> {
     pub header: &'a NodeHeader,
     layout: Layout,
     item: &'a [u8],
-    m: u16,
+    shape: Shape,
 }
 
 impl<'a> Node<'a> {
-    /// Reads and checks a node item of a graph with parameter `m`.
+    /// Reads and checks a node item of a graph of that shape.
     #[inline]
-    pub fn of(item: &'a [u8], m: u16) -> Result<Node<'a>, Damage> {
+    pub fn of(item: &'a [u8], shape: Shape) -> Result<Node<'a>, Damage> {
         let header = item
             .get(..size_of::<NodeHeader>())
             .and_then(|bytes| bytemuck::try_from_bytes::<NodeHeader>(bytes).ok())
@@ -442,14 +560,14 @@ impl<'a> Node<'a> {
         if header.kind != NODE {
             return Err(Damage("not a node"));
         }
-        if header.level > highest_level(m) || header.chunk_count as usize > MAX_CHUNKS {
+        if header.level > shape.highest_level() || header.chunk_count as usize > MAX_CHUNKS {
             return Err(Damage("node header out of range"));
         }
         let layout = Layout::with_chunks(
             header.value_len as usize,
             header.chunk_count as usize,
             header.level,
-            m,
+            shape,
         );
         if layout.size != item.len() {
             return Err(Damage("node of the wrong size"));
@@ -461,7 +579,7 @@ impl<'a> Node<'a> {
             header,
             layout,
             item,
-            m,
+            shape,
         })
     }
 
@@ -489,7 +607,19 @@ impl<'a> Node<'a> {
         if level > self.header.level {
             return &[];
         }
-        bytemuck::cast_slice(&self.item[self.layout.links(level, self.m)])
+        bytemuck::cast_slice(&self.item[self.layout.links(level, self.shape)])
+    }
+
+    /// The whole item.
+    #[inline]
+    pub fn item(&self) -> &'a [u8] {
+        self.item
+    }
+
+    /// What is kept beside the links; empty in the plain layout.
+    #[inline]
+    pub fn beside(&self) -> &'a [u8] {
+        &self.item[self.layout.beside_at..]
     }
 
     /// The heap TIDs in the item.
@@ -503,14 +633,18 @@ impl<'a> Node<'a> {
 pub struct NodeMut<'a> {
     item: &'a mut [u8],
     layout: Layout,
-    m: u16,
+    shape: Shape,
 }
 
 impl<'a> NodeMut<'a> {
     /// Checks a node item and gives access to what can change.
-    pub fn of(item: &'a mut [u8], m: u16) -> Result<NodeMut<'a>, Damage> {
-        let layout = Node::of(item, m)?.layout;
-        Ok(NodeMut { item, layout, m })
+    pub fn of(item: &'a mut [u8], shape: Shape) -> Result<NodeMut<'a>, Damage> {
+        let layout = Node::of(item, shape)?.layout;
+        Ok(NodeMut {
+            item,
+            layout,
+            shape,
+        })
     }
 
     /// The header. Level, value length and chunk count stay as they are.
@@ -520,8 +654,15 @@ impl<'a> NodeMut<'a> {
 
     /// The link slots at a level the node is in.
     pub fn links(&mut self, level: Level) -> &mut [RawTid] {
-        let range = self.layout.links(level, self.m);
+        let range = self.layout.links(level, self.shape);
         bytemuck::cast_slice_mut(&mut self.item[range])
+    }
+
+    /// The ground layer's link slots and what is kept beside them.
+    pub fn links_and_beside(&mut self) -> (&mut [RawTid], &mut [u8]) {
+        let range = self.layout.links(0, self.shape);
+        let (before, beside) = self.item.split_at_mut(self.layout.beside_at);
+        (bytemuck::cast_slice_mut(&mut before[range]), beside)
     }
 
     /// Replaces the links at a level the node is in.
@@ -554,8 +695,8 @@ pub struct NewNode<'a> {
 
 impl NewNode<'_> {
     /// The item, without links.
-    pub fn encode(&self, m: u16) -> Vec<u8> {
-        let layout = Layout::with_chunks(self.value.len(), self.chunks.len(), self.level, m);
+    pub fn encode(&self, shape: Shape) -> Vec<u8> {
+        let layout = Layout::with_chunks(self.value.len(), self.chunks.len(), self.level, shape);
         let mut item = vec![0u8; layout.size];
         let mut tids = [RawTid::NONE; INLINE_TIDS];
         tids[..self.tids.len()].copy_from_slice(self.tids);

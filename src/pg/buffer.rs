@@ -506,6 +506,15 @@ impl PageMut<'_> {
         Ok(range.map(|range| &mut self.bytes_mut()[range]))
     }
 
+    /// `len` bytes right after the header, on a page without items.
+    pub fn contents_bytes_mut(&mut self, len: usize) -> &mut [u8] {
+        let end = crate::page::HEADER + len;
+        let bytes = self.bytes_mut();
+        // pd_lower: what lies above it is not WAL-logged
+        bytes[12..14].copy_from_slice(&(end as u16).to_ne_bytes());
+        &mut bytes[crate::page::HEADER..end]
+    }
+
     /// Space for a struct right after the header, on a page without items.
     pub fn contents_mut<T: Pod>(&mut self) -> &mut T {
         let end = crate::page::HEADER + size_of::<T>();

@@ -2,17 +2,20 @@
 //! written in order. Where memory runs out, what is there is written and the rest is inserted row
 //! by row.
 
+use super::blocks;
 use super::column::Column;
 use super::insert::{Insert, effective_ef_construction, raw_tid};
 use super::options;
 use super::storage::{Hnsw, META_BLOCK};
+use super::tids::{self, TidLists};
 use crate::distance::Value;
 use crate::hnsw::format::{
-    self, CHUNK, INLINE_TIDS, Layout, MAGIC, MAX_LIST_TIDS, Meta, NewNode, NodeId, NodeMut, Opaque,
-    PageKind, RawTid, VERSION,
+    self, BLOCKS, CHUNK, Layout, MAGIC, Meta, NewNode, NodeId, NodeMut, Opaque, PLAIN, PageKind,
+    RawTid, VERSION,
 };
 use crate::hnsw::{Graph, Level, Params, Pushed, Worker};
-use crate::pg::buffer::{self, Change, Exclusive, Logging, PAGE_SIZE};
+use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
+use bytemuck::Zeroable;
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
 use crate::pg::threads;
@@ -30,31 +33,16 @@ pub unsafe extern "C-unwind" fn ambuild(
 ) -> *mut pg_sys::IndexBuildResult {
     // SAFETY: the server passes an open index.
     let index = unsafe { Index::new(index) };
-    let hnsw = Hnsw {
-        index,
-        column: Column::declared(index),
-        params: options::declared_params(index),
-    };
+    let hnsw = declared(index);
     options::tell_raised(index, hnsw.params);
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    write_meta_page(&hnsw, fork);
-
-    let mut build = Build::new(hnsw);
-    progress::phase(Phase::LoadingTuples);
-    // SAFETY: the server's table, index and description of the build; the callback gets `build`.
-    let heap_rows = unsafe {
-        pg_sys::table_index_build_scan(
-            heap,
-            index.raw(),
-            info,
-            true,
-            true,
-            Some(row),
-            (&raw mut build).cast(),
-            std::ptr::null_mut(),
-        )
+    // SAFETY: the server's table, index and description of the build.
+    let (heap_rows, index_rows) = unsafe {
+        match hnsw.shape.block {
+            Some(_) => blocks::build::build(hnsw, heap, info),
+            None => build_plain(hnsw, heap, info),
+        }
     };
-    build.write_graph();
     if index.needs_wal() {
         // SAFETY: all pages are standard and of this index.
         unsafe { pg_sys::log_newpage_range(index.raw(), fork, 0, index.blocks(), true) };
@@ -64,7 +52,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         let result = pg_sys::palloc0(size_of::<pg_sys::IndexBuildResult>())
             .cast::<pg_sys::IndexBuildResult>();
         (*result).heap_tuples = heap_rows;
-        (*result).index_tuples = build.rows as f64;
+        (*result).index_tuples = index_rows as f64;
         result
     }
 }
@@ -73,13 +61,9 @@ pub unsafe extern "C-unwind" fn ambuild(
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     // SAFETY: the server passes an open index.
     let index = unsafe { Index::new(index) };
-    let hnsw = Hnsw {
-        index,
-        column: Column::declared(index),
-        params: options::declared_params(index),
-    };
+    let hnsw = declared(index);
     let fork = pg_sys::ForkNumber::INIT_FORKNUM;
-    write_meta_page(&hnsw, fork);
+    write_meta_page(&hnsw, fork, |meta| meta.seed = fastrand::u64(1..));
     // The init fork of an unlogged index outlives a crash, so it is logged always.
     // SAFETY: all pages are standard and of this index.
     unsafe { pg_sys::log_newpage_range(index.raw(), fork, 0, index.blocks_in(fork), true) };
@@ -90,8 +74,53 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut std::ffi::
     progress::phase_name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
+/// The index that a CREATE INDEX describes.
+fn declared(index: Index) -> Hnsw {
+    let column = Column::declared(index);
+    let params = options::declared_params(index);
+    Hnsw {
+        index,
+        column,
+        params,
+        shape: super::shape::declared(index, column, params),
+    }
+}
+
+/// Builds an index of the plain layout. Returns the numbers of heap rows and of rows indexed.
+///
+/// # Safety
+/// `heap` and `info` are what the server passed to build the index.
+unsafe fn build_plain(
+    hnsw: Hnsw,
+    heap: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> (f64, u64) {
+    write_meta_page(&hnsw, pg_sys::ForkNumber::MAIN_FORKNUM, |_| {});
+    let mut build = Build::new(hnsw);
+    progress::phase(Phase::LoadingTuples);
+    // SAFETY: as promised by the caller; the callback gets `build`.
+    let heap_rows = unsafe {
+        pg_sys::table_index_build_scan(
+            heap,
+            hnsw.index.raw(),
+            info,
+            true,
+            true,
+            Some(row),
+            (&raw mut build).cast(),
+            std::ptr::null_mut(),
+        )
+    };
+    build.write_graph();
+    (heap_rows, build.rows)
+}
+
 /// Writes block 0 of an empty index, unlogged.
-fn write_meta_page(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type) {
+pub fn write_meta_page(
+    hnsw: &Hnsw,
+    fork: pg_sys::ForkNumber::Type,
+    set: impl FnOnce(&mut Meta),
+) {
     let mut page = Exclusive::extend(hnsw.index, fork);
     assert_eq!(
         page.block(),
@@ -100,7 +129,9 @@ fn write_meta_page(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type) {
     );
     let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
     let mut target = change.new_page(&mut page, &Opaque::new(PageKind::Meta, 0));
-    *target.contents_mut::<Meta>() = Meta {
+    let block = hnsw.shape.block;
+    let meta = target.contents_mut::<Meta>();
+    *meta = Meta {
         magic: MAGIC,
         version: VERSION as u32,
         space: hnsw.column.space.code(),
@@ -111,8 +142,14 @@ fn write_meta_page(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type) {
         entry_level: 0,
         node_page: 0,
         tid_page: 0,
-        reserved: 0,
+        slots: hnsw.shape.slots,
+        layout: if block.is_some() { BLOCKS } else { PLAIN },
+        quantizer: block.and_then(|b| b.quantizer).map_or(0, |q| q as u8),
+        code_dims: block.map_or(0, |b| b.code_dims),
+        reach: 1.0,
+        ..Meta::zeroed()
     };
+    set(meta);
     change.commit();
 }
 
@@ -121,11 +158,7 @@ struct Build {
     hnsw: Hnsw,
     /// rows are collected here, until memory runs out
     graph: Option<Graph>,
-    /// heap tuples of nodes; the first of each node by its number
-    first_tids: Vec<RawTid>,
-    /// further ones
-    more_tids: FxHashMap<u32, Vec<RawTid>>,
-    more_count: usize,
+    tids: TidLists,
     memory_limit: usize,
     insert: Insert,
     rows: u64,
@@ -168,9 +201,7 @@ impl Build {
         Build {
             hnsw,
             graph: Some(Graph::new(hnsw.column.space, params, highest, seed)),
-            first_tids: Vec::new(),
-            more_tids: FxHashMap::default(),
-            more_count: 0,
+            tids: TidLists::default(),
             memory_limit: kilobytes.saturating_mul(1024),
             insert: Insert::new(hnsw, Logging::AtEndOfBuild),
             rows: 0,
@@ -180,11 +211,9 @@ impl Build {
 
     fn memory(&self) -> usize {
         // nodes are written with their addresses at hand
-        let per_node = size_of::<RawTid>() + 2 * size_of::<NodeId>();
-        self.graph.as_ref().map_or(0, Graph::memory)
-            + self.first_tids.len() * per_node
-            + self.more_tids.len() * 64
-            + self.more_count * 2 * size_of::<RawTid>()
+        let graph = self.graph.as_ref();
+        graph.map_or(0, |graph| graph.memory() + graph.len() * 2 * size_of::<NodeId>())
+            + self.tids.memory()
     }
 
     fn add(&mut self, value: Value, tid: RawTid) {
@@ -199,11 +228,8 @@ impl Build {
             return;
         };
         match graph.push(value.payload()) {
-            Pushed::New(_) => self.first_tids.push(tid),
-            Pushed::Duplicate(node) => {
-                self.more_tids.entry(node).or_default().push(tid);
-                self.more_count += 1;
-            }
+            Pushed::New(_) => self.tids.push_first(tid),
+            Pushed::Duplicate(node) => self.tids.push_more(node, tid),
         }
         progress::tuples_done(self.rows);
         if self.memory() > self.memory_limit {
@@ -220,14 +246,8 @@ impl Build {
         };
         link(&graph, self.hnsw.index);
         progress::phase(Phase::WritingIndex);
-        let tids = Tids {
-            first: &self.first_tids,
-            more: &self.more_tids,
-        };
-        Writer::new(&self.hnsw, &graph, tids).write();
-        self.first_tids = Vec::new();
-        self.more_tids = FxHashMap::default();
-        self.more_count = 0;
+        Writer::new(&self.hnsw, &graph, &self.tids).write();
+        self.tids = TidLists::default();
     }
 }
 
@@ -276,36 +296,11 @@ fn link(graph: &Graph, index: Index) {
     );
 }
 
-/// Heap tuples of the nodes of a graph.
-#[derive(Clone, Copy)]
-struct Tids<'a> {
-    first: &'a [RawTid],
-    more: &'a FxHashMap<u32, Vec<RawTid>>,
-}
-
-impl<'a> Tids<'a> {
-    /// The heap tuples that do not fit into the node's item.
-    fn overflow(self, node: u32) -> &'a [RawTid] {
-        self.more
-            .get(&node)
-            .and_then(|tids| tids.get(INLINE_TIDS - 1..))
-            .unwrap_or(&[])
-    }
-
-    fn inline(&self, node: u32) -> Vec<RawTid> {
-        let more = self.more.get(&node).map_or(&[][..], Vec::as_slice);
-        std::iter::once(self.first[node as usize])
-            .chain(more.iter().copied())
-            .take(INLINE_TIDS)
-            .collect()
-    }
-}
-
 /// Writes a graph to pages, in the order of blocks.
 struct Writer<'a> {
     hnsw: &'a Hnsw,
     graph: &'a Graph,
-    tids: Tids<'a>,
+    tids: &'a TidLists,
     /// where each node goes
     ids: Vec<NodeId>,
     /// newest TID list of the nodes that have any
@@ -314,7 +309,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(hnsw: &'a Hnsw, graph: &'a Graph, tids: Tids<'a>) -> Self {
+    fn new(hnsw: &'a Hnsw, graph: &'a Graph, tids: &'a TidLists) -> Self {
         Writer {
             hnsw,
             graph,
@@ -328,11 +323,13 @@ impl<'a> Writer<'a> {
     fn layout(&self, node: u32) -> (Layout, Level) {
         let level = self.graph.level(node);
         let len = self.graph.operand(node).payload.len();
-        (Layout::choose(len, level, self.hnsw.params.m), level)
+        (Layout::choose(len, level, self.hnsw.shape), level)
     }
 
     fn write(mut self) {
-        let tid_page = self.write_tid_lists();
+        let (lists, tid_page) = self.tids.write(self.hnsw, |_| true);
+        self.lists = lists;
+        self.next_block = self.hnsw.index.blocks();
         self.assign();
         let last_page = self.write_nodes();
         let entry = self.graph.entry();
@@ -346,53 +343,14 @@ impl<'a> Writer<'a> {
         });
     }
 
-    fn extend(&mut self) -> Exclusive {
-        let page = Exclusive::extend(self.hnsw.index, pg_sys::ForkNumber::MAIN_FORKNUM);
+    fn extend_with(&mut self, kind: PageKind) -> Exclusive {
+        let page = tids::extend_with(self.hnsw, kind);
         assert_eq!(
             page.block(),
             self.next_block,
             "nobody else extends an index being built"
         );
         self.next_block += 1;
-        page
-    }
-
-    /// Writes the TID lists first, so that nodes can refer to them.
-    fn write_tid_lists(&mut self) -> Option<u32> {
-        let tids = self.tids;
-        let mut nodes: Vec<u32> = tids.more.keys().copied().collect();
-        nodes.sort_unstable();
-        let mut page: Option<Exclusive> = None;
-        for node in nodes {
-            let mut next = RawTid::NONE;
-            for tids in tids.overflow(node).chunks(MAX_LIST_TIDS) {
-                pgrx::check_for_interrupts!();
-                // nodes of a build have generation 0, as their pages
-                let capacity = (tids.len() + 8).min(MAX_LIST_TIDS);
-                let item = format::encode_tid_list(0, next, capacity, tids);
-                let full = page
-                    .as_ref()
-                    .is_none_or(|p| buffer::room(p.page()) < item.len());
-                if full {
-                    page = Some(self.extend_with(PageKind::Tids));
-                }
-                let target = page.as_mut().expect("a page was made just now");
-                let at = NodeId {
-                    block: target.block(),
-                    offset: add(self.hnsw, target, &item),
-                };
-                next = at.into();
-                self.lists.insert(node, at);
-            }
-        }
-        page.map(|page| page.block())
-    }
-
-    fn extend_with(&mut self, kind: PageKind) -> Exclusive {
-        let mut page = self.extend();
-        let mut change = Change::begin(self.hnsw.index, Logging::AtEndOfBuild);
-        change.new_page(&mut page, &Opaque::new(kind, 0));
-        change.commit();
         page
     }
 
@@ -421,7 +379,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write_nodes(&mut self) -> Option<u32> {
-        let m = self.hnsw.params.m;
+        let shape = self.hnsw.shape;
         let mut page: Option<Exclusive> = None;
         for node in 0..self.graph.len() as u32 {
             pgrx::check_for_interrupts!();
@@ -440,7 +398,7 @@ impl<'a> Writer<'a> {
                 .map(|(index, piece)| {
                     let mut page = self.extend_with(PageKind::Chunk);
                     let item = format::encode_chunk(id, 0, index as u16, piece);
-                    let offset = add(self.hnsw, &mut page, &item);
+                    let offset = tids::add(self.hnsw, &mut page, &item);
                     NodeId {
                         block: page.block(),
                         offset,
@@ -456,14 +414,14 @@ impl<'a> Writer<'a> {
                 tids: &self.tids.inline(node),
                 more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
             }
-            .encode(m);
-            let mut writer = self.hnsw.check(id.block, || NodeMut::of(&mut item, m));
+            .encode(shape);
+            let mut writer = self.hnsw.check(id.block, || NodeMut::of(&mut item, shape));
             for level in 0..=level {
                 let links = self.graph.links(node, level);
                 writer.set_links(level, links.iter().map(|l| self.ids[l.node as usize]));
             }
             let target = page.as_mut().expect("the node's page was made just now");
-            let offset = add(self.hnsw, target, &item);
+            let offset = tids::add(self.hnsw, target, &item);
             assert_eq!(
                 (target.block(), offset),
                 (id.block, id.offset),
@@ -475,15 +433,4 @@ impl<'a> Writer<'a> {
         }
         page.map(|page| page.block())
     }
-}
-
-/// Adds an item to a page of a build, unlogged.
-fn add(hnsw: &Hnsw, page: &mut Exclusive, item: &[u8]) -> u16 {
-    let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
-    let offset = change
-        .page(page)
-        .add_item(item)
-        .expect("room was computed from the item's size");
-    change.commit();
-    offset
 }

@@ -3,6 +3,7 @@
 //! The new node is written with its own links first; then each neighbour links back. A crash in
 //! between leaves a node that fewer links lead to, which scans and VACUUM tolerate.
 
+use super::blocks::{self, index::Blocks};
 use super::place::{self, Placement};
 use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
 use crate::distance::{Operand, Value};
@@ -12,6 +13,7 @@ use crate::pg::buffer::{Access, Change, Exclusive, Hints, Logging};
 use crate::pg::relation::{Index, Turnstile};
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
+use std::rc::Rc;
 
 /// How often a back-link is tried again when its neighbour's list changes underneath.
 pub const LINK_ATTEMPTS: usize = 8;
@@ -37,11 +39,16 @@ pub unsafe extern "C-unwind" fn aminsert(
         }
         (Index::new(index), *values, raw_tid(heap_tid))
     };
-    let (hnsw, _) = Hnsw::open(index);
+    let (hnsw, meta) = Hnsw::open(index);
     // SAFETY: a non-NULL value of the indexed column.
     let value = unsafe { hnsw.column.value(value) };
     if hnsw.column.is_indexable(&value) {
-        Insert::new(hnsw, Logging::EachChange).row(value, tid);
+        match Blocks::open(hnsw, &meta) {
+            Some(blocks) => {
+                blocks::insert::Insert::new(Rc::new(blocks), Logging::EachChange).row(&value, tid)
+            }
+            None => Insert::new(hnsw, Logging::EachChange).row(value, tid),
+        }
     }
     false
 }

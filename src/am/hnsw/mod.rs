@@ -1,5 +1,6 @@
 //! The `hnsw` index access method: one file for each verb the server asks for.
 
+pub mod blocks;
 pub mod build;
 pub mod column;
 pub mod cost;
@@ -7,7 +8,9 @@ pub mod insert;
 pub mod options;
 pub mod place;
 pub mod scan;
+pub mod shape;
 pub mod storage;
+pub mod tids;
 pub mod vacuum;
 
 use crate::pg_fn;

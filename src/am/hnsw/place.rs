@@ -38,8 +38,8 @@ fn next_offset(page: PageView<'_>) -> u16 {
 
 /// Puts a node on a page with room, an empty page, or a new one.
 pub fn place_node(hnsw: &Hnsw, logging: Logging, node: &Placement<'_>) -> NodeId {
-    let m = hnsw.params.m;
-    let layout = Layout::choose(node.value.payload.len(), node.level, m);
+    let shape = hnsw.shape;
+    let layout = Layout::choose(node.value.payload.len(), node.level, shape);
     let mut page = find_node_page(hnsw, logging, layout.size);
     let (_, opaque) = hnsw.check(page.block(), || Opaque::of(page.page()));
     let generation = opaque.generation;
@@ -65,8 +65,8 @@ pub fn place_node(hnsw: &Hnsw, logging: Logging, node: &Placement<'_>) -> NodeId
         tids: &[node.tid],
         more_tids: RawTid::NONE,
     }
-    .encode(m);
-    let mut writer = hnsw.check(id.block, || format::NodeMut::of(&mut item, m));
+    .encode(shape);
+    let mut writer = hnsw.check(id.block, || format::NodeMut::of(&mut item, shape));
     for (level, links) in node.links.iter().enumerate() {
         writer.set_links(level as Level, links.iter().copied());
     }
@@ -87,6 +87,46 @@ pub fn place_node(hnsw: &Hnsw, logging: Logging, node: &Placement<'_>) -> NodeId
         free_space_map::record(hnsw.index, id.block, left);
     }
     id
+}
+
+/// Puts an item of `size` bytes on a page with room, an empty page, or a new one. `encode` makes it,
+/// given the page's generation.
+pub fn place_item(
+    hnsw: &Hnsw,
+    logging: Logging,
+    size: usize,
+    encode: impl FnOnce(u32) -> Vec<u8>,
+) -> NodeId {
+    let mut page = find_node_page(hnsw, logging, size);
+    let (_, opaque) = hnsw.check(page.block(), || Opaque::of(page.page()));
+    let item = encode(opaque.generation);
+    let block = page.block();
+    let mut change = Change::begin(hnsw.index, logging);
+    let mut target = change.page(&mut page);
+    let Some(offset) = target.add_item(&item) else {
+        raise_damaged(
+            hnsw.index,
+            block,
+            Damage("no room where the header says there is"),
+        );
+    };
+    let left = buffer::room(target.view());
+    change.commit();
+    drop(page);
+    if left >= size {
+        free_space_map::record(hnsw.index, block, left);
+    }
+    NodeId { block, offset }
+}
+
+/// Raises XX002 for a page that has less room than its header says.
+#[cold]
+pub fn raise_no_room(hnsw: &Hnsw, block: u32) -> ! {
+    raise_damaged(
+        hnsw.index,
+        block,
+        Damage("no room where the header says there is"),
+    )
 }
 
 /// A locked page of kind `Nodes` with room for an item of `size` bytes.
@@ -144,7 +184,7 @@ fn change_kind(hnsw: &Hnsw, logging: Logging, page: &mut Exclusive, kind: PageKi
 }
 
 /// A locked empty page of `kind`: one that VACUUM freed, or a new block.
-fn empty_page(hnsw: &Hnsw, logging: Logging, kind: PageKind) -> Exclusive {
+pub fn empty_page(hnsw: &Hnsw, logging: Logging, kind: PageKind) -> Exclusive {
     let index = hnsw.index;
     let mut found = free_space_map::find(index, free_space_map::EMPTY_PAGE);
     while let Some(block) = found {
@@ -317,7 +357,7 @@ pub fn with_node_mut<R>(
 ) -> R {
     hnsw.check(id.block, || {
         let item = page.item_mut(id.offset)?.ok_or(Damage("node vanished"))?;
-        Ok(f(&mut format::NodeMut::of(item, hnsw.params.m)?))
+        Ok(f(&mut format::NodeMut::of(item, hnsw.shape)?))
     })
 }
 

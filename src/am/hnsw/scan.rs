@@ -8,6 +8,7 @@
 //! No pin is kept between rows. VACUUM may meanwhile free a node (its generation tells) or a heap
 //! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
 
+use super::blocks::{index::Blocks, scan::BlockScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
@@ -21,6 +22,7 @@ use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashSet;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 /// A walk goes on at least this long before a sweep takes over.
 const LEAST_WALK: u64 = 10_000;
@@ -61,14 +63,31 @@ pub unsafe extern "C-unwind" fn amrescan(
                 (*scan).numberOfOrderBys as usize,
             );
         }
-        *state_of(scan) = Scan::default();
+        let state = state_of(scan);
+        let spare = match std::mem::take(&mut state.phase) {
+            Phase::Blocks(mut blocks) => {
+                blocks.end();
+                Some(blocks)
+            }
+            _ => state.spare.take(),
+        };
+        *state = Scan {
+            spare,
+            ..Scan::default()
+        };
     }
 }
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
-    unsafe { *state_of(scan) = Scan::default() }
+    unsafe {
+        let state = state_of(scan);
+        if let Phase::Blocks(blocks) = &mut state.phase {
+            blocks.end();
+        }
+        *state = Scan::default();
+    }
 }
 
 unsafe fn state_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a mut Scan {
@@ -142,6 +161,14 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     let (hnsw, meta) = Hnsw::open(index);
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
+    // a NULL query, or a zero vector under cosine, is at no distance from anything
+    if let Some(value) = query.as_ref().filter(|query| hnsw.column.is_indexable(query))
+        && let Some(mut blocks) = state.blocks(hnsw, &meta, scan)
+    {
+        blocks.begin(&meta, value.clone(), wanted);
+        state.phase = Phase::Blocks(blocks);
+        return;
+    }
     state.begin(hnsw, &meta, query, wanted);
 }
 
@@ -151,18 +178,35 @@ struct Scan {
     phase: Phase,
     /// heap tuples of the node handed out last, in reverse
     pending: Vec<RawTid>,
+    /// an earlier scan of an index of blocks, whose memory the next one uses
+    spare: Option<Box<BlockScan>>,
 }
 
 #[derive(Default)]
 enum Phase {
     #[default]
     Start,
+    Blocks(Box<BlockScan>),
     Walk(Box<Walk>),
     Sweep(Box<Sweep>),
     Done,
 }
 
 impl Scan {
+    /// A scan of an index of blocks; `None` for one of the plain layout.
+    fn blocks(
+        &mut self,
+        hnsw: Hnsw,
+        meta: &Meta,
+        scan: pg_sys::IndexScanDesc,
+    ) -> Option<Box<BlockScan>> {
+        if let Some(spare) = self.spare.take() {
+            return Some(spare);
+        }
+        let blocks = Blocks::open(hnsw, meta)?;
+        Some(Box::new(BlockScan::new(Rc::new(blocks), meta, scan)))
+    }
+
     fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, wanted: Option<u64>) {
         // A NULL query, or a zero vector under cosine, is at no distance from anything: every row
         // in any order.
@@ -211,6 +255,11 @@ impl Scan {
             pgrx::check_for_interrupts!();
             match &mut self.phase {
                 Phase::Start | Phase::Done => return None,
+                Phase::Blocks(scan) => {
+                    if !scan.next(&mut self.pending) {
+                        return None;
+                    }
+                }
                 Phase::Walk(walk) => match walk.next() {
                     Some(node) => {
                         tids_of(
@@ -237,7 +286,7 @@ impl Scan {
 }
 
 /// Bytes a scan may hold.
-fn memory_limit() -> usize {
+pub fn memory_limit() -> usize {
     // SAFETY: reads a setting.
     let kilobytes = unsafe { pg_sys::work_mem } as f64;
     (kilobytes * 1024.0 * options::SCAN_MEM_MULTIPLIER.get()) as usize

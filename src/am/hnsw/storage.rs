@@ -2,7 +2,7 @@
 
 use super::column::{self, Column};
 use crate::distance::{Element, Operand, Value};
-use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Hints, Pinned, Shared};
@@ -35,8 +35,10 @@ pub struct Hnsw {
     pub index: Index,
     /// what it indexes
     pub column: Column,
-    /// its shape
+    /// parameters of the graph
     pub params: Params,
+    /// what its nodes look like
+    pub shape: Shape,
 }
 
 impl Hnsw {
@@ -60,6 +62,10 @@ impl Hnsw {
                 index,
                 column,
                 params: meta.params(),
+                shape: match meta.shape() {
+                    Ok(shape) => shape,
+                    Err(damage) => raise_damaged(index, META_BLOCK, damage),
+                },
             },
             meta,
         )
@@ -68,7 +74,7 @@ impl Hnsw {
     /// How many nodes with values of `value_len` bytes the index has room for: an estimate that
     /// needs no ANALYZE.
     pub fn estimated_nodes(&self, value_len: usize) -> f64 {
-        let layout = Layout::choose(value_len, 0, self.params.m);
+        let layout = Layout::choose(value_len, 0, self.shape);
         let on_a_page = (format::MAX_ITEM / layout.size) as f64;
         let pages = self.index.blocks().saturating_sub(1) as f64;
         pages / (1.0 / on_a_page + layout.chunks as f64)
@@ -102,17 +108,22 @@ impl Hnsw {
             let Some(item) = page.item(id.offset)? else {
                 return Ok(None);
             };
-            let node = Node::of(item, self.params.m)?;
+            let node = Node::of(item, self.shape)?;
             let len = node.header.value_len as usize;
-            if self
-                .column
-                .payload_len()
-                .is_some_and(|expected| expected != len)
-            {
+            if self.value_len().is_some_and(|expected| expected != len) {
                 return Err(Damage("value of the wrong length"));
             }
             Ok(Some(node))
         })
+    }
+
+    /// Length of every node's value; `None` where it varies.
+    #[inline]
+    pub fn value_len(&self) -> Option<usize> {
+        match self.shape.block {
+            Some(block) => Some(block.value_len()),
+            None => self.column.payload_len(),
+        }
     }
 
     /// Raises what `read` finds wrong with a block.

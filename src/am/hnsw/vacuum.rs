@@ -11,6 +11,7 @@
 //! A crash between passes leaves marked nodes for the next VACUUM. Scans may hold addresses of
 //! erased nodes; the generation tells them.
 
+use super::blocks::{self, index::Blocks};
 use super::insert::{Back, Neighbourhood, effective_ef_construction};
 use super::place::{self, with_node_mut};
 use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
@@ -22,6 +23,7 @@ use crate::pg::buffer::{
 use crate::pg::relation::{Index, Turnstile};
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn ambulkdelete(
@@ -38,7 +40,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         } else {
             stats
         };
-        let (hnsw, _) = Hnsw::open(Index::new((*info).index));
+        let (hnsw, meta) = Hnsw::open(Index::new((*info).index));
         let Some(callback) = callback else {
             return stats;
         };
@@ -56,7 +58,10 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         if !vacuum.deleted.is_empty() {
             vacuum.wait_for_inserts();
             vacuum.replace_entry();
-            vacuum.repair();
+            match Blocks::open(hnsw, &meta) {
+                Some(blocks) => vacuum.repair_blocks(Rc::new(blocks)),
+                None => vacuum.repair(),
+            }
             vacuum.wait_for_inserts();
             (*stats).pages_deleted = 0;
             (*stats).pages_newly_deleted += vacuum.erase();
@@ -99,7 +104,7 @@ struct Vacuum {
 }
 
 /// Answers interrupts and sleeps as vacuum_cost_delay asks.
-fn delay_point() {
+pub fn delay_point() {
     // SAFETY: called without locks on pages.
     unsafe {
         #[cfg(not(feature = "pg18"))]
@@ -127,7 +132,7 @@ fn most_unlinked() -> usize {
 }
 
 /// Whether a block is a page of nodes.
-fn is_node_page(hnsw: &Hnsw, block: u32, page: crate::page::PageView<'_>) -> bool {
+pub fn is_node_page(hnsw: &Hnsw, block: u32, page: crate::page::PageView<'_>) -> bool {
     !page.is_new() && hnsw.check(block, || Opaque::of(page)).0 == PageKind::Nodes
 }
 
@@ -391,6 +396,24 @@ impl Vacuum {
             delay_point();
             repair.reattach(id);
         }
+    }
+
+    /// Pass 2 over an index of blocks.
+    fn repair_blocks(&mut self, blocks: Rc<Blocks>) {
+        let live = self.kept;
+        let mut repair = blocks::vacuum::Repair::new(blocks, &self.deleted);
+        repair.entries(live);
+        let mut block = META_BLOCK + 1;
+        while block < self.hnsw.index.blocks() {
+            delay_point();
+            repair.page(block, self.access, &mut self.unlinked);
+            block += 1;
+        }
+        for id in std::mem::take(&mut self.unlinked) {
+            delay_point();
+            repair.reattach(id);
+        }
+        repair.calibrate(live);
     }
 
     /// Pass 3: erases deleted nodes. Returns the number of pages that became empty.

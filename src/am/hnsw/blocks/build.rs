@@ -1,0 +1,590 @@
+//! Building an index of blocks: rows are encoded as they come, the graph is linked by threads over
+//! compact codes, and the pages are written in an order that puts neighbours near each other.
+//!
+//! What does not fit into `maintenance_work_mem` goes on in temporary files that are mapped into
+//! memory. Some rows are held back until the pages are there: searches for them measure the
+//! calibration curve, and then they are inserted one by one.
+
+use super::calibration;
+use super::entries::{self, Entry};
+use super::index::{self, Blocks, floats_of, hash_of};
+use super::insert::Insert;
+use super::search::{Keep, PageBlocks};
+use crate::am::hnsw::tids::TidLists;
+use crate::am::hnsw::insert::{effective_ef_construction, raw_tid};
+use crate::am::hnsw::place;
+use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
+use crate::distance::{Metric, Value};
+use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
+use crate::hnsw::blocks::calibrate::{self, Calibration};
+use crate::hnsw::blocks::format::{Block, BlockMut, Kept, Span, encode_value};
+use crate::hnsw::blocks::memory::Region;
+use crate::hnsw::blocks::{Walk, Worker};
+use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
+use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
+use crate::pg::progress::{self, Phase};
+use crate::pg::{sample, temporary, threads};
+use crate::quantize::{Codec, Factors, Query};
+use pgrx::pg_sys::{self, Datum};
+use rustc_hash::FxHashMap;
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Rows from which the centroid is computed.
+const SAMPLE: usize = 10_000;
+/// Rows held back to measure the calibration curve with.
+const MOST_HELD_BACK: usize = 500;
+/// One of so many rows at most is held back.
+const HELD_BACK_SHARE: usize = 50;
+/// Rows below which nothing is measured.
+const LEAST_MEASURED: usize = 2_000;
+
+/// Builds an index whose metapage is still to be written. Returns the numbers of heap rows and of
+/// rows indexed.
+///
+/// # Safety
+/// `heap` and `info` are what the server passed to build the index.
+pub unsafe fn build(
+    mut hnsw: Hnsw,
+    heap: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> (f64, u64) {
+    let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+    // SAFETY: as promised by the caller.
+    let mean = unsafe { Mean::of_sample(&hnsw, heap, info) };
+    let seed = fastrand::u64(1..);
+    crate::am::hnsw::build::write_meta_page(&hnsw, fork, |meta| {
+        meta.seed = seed;
+        meta.reach = mean.reach;
+    });
+    if !mean.centroid.is_empty() {
+        let first = index::write_centroid(&hnsw, fork, &mean.centroid);
+        place::change_meta(&hnsw, Logging::AtEndOfBuild, |meta| meta.centroid = first);
+    }
+    let meta = read_meta(hnsw.index);
+    hnsw.params = meta.params();
+    let Some(blocks) = Blocks::open(hnsw, &meta) else {
+        unreachable!("an index of blocks was declared");
+    };
+    let blocks = Rc::new(blocks);
+    let codec = Codec::new(
+        hnsw.column.space.metric,
+        hnsw.column.dims as usize,
+        seed,
+        &mean.centroid,
+        mean.reach,
+    );
+    let mut load = Load::new(blocks.clone(), codec);
+    progress::phase(Phase::LoadingTuples);
+    // SAFETY: the server's table, index and description of the build; the callback gets `load`.
+    let heap_rows = unsafe {
+        pg_sys::table_index_build_scan(
+            heap,
+            hnsw.index.raw(),
+            info,
+            true,
+            true,
+            Some(row),
+            (&raw mut load).cast(),
+            std::ptr::null_mut(),
+        )
+    };
+    let rows = load.rows;
+    load.finish();
+    (heap_rows, rows)
+}
+
+/// What a sample of the table tells: where its middle is, and how long its vectors are.
+struct Mean {
+    /// empty for an empty table
+    centroid: Vec<f32>,
+    reach: f32,
+}
+
+impl Mean {
+    /// # Safety
+    /// As [`build`].
+    unsafe fn of_sample(hnsw: &Hnsw, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Mean {
+        let mut sums = vec![0.0f64; hnsw.column.dims as usize];
+        let mut count = 0u64;
+        let mut longest = 0.0f64;
+        let mut floats = Vec::new();
+        let column = hnsw.column;
+        // SAFETY: as promised by the caller; the sample hands out non-NULL values of the column.
+        unsafe {
+            sample::rows(heap, hnsw.index, info, SAMPLE, |datum| {
+                let value = column.value(datum);
+                floats_of(column.space.element, &value, &mut floats);
+                let squares = floats.iter().map(|&x| x as f64 * x as f64);
+                let norm = squares.sum::<f64>().sqrt();
+                if norm == 0.0 && column.space.metric == Metric::Cosine {
+                    return;
+                }
+                let scale = match column.space.metric {
+                    Metric::Cosine => 1.0 / norm,
+                    _ => 1.0,
+                };
+                longest = longest.max(norm);
+                count += 1;
+                for (sum, &x) in sums.iter_mut().zip(&floats) {
+                    *sum += x as f64 * scale;
+                }
+            });
+        }
+        let centroid = match count {
+            0 => Vec::new(),
+            _ => sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
+        };
+        let reach = if longest > 0.0 { longest as f32 } else { 1.0 };
+        Mean {
+            centroid,
+            reach: if reach.is_finite() { reach } else { f32::MAX },
+        }
+    }
+}
+
+type Spill = fn() -> io::Result<File>;
+
+/// Rows on their way into the graph.
+struct Load {
+    blocks: Rc<Blocks>,
+    intake: Intake<Spill>,
+    tids: TidLists,
+    floats: Vec<f32>,
+    scratch: Vec<f32>,
+    code: Vec<i8>,
+    rows: u64,
+}
+
+/// Called by the server for every row.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn row(
+    _index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut std::ffi::c_void,
+) {
+    pgrx::check_for_interrupts!();
+    // SAFETY: `state` is the load that passed this callback, which waits for the scan; the arrays
+    // have an entry for the indexed column.
+    unsafe {
+        if *isnull {
+            return;
+        }
+        let load = &mut *state.cast::<Load>();
+        let value = load.blocks.hnsw.column.value(*values);
+        load.add(&value, raw_tid(tid));
+    }
+}
+
+/// Raises 58030 for a temporary file that could not be used.
+fn raise_io(error: io::Error) -> ! {
+    pgrx::ereport!(
+        ERROR,
+        pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
+        format!("could not extend the temporary files of an index build: {error}"),
+        "Free disk space, or raise maintenance_work_mem so that none are needed."
+    );
+}
+
+impl Load {
+    fn new(blocks: Rc<Blocks>, codec: Codec) -> Self {
+        // SAFETY: reads a setting.
+        let kilobytes = unsafe { pg_sys::maintenance_work_mem } as usize;
+        let shape = Shape {
+            slots: blocks.layout.slots(),
+            ef_construction: effective_ef_construction(&blocks.hnsw),
+            seed: fastrand::u64(..),
+        };
+        let limit = kilobytes.saturating_mul(1024);
+        let spill: Spill = temporary::file;
+        let intake = Intake::new(codec, shape, limit, spill).unwrap_or_else(|e| raise_io(e));
+        Load {
+            code: vec![0; blocks.hnsw.column.dims as usize],
+            blocks,
+            intake,
+            tids: TidLists::default(),
+            floats: Vec::new(),
+            scratch: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    fn add(&mut self, value: &Value, tid: RawTid) {
+        let column = self.blocks.hnsw.column;
+        if !column.is_indexable(value) {
+            return;
+        }
+        self.rows += 1;
+        floats_of(column.space.element, value, &mut self.floats);
+        let factors = self
+            .blocks
+            .codec
+            .encode(&self.floats, &mut self.scratch, &mut self.code);
+        let compact = crate::quantize::CompactRef {
+            factors,
+            code: &self.code,
+        };
+        match self.intake.push(compact, hash_of(value)) {
+            Ok(Pushed::New(_)) => self.tids.push_first(tid),
+            Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid),
+            Err(error) => raise_io(error),
+        }
+        progress::tuples_done(self.rows);
+    }
+
+    /// Links the graph and writes it.
+    fn finish(self) {
+        let Load {
+            blocks,
+            intake,
+            tids,
+            ..
+        } = self;
+        let is_spilled = intake.is_spilled();
+        let graph = intake.finish().unwrap_or_else(|e| raise_io(e));
+        let held_back = match graph.len() {
+            few if few < LEAST_MEASURED => 0,
+            nodes => MOST_HELD_BACK.min(nodes / HELD_BACK_SHARE),
+        };
+        let linked = graph.len() - held_back;
+        link(&graph, linked, &blocks.hnsw);
+        let queries: Vec<u32> = (linked..graph.len()).map(|turn| graph.at_turn(turn)).collect();
+        let nearest = exact_neighbours(&graph, &queries, linked);
+
+        progress::phase(Phase::WritingIndex);
+        let codes = Codes::of(&blocks, &graph, is_spilled).unwrap_or_else(|e| raise_io(e));
+        let mut is_held_back = vec![false; graph.len()];
+        for &node in &queries {
+            is_held_back[node as usize] = true;
+        }
+        let writer = Writer {
+            blocks: &blocks,
+            graph: &graph,
+            codes: &codes,
+            is_held_back: &is_held_back,
+            tids: &tids,
+            lists: FxHashMap::default(),
+            ids: vec![RawTid::NONE; graph.len()],
+        };
+        let ids = writer.write();
+        drop(codes);
+        measure(&blocks, &graph, &queries, &nearest, &ids);
+
+        let mut insert = Insert::new(blocks.clone(), Logging::AtEndOfBuild);
+        for node in queries {
+            pgrx::check_for_interrupts!();
+            let value = encode_value(graph.get(node), graph.hash(node));
+            for tid in tids.all(node) {
+                insert.encoded(&value, tid);
+            }
+        }
+    }
+}
+
+fn threads_for(nodes: usize) -> usize {
+    // SAFETY: reads a setting.
+    let workers = unsafe { pg_sys::max_parallel_maintenance_workers } as usize;
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    (workers + 1).min(available).min(nodes.div_ceil(100)).max(1)
+}
+
+/// Links the first `turns` nodes, on as many threads as the server allows a build.
+fn link(graph: &Graph, turns: usize, hnsw: &Hnsw) {
+    progress::phase(Phase::BuildingGraph);
+    progress::tuples_total(turns as u64);
+    progress::tuples_done(0);
+    let threads = threads_for(turns);
+    pgrx::debug1!(
+        "linking the graph of index \"{}\" using {threads} parallel workers",
+        hnsw.index.name()
+    );
+    let next = AtomicUsize::new(0);
+    threads::run(
+        threads,
+        |stop| {
+            let mut worker = Worker::new(graph);
+            while !stop.load(Ordering::Relaxed) {
+                let turn = next.fetch_add(1, Ordering::Relaxed);
+                if turn >= turns {
+                    break;
+                }
+                graph.link(graph.at_turn(turn), &mut worker);
+            }
+        },
+        || progress::tuples_done(next.load(Ordering::Relaxed).min(turns) as u64),
+    );
+    graph.attach_unreachable(turns);
+}
+
+/// The nearest nodes of each query among the first `linked` turns.
+fn exact_neighbours(graph: &Graph, queries: &[u32], linked: usize) -> Vec<Vec<u32>> {
+    if queries.is_empty() {
+        return Vec::new();
+    }
+    let threads = threads_for(linked);
+    let parts = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    threads::run(
+        threads,
+        |stop| {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            let found = graph.nearest_of(queries, calibrate::RANK, part, threads, stop);
+            parts
+                .lock()
+                .unwrap_or_else(|poison| poison.into_inner())
+                .push(found);
+        },
+        || {},
+    );
+    let parts = parts.into_inner().unwrap_or_else(|poison| poison.into_inner());
+    (0..queries.len())
+        .map(|query| {
+            let mut near: Vec<_> = parts.iter().flat_map(|part| part[query].iter()).collect();
+            near.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+            near.truncate(calibrate::RANK);
+            near.into_iter().map(|near| near.node).collect()
+        })
+        .collect()
+}
+
+/// A node as the calibration keeps it.
+struct JustId(NodeId);
+
+impl Keep for JustId {
+    fn of(id: NodeId, _block: &Block<'_>) -> Self {
+        JustId(id)
+    }
+}
+
+/// Measures the calibration curve with the rows held back.
+fn measure(
+    blocks: &Rc<Blocks>,
+    graph: &Graph,
+    queries: &[u32],
+    nearest: &[Vec<u32>],
+    ids: &[RawTid],
+) {
+    let meta = read_meta(blocks.hnsw.index);
+    let mut calibration = Calibration::default();
+    let mut walk: Walk<PageBlocks<JustId>> = Walk::default();
+    let mut store = PageBlocks::new(blocks.clone(), Query::default());
+    let mut seeds = Vec::new();
+    let effort = crate::hnsw::blocks::Effort {
+        rank: calibrate::RANK,
+        multiple: calibrate::MULTIPLES[calibrate::MULTIPLES.len() - 1],
+        ef: 0,
+    };
+    for (&query, nearest) in queries.iter().zip(nearest) {
+        pgrx::check_for_interrupts!();
+        store.query.reset_of(&blocks.codec, graph.get(query));
+        store.seeds(&meta, &mut seeds);
+        let reached = calibrate::trace(&mut walk, &mut store, seeds.drain(..), effort, |_| true);
+        store.release();
+        let places: Vec<usize> = nearest
+            .iter()
+            .map(|&node| {
+                let id = ids[node as usize].id();
+                let mut found = walk.found().iter();
+                found
+                    .position(|near| Some(near.row.0) == id)
+                    .unwrap_or(usize::MAX)
+            })
+            .collect();
+        calibration.add(&reached, &places);
+    }
+    calibration::store(
+        blocks,
+        Logging::AtEndOfBuild,
+        &calibration,
+        graph.len() as u64,
+        1.0,
+    );
+}
+
+/// The inline codes of all nodes, made once.
+struct Codes {
+    codes: Region<u8>,
+    factors: Region<Factors>,
+    len: usize,
+}
+
+impl Codes {
+    fn of(blocks: &Blocks, graph: &Graph, is_spilled: bool) -> io::Result<Codes> {
+        let shape = &blocks.layout.block;
+        let len = shape.code_len();
+        let region = || match is_spilled {
+            true => Region::in_file(temporary::file()?),
+            false => Ok(Region::default()),
+        };
+        let mut codes = region()?;
+        let factors = match is_spilled {
+            true => Region::in_file(temporary::file()?),
+            false => Ok(Region::default()),
+        };
+        let mut factors: Region<Factors> = factors?;
+        let Some(quantizer) = shape.quantizer else {
+            return Ok(Codes {
+                codes,
+                factors,
+                len,
+            });
+        };
+        codes.grow_to(graph.len() * len)?;
+        factors.grow_to(graph.len())?;
+        for node in 0..graph.len() {
+            if node % 1024 == 0 {
+                pgrx::check_for_interrupts!();
+            }
+            let code = &mut codes[node * len..][..len];
+            let dims = shape.code_dims as usize;
+            factors[node] = blocks.codec.quantize(graph.get(node as u32), quantizer, dims, code);
+        }
+        Ok(Codes {
+            codes,
+            factors,
+            len,
+        })
+    }
+
+    fn kept(&self, node: u32) -> Option<Kept<'_>> {
+        (self.len > 0).then(|| Kept {
+            factors: self.factors[node as usize],
+            code: &self.codes[node as usize * self.len..][..self.len],
+        })
+    }
+}
+
+/// Writes a graph to pages, in the order of blocks.
+struct Writer<'a> {
+    blocks: &'a Rc<Blocks>,
+    graph: &'a Graph,
+    codes: &'a Codes,
+    is_held_back: &'a [bool],
+    tids: &'a TidLists,
+    /// newest TID list of the nodes that have any
+    lists: FxHashMap<u32, NodeId>,
+    /// where each node goes
+    ids: Vec<RawTid>,
+}
+
+impl Writer<'_> {
+    /// Returns where each node went.
+    fn write(mut self) -> Vec<RawTid> {
+        let hnsw = &self.blocks.hnsw;
+        let is_held_back = self.is_held_back;
+        let (lists, tid_page) = self.tids.write(hnsw, |node| !is_held_back[node as usize]);
+        self.lists = lists;
+        let order: Vec<u32> = self
+            .graph
+            .order()
+            .into_iter()
+            .filter(|&node| !self.is_held_back[node as usize])
+            .collect();
+        self.assign(&order);
+        let last_page = self.write_nodes(&order);
+        let entry_nodes = self.graph.entries().iter().copied();
+        let entries: Vec<Entry> = entry_nodes
+            .filter_map(|node| {
+                let id = self.ids[node as usize].id()?;
+                Some(Entry::of(self.blocks, id, self.graph.get(node)))
+            })
+            .collect();
+        let entry = entries.first().map(|entry| entry.node);
+        place::change_meta(hnsw, Logging::AtEndOfBuild, |meta| {
+            meta.entry = entry.map_or(RawTid::NONE, RawTid::from);
+            meta.node_page = last_page.unwrap_or(0);
+            meta.tid_page = tid_page.unwrap_or(0);
+        });
+        entries::add(self.blocks, Logging::AtEndOfBuild, &entries);
+        self.ids
+    }
+
+    /// Decides where every node goes: pages of nodes are filled in order.
+    fn assign(&mut self, order: &[u32]) {
+        let capacity = PAGE_SIZE - crate::page::HEADER - size_of::<Opaque>();
+        let on_page = capacity / (self.blocks.layout.size + 4);
+        let first = self.blocks.hnsw.index.blocks();
+        for (n, &node) in order.iter().enumerate() {
+            let id = NodeId {
+                block: first + (n / on_page) as u32,
+                offset: (n % on_page + 1) as u16,
+            };
+            self.ids[node as usize] = id.into();
+        }
+    }
+
+    fn write_nodes(&mut self, order: &[u32]) -> Option<u32> {
+        let hnsw = &self.blocks.hnsw;
+        progress::tuples_done(0);
+        let mut page: Option<Exclusive> = None;
+        let mut links: Vec<Link> = Vec::new();
+        for (n, &node) in order.iter().enumerate() {
+            let Some(id) = self.ids[node as usize].id() else {
+                continue;
+            };
+            let is_new = page.as_ref().is_none_or(|page| page.block() != id.block);
+            if is_new {
+                pgrx::check_for_interrupts!();
+                drop(page.take());
+                let mut new = Exclusive::extend(hnsw.index, pg_sys::ForkNumber::MAIN_FORKNUM);
+                assert_eq!(new.block(), id.block, "nobody else extends an index being built");
+                let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
+                change.new_page(&mut new, &Opaque::new(PageKind::Nodes, 0));
+                change.commit();
+                page = Some(new);
+            }
+            let item = self.item(node, &mut links);
+            let target = page.as_mut().expect("the node's page was made just now");
+            let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
+            let added = change.page(target).add_item(&item);
+            change.commit();
+            if added != Some(id.offset) {
+                raise_damaged(
+                    hnsw.index,
+                    id.block,
+                    crate::page::Damage("a node did not go where it was assigned"),
+                );
+            }
+            if n % 1024 == 0 {
+                progress::tuples_done(n as u64);
+            }
+        }
+        page.map(|page| page.block())
+    }
+
+    fn item(&self, node: u32, links: &mut Vec<Link>) -> Vec<u8> {
+        let hnsw = &self.blocks.hnsw;
+        let value = encode_value(self.graph.get(node), self.graph.hash(node));
+        let mut item = NewNode {
+            level: 0,
+            generation: 0,
+            value: &value,
+            norm_squared: 0.0,
+            chunks: &[],
+            tids: &self.tids.inline(node),
+            more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
+        }
+        .encode(hnsw.shape);
+        let block = self.ids[node as usize].id().map_or(0, |id| id.block);
+        let mut writer = hnsw.check(block, || NodeMut::of(&mut item, hnsw.shape));
+        let mut target = BlockMut::of(&mut writer, &self.blocks.layout);
+        links.clear();
+        self.graph.links(node, links);
+        let mut slot = 0;
+        for link in links.iter() {
+            let Some(id) = self.ids[link.node as usize].id() else {
+                continue;
+            };
+            let span = Span::new(link.distance, link.verdict == Verdict::Covered);
+            target.set(slot, id, span, self.codes.kept(link.node));
+            slot += 1;
+        }
+        item
+    }
+}

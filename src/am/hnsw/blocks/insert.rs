@@ -1,0 +1,523 @@
+//! Insert of one row into an index of blocks.
+//!
+//! The new node is written with its own links first; then the neighbours that the heuristic chose
+//! link back, one page at a time. Whether a link back is worth a place is decided from what the
+//! neighbour's own block holds: spans, verdicts, and codes of its neighbours, against which the new
+//! value is estimated. So each link back is one page visit.
+
+use super::calibration::Measured;
+use super::entries::{self, Entry};
+use super::index::{Blocks, floats_of, hash_of};
+use super::search::{Keep, PageBlocks};
+use crate::am::hnsw::insert::effective_ef_construction;
+use crate::am::hnsw::place;
+use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
+use crate::distance::Value;
+use crate::hnsw::blocks::format::{
+    Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
+};
+use crate::hnsw::blocks::{Effort, Walk, calibrate};
+use crate::hnsw::format::{Meta, NewNode, NodeId, NodeMut, RawTid};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::relation::Turnstile;
+use crate::quantize::{CompactRef, Factors, Query};
+use pgrx::pg_sys;
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// Expansions between two looks at interrupts.
+const STEPS_BETWEEN_CHECKS: usize = 64;
+
+/// A node that an insert's search has expanded.
+#[derive(Clone)]
+pub struct Found {
+    /// the node
+    pub id: NodeId,
+    /// tells it from a later node at the same address
+    pub generation: u32,
+    /// its value: factors, hash, compact code
+    pub value: Box<[u8]>,
+}
+
+impl Keep for Found {
+    fn of(id: NodeId, block: &Block<'_>) -> Self {
+        Found {
+            id,
+            generation: block.header.generation,
+            value: block.value().into(),
+        }
+    }
+}
+
+/// A neighbour of a node.
+#[derive(Clone)]
+pub struct Neighbour {
+    /// the node
+    pub found: Found,
+    /// distance to it
+    pub distance: f32,
+    /// a nearer neighbour covers the way
+    pub covered: bool,
+}
+
+/// Inserts into one index.
+pub struct Insert {
+    blocks: Rc<Blocks>,
+    logging: Logging,
+    walk: Walk<PageBlocks<Found>>,
+    store: PageBlocks<Found>,
+    rng: fastrand::Rng,
+    floats: Vec<f32>,
+    scratch: Vec<f32>,
+    seeds: Vec<(NodeId, f32)>,
+    /// how many nodes the index has, about
+    nodes: f64,
+    inserted: u64,
+}
+
+/// A new node on its way into the graph.
+pub struct Newcomer<'a> {
+    /// its address
+    pub id: NodeId,
+    /// what its neighbours keep of it
+    pub kept: Kept<'a>,
+    /// its value as a query
+    pub query: &'a Query,
+    /// what `query`'s distances lack to be distances between nodes
+    pub offset: f32,
+    /// its distances to nodes, as far as they are known
+    pub known: &'a FxHashMap<NodeId, f32>,
+}
+
+impl Insert {
+    /// Working memory for inserts into an index.
+    pub fn new(blocks: Rc<Blocks>, logging: Logging) -> Self {
+        let nodes = blocks
+            .hnsw
+            .estimated_nodes(blocks.layout.block.value_len());
+        Insert {
+            store: PageBlocks::new(blocks.clone(), Query::default()),
+            blocks,
+            logging,
+            walk: Walk::default(),
+            rng: fastrand::Rng::new(),
+            floats: Vec::new(),
+            scratch: Vec::new(),
+            seeds: Vec::new(),
+            nodes,
+            inserted: 0,
+        }
+    }
+
+    /// Inserts a row.
+    pub fn row(&mut self, value: &Value, tid: RawTid) {
+        let mut floats = std::mem::take(&mut self.floats);
+        floats_of(self.blocks.hnsw.column.space.element, value, &mut floats);
+        let mut code = vec![0i8; floats.len()];
+        let factors = self
+            .blocks
+            .codec
+            .encode(&floats, &mut self.scratch, &mut code);
+        self.floats = floats;
+        let compact = CompactRef {
+            factors,
+            code: &code,
+        };
+        self.encoded(&encode_value(compact, hash_of(value)), tid);
+    }
+
+    /// Inserts a row whose value is encoded.
+    pub fn encoded(&mut self, value: &[u8], tid: RawTid) {
+        let index = self.blocks.hnsw.index;
+        // Inserts share the turnstile, so that VACUUM can wait for those in flight; the first one
+        // has it alone, so that there is one entry point.
+        let share = Turnstile::lock(index, META_BLOCK, pg_sys::ShareLock);
+        let meta = read_meta(index);
+        if meta.entry.id().is_some() {
+            return self.row_at(&meta, value, tid);
+        }
+        drop(share);
+        let _alone = Turnstile::lock(index, META_BLOCK, pg_sys::ExclusiveLock);
+        let meta = read_meta(index);
+        self.row_at(&meta, value, tid);
+    }
+
+    fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {
+        let blocks = self.blocks.clone();
+        let candidates = self.search(meta, value);
+        for candidate in &candidates {
+            let same = hash_of_value(&candidate.found.value) == hash_of_value(value)
+                && *candidate.found.value == *value;
+            let (id, generation) = (candidate.found.id, candidate.found.generation);
+            if same && place::add_tid(&blocks.hnsw, self.logging, id, generation, tid) {
+                return;
+            }
+        }
+        let offset = match candidates.first() {
+            Some(first) => {
+                first.distance - self.store.query.distance(compact_of(&first.found.value))
+            }
+            None => 0.0,
+        };
+        let known: FxHashMap<NodeId, f32> = candidates
+            .iter()
+            .map(|candidate| (candidate.found.id, candidate.distance))
+            .collect();
+        let neighbours = select(&blocks, candidates, blocks.layout.slots());
+        let id = place_block(&blocks, self.logging, value, tid, &neighbours);
+        let mut code = vec![0; blocks.layout.block.code_len()];
+        let newcomer = Newcomer {
+            id,
+            kept: kept_of(&blocks, compact_of(value), &mut code),
+            query: &self.store.query,
+            offset,
+            known: &known,
+        };
+        let mut is_linked = false;
+        for neighbour in neighbours.iter().filter(|neighbour| !neighbour.covered) {
+            is_linked |= link_back(&blocks, self.logging, neighbour, &newcomer, Insistence::IfWorthIt);
+        }
+        if let Some(nearest) = neighbours.first()
+            && !is_linked
+        {
+            // no neighbour wants it, but no search finds what nothing leads to
+            link_back(&blocks, self.logging, nearest, &newcomer, Insistence::InAnyCase);
+        }
+        self.enter(meta, value, id);
+    }
+
+    /// The first node is the entry point; a random part of all is in the entry table.
+    fn enter(&mut self, meta: &Meta, value: &[u8], id: NodeId) {
+        self.inserted += 1;
+        if meta.entry.id().is_none() {
+            place::change_meta(&self.blocks.hnsw, self.logging, |meta| meta.entry = id.into());
+        }
+        let nodes = self.nodes + self.inserted as f64;
+        let share = entries::wanted(nodes) - entries::wanted(nodes - 1.0);
+        if self.rng.f64() < share {
+            let entry = Entry::of(&self.blocks, id, compact_of(value));
+            entries::add(&self.blocks, self.logging, &[entry]);
+        }
+    }
+
+    /// Measures with a value that is not in the graph which multiple finds its neighbours.
+    pub fn measure(&mut self, value: &[u8], measured: &mut Measured) {
+        let meta = read_meta(self.blocks.hnsw.index);
+        let Insert {
+            blocks,
+            walk,
+            store,
+            seeds,
+            ..
+        } = self;
+        store.query.reset_of(&blocks.codec, compact_of(value));
+        store.seeds(&meta, seeds);
+        let mut steps = 0usize;
+        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |store| {
+            steps += 1;
+            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                store.release();
+                pgrx::check_for_interrupts!();
+            }
+            true
+        });
+        store.release();
+        measured.add_found(&reached, walk.found());
+    }
+
+    /// The nodes nearest to a value, nearest first.
+    pub fn search(&mut self, meta: &Meta, value: &[u8]) -> Vec<Neighbour> {
+        let Insert {
+            blocks,
+            walk,
+            store,
+            seeds,
+            ..
+        } = self;
+        let compact = compact_of(value);
+        store.query.reset_of(&blocks.codec, compact);
+        store.seeds(meta, seeds);
+        walk.start(seeds.drain(..));
+        walk.aim(Effort {
+            rank: effective_ef_construction(&blocks.hnsw),
+            multiple: 1.0,
+            ef: 0,
+        });
+        let mut steps = 0usize;
+        while walk.step(store).is_some() {
+            steps += 1;
+            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                store.release();
+                pgrx::check_for_interrupts!();
+            }
+        }
+        store.release();
+        let found = walk.found().iter().map(|near| Neighbour {
+            distance: blocks.codec.distance(compact, compact_of(&near.row.value)),
+            found: near.row.clone(),
+            covered: false,
+        });
+        let mut found: Vec<Neighbour> = found.collect();
+        found.sort_unstable_by(|a, b| {
+            let by_distance = a.distance.total_cmp(&b.distance);
+            by_distance.then_with(|| a.found.id.cmp(&b.found.id))
+        });
+        found
+    }
+}
+
+/// Chooses neighbours (Algorithm 4 of the paper, with keepPrunedConnections): the chosen first, then
+/// covered ones while there is room, both nearest first.
+pub fn select(blocks: &Blocks, candidates: Vec<Neighbour>, slots: usize) -> Vec<Neighbour> {
+    let mut chosen: Vec<Neighbour> = Vec::with_capacity(slots);
+    let mut covered: Vec<Neighbour> = Vec::new();
+    for mut candidate in candidates {
+        if chosen.len() == slots {
+            break;
+        }
+        let compact = compact_of(&candidate.found.value);
+        candidate.covered = chosen.iter().any(|other| {
+            let between = blocks.codec.distance(compact, compact_of(&other.found.value));
+            between <= candidate.distance
+        });
+        match candidate.covered {
+            true => covered.push(candidate),
+            false => chosen.push(candidate),
+        }
+    }
+    let room = slots - chosen.len();
+    chosen.extend(covered.into_iter().take(room));
+    chosen
+}
+
+/// What neighbours keep of a node; empty in the compact layout. `code` has room for its code.
+pub fn kept_of<'a>(blocks: &Blocks, compact: CompactRef<'_>, code: &'a mut [u8]) -> Kept<'a> {
+    let shape = &blocks.layout.block;
+    let factors = match shape.quantizer {
+        Some(quantizer) => {
+            blocks
+                .codec
+                .quantize(compact, quantizer, shape.code_dims as usize, code)
+        }
+        None => Factors {
+            add: 0.0,
+            scale: 0.0,
+        },
+    };
+    Kept { factors, code }
+}
+
+/// The item of a new block.
+pub fn encode_block(
+    blocks: &Blocks,
+    new: &NewNode<'_>,
+    neighbours: &[Neighbour],
+) -> Vec<u8> {
+    let hnsw: &Hnsw = &blocks.hnsw;
+    let mut item = new.encode(hnsw.shape);
+    let mut node = hnsw.check(META_BLOCK, || NodeMut::of(&mut item, hnsw.shape));
+    encode_links(blocks, &mut node, neighbours);
+    item
+}
+
+/// Replaces the links of a block.
+pub fn encode_links(blocks: &Blocks, node: &mut NodeMut<'_>, neighbours: &[Neighbour]) {
+    let mut links = BlockMut::of(node, &blocks.layout);
+    links.clear_all();
+    let mut code = vec![0; blocks.layout.block.code_len()];
+    for (slot, neighbour) in neighbours.iter().enumerate() {
+        let span = Span::new(neighbour.distance, neighbour.covered);
+        let kept = kept_of(blocks, compact_of(&neighbour.found.value), &mut code);
+        links.set(slot, neighbour.found.id, span, Some(kept));
+    }
+}
+
+fn place_block(
+    blocks: &Blocks,
+    logging: Logging,
+    value: &[u8],
+    tid: RawTid,
+    neighbours: &[Neighbour],
+) -> NodeId {
+    place::place_item(&blocks.hnsw, logging, blocks.layout.size, |generation| {
+        let new = NewNode {
+            level: 0,
+            generation,
+            value,
+            norm_squared: 0.0,
+            chunks: &[],
+            tids: &[tid],
+            more_tids: RawTid::NONE,
+        };
+        encode_block(blocks, &new, neighbours)
+    })
+}
+
+/// Whether a link back must be there afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insistence {
+    /// a full list may leave it out
+    IfWorthIt,
+    /// a full list gives up its farthest
+    InAnyCase,
+}
+
+/// Links a neighbour back to a new node. Says whether the link is there now.
+pub fn link_back(
+    blocks: &Blocks,
+    logging: Logging,
+    neighbour: &Neighbour,
+    newcomer: &Newcomer<'_>,
+    insistence: Insistence,
+) -> bool {
+    let hnsw = &blocks.hnsw;
+    let id = neighbour.found.id;
+    let more = match blocks.layout.block.quantizer {
+        Some(_) => None,
+        None => Some(distances_around(blocks, id, newcomer)),
+    };
+    let mut page = Exclusive::lock(hnsw.index, id.block, Access::Random);
+    let Some(block) = blocks.block_on(page.page(), id) else {
+        return false;
+    };
+    if block.header.generation != neighbour.found.generation || block.is_deleted() {
+        return false;
+    }
+    let links = block.links();
+    if links.contains(&RawTid::from(newcomer.id)) {
+        return true;
+    }
+    let mut between = vec![f32::INFINITY; links.len()];
+    if let Some(quantizer) = blocks.layout.block.quantizer {
+        newcomer.query.estimate(
+            quantizer,
+            blocks.layout.block.code_dims as usize,
+            block.codes(links.len()),
+            &block.adds()[..links.len()],
+            &block.scales()[..links.len()],
+            &mut between,
+        );
+        for distance in &mut between {
+            *distance += newcomer.offset;
+        }
+    }
+    for (link, distance) in links.iter().zip(&mut between) {
+        let known = link.id().and_then(|link| {
+            let first = newcomer.known.get(&link);
+            first.or_else(|| more.as_ref()?.get(&link)).copied()
+        });
+        if let Some(known) = known {
+            *distance = known;
+        }
+    }
+    let spans = &block.spans()[..links.len()];
+    let admission = admit(spans, &between, neighbour.distance, blocks.layout.slots(), insistence);
+    let Some(admission) = admission else {
+        return false;
+    };
+    let mut change = Change::begin(hnsw.index, logging);
+    place::with_node_mut(hnsw, &mut change.page(&mut page), id, |node| {
+        let mut links = BlockMut::of(node, &blocks.layout);
+        for &slot in &admission.newly_covered {
+            links.set_span(slot, admission.spans[slot]);
+        }
+        let slot = admission.replaced.unwrap_or_else(|| links.count());
+        links.set(slot, newcomer.id, admission.span, Some(newcomer.kept));
+    });
+    change.commit();
+    true
+}
+
+/// Distances of a new node to the neighbours of another, read from their blocks: what the compact
+/// layout keeps nowhere else.
+fn distances_around(
+    blocks: &Blocks,
+    id: NodeId,
+    newcomer: &Newcomer<'_>,
+) -> FxHashMap<NodeId, f32> {
+    let links: Vec<NodeId> = blocks
+        .with_block(id, Access::Random, |block| {
+            // a list with room takes the link without looking
+            let links = block.links();
+            let links = links.iter().filter_map(|link| link.id());
+            links.filter(|link| !newcomer.known.contains_key(link)).collect()
+        })
+        .unwrap_or_default();
+    links
+        .into_iter()
+        .filter_map(|link| {
+            let distance = blocks.with_block(link, Access::Random, |block| {
+                newcomer.query.distance(block.compact()) + newcomer.offset
+            })?;
+            Some((link, distance))
+        })
+        .collect()
+}
+
+/// What becomes of a list that takes a new link.
+#[derive(Debug, PartialEq)]
+pub struct Admission {
+    /// the new link's span
+    pub span: Span,
+    /// the link whose place it takes; `None` where there is room
+    pub replaced: Option<usize>,
+    /// links whose way it covers
+    pub newly_covered: Vec<usize>,
+    /// all spans afterwards
+    pub spans: Vec<Span>,
+}
+
+/// Decides on a new link of length `distance`, given the spans of those there and their distances to
+/// the new node. `None` where a full list is better without it.
+pub fn admit(
+    spans: &[Span],
+    between: &[f32],
+    distance: f32,
+    slots: usize,
+    insistence: Insistence,
+) -> Option<Admission> {
+    let covered = spans.iter().zip(between).any(|(span, &between)| {
+        !span.is_covered() && span.distance() <= distance && between <= distance
+    });
+    let span = Span::new(distance, covered);
+    let mut after = spans.to_vec();
+    let mut newly_covered = Vec::new();
+    if !covered {
+        for (slot, span) in after.iter_mut().enumerate() {
+            let farther = span.distance() > distance;
+            if farther && !span.is_covered() && between[slot] <= span.distance() {
+                *span = span.with_verdict(true);
+                newly_covered.push(slot);
+            }
+        }
+    }
+    let mut replaced = None;
+    if spans.len() >= slots {
+        // the farthest covered link goes, or the farthest where none is covered
+        let farthest = |covered: bool| {
+            let ones = (0..after.len()).filter(|&slot| after[slot].is_covered() == covered);
+            ones.max_by(|&a, &b| after[a].distance().total_cmp(&after[b].distance()))
+        };
+        let worst = farthest(true).or_else(|| farthest(false))?;
+        if insistence == Insistence::IfWorthIt {
+            let worst_covered = after[worst].is_covered();
+            let is_worse = match (covered, worst_covered) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => distance >= after[worst].distance(),
+            };
+            if is_worse {
+                return None;
+            }
+        }
+        replaced = Some(worst);
+        newly_covered.retain(|&slot| slot != worst);
+    }
+    Some(Admission {
+        span,
+        replaced,
+        newly_covered,
+        spans: after,
+    })
+}
+

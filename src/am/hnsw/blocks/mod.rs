@@ -1,0 +1,11 @@
+//! An index of blocks: compact codes in nodes, neighbours' codes beside links
+//! (`src/hnsw/blocks` has the algorithms and the format).
+
+pub mod build;
+pub mod calibration;
+pub mod entries;
+pub mod index;
+pub mod insert;
+pub mod scan;
+pub mod search;
+pub mod vacuum;

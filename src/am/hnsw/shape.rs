@@ -1,0 +1,96 @@
+//! Which layout an index gets: what `WITH (layout, quantizer)` asks for, or what suits the column.
+
+use super::column::Column;
+use super::options::{self, Layout};
+use crate::distance::{Element, Metric};
+use crate::hnsw::Params;
+use crate::hnsw::blocks::format::BlockShape;
+use crate::hnsw::format::Shape;
+use crate::pg::error::raise_index;
+use crate::pg::relation::Index;
+use crate::quantize::Quantizer;
+use pgrx::PgSqlErrorCode as Code;
+
+/// Dimensions below which values in full are as small as their codes.
+const LEAST_DIMS: u32 = 16;
+
+/// The quantizer for neighbours' codes of a number of dimensions: the fewer there are, the more
+/// bits each needs for the same precision.
+fn suitable(dims: u32) -> Quantizer {
+    match dims {
+        0..=63 => Quantizer::Sq8,
+        64..=159 => Quantizer::Rabitq4,
+        160..=319 => Quantizer::Rabitq2,
+        _ => Quantizer::Rabitq1,
+    }
+}
+
+fn has_codes(column: Column) -> bool {
+    matches!(column.space.element, Element::F32 | Element::F16)
+        && matches!(
+            column.space.metric,
+            Metric::L2 | Metric::InnerProduct | Metric::Cosine
+        )
+}
+
+/// The shape of an index that is being created. Raises 0A000 where the options ask for codes that
+/// the operator class or the number of dimensions does not allow.
+pub fn declared(index: Index, column: Column, params: Params) -> Shape {
+    let (layout, quantizer) = options::declared_storage(index);
+    let asked = match quantizer {
+        options::Quantizer::Auto | options::Quantizer::None => None,
+        options::Quantizer::Rabitq1 => Some(Quantizer::Rabitq1),
+        options::Quantizer::Rabitq2 => Some(Quantizer::Rabitq2),
+        options::Quantizer::Rabitq4 => Some(Quantizer::Rabitq4),
+        options::Quantizer::Sq8 => Some(Quantizer::Sq8),
+    };
+    let plain = Shape::plain(params.m);
+    if layout == Layout::Plain || quantizer == options::Quantizer::None {
+        return plain;
+    }
+    if !has_codes(column) {
+        if layout != Layout::Auto || asked.is_some() {
+            raise_index(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "the operator class of the index has no quantized layout".into(),
+                Some(
+                    "Leave out layout and quantizer. L2, inner product and cosine over vector and halfvec have quantized layouts."
+                        .into(),
+                ),
+            );
+        }
+        return plain;
+    }
+    let compact = || BlockShape::compact(column.dims, params.m);
+    let shape = match layout {
+        Layout::Compact => {
+            if asked.is_some_and(|asked| asked != Quantizer::Sq8) {
+                raise_index(
+                    Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                    "layout compact has one sq8 code for each node, and no other quantizer".into(),
+                    Some("Use quantizer = auto or sq8, or layout = inline.".into()),
+                );
+            }
+            compact()
+        }
+        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS => Some(plain),
+        _ => {
+            let quantizer = asked.unwrap_or_else(|| suitable(column.dims));
+            let inline = BlockShape::inline(column.dims, params.m, quantizer);
+            match layout {
+                Layout::Auto if asked.is_none() => inline.or_else(compact).or(Some(plain)),
+                _ => inline,
+            }
+        }
+    };
+    shape.unwrap_or_else(|| {
+        raise_index(
+            Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!(
+                "{} dimensions with m = {} do not fit on a page in this layout",
+                column.dims, params.m
+            ),
+            Some("Use layout = auto, a smaller m, or a quantizer with fewer bits.".into()),
+        )
+    })
+}

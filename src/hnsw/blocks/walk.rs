@@ -1,0 +1,495 @@
+//! Search of a graph of blocks: one resumable best-first walk over estimates.
+//!
+//! The frontier is ordered by estimated distance. Expanding a node is one page visit: it tells the
+//! node's own near distance (from its compact code) and estimates for its neighbours. A walk for
+//! `rank` rows ends when the nearest estimate left exceeds the *multiple* times the distance of the
+//! `rank`-th nearest row found, so that easy queries end early and hard ones go on. Neighbours
+//! beyond that bound are put aside and come back when more rows are asked for.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// Where blocks are kept: in memory, or in an index's pages. A store knows its query.
+pub trait BlockStore {
+    /// Names a block.
+    type Node: Copy + Ord;
+    /// What a search keeps of a row it has found.
+    type Row;
+
+    /// A number of its own for every node, never 0.
+    fn key(node: Self::Node) -> u64;
+
+    /// Reads a block: its own row, unless it is deleted or gone, and every neighbour with its
+    /// distance.
+    fn expand(
+        &mut self,
+        node: Self::Node,
+        neighbour: impl FnMut(Self::Node, f32),
+    ) -> Option<Near<Self::Row>>;
+
+    /// Says that a node may be expanded soon.
+    fn prefetch(&mut self, _node: Self::Node) {}
+}
+
+/// A row found, with its distance to the query as its compact code tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Near<R> {
+    /// internal distance ([`crate::quantize`])
+    pub distance: f32,
+    /// how far the distance of the vector itself can be from it
+    pub error: f32,
+    /// the row
+    pub row: R,
+}
+
+/// A node seen and not expanded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seen<N> {
+    estimate: f32,
+    node: N,
+}
+
+impl<N: Copy + Ord> Eq for Seen<N> {}
+
+impl<N: Copy + Ord> PartialOrd for Seen<N> {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<N: Copy + Ord> Ord for Seen<N> {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.estimate
+            .total_cmp(&other.estimate)
+            .then_with(|| self.node.cmp(&other.node))
+    }
+}
+
+/// The nearest distances found, as many as a rank asks for; tells the farthest of them.
+#[derive(Debug, Default)]
+pub(super) struct Nearest {
+    heap: BinaryHeap<TotalF32>,
+    rank: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct TotalF32(f32);
+
+impl Eq for TotalF32 {}
+
+impl PartialOrd for TotalF32 {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TotalF32 {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Nearest {
+    pub(super) fn of_rank(rank: usize) -> Self {
+        Nearest {
+            heap: BinaryHeap::new(),
+            rank,
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, distance: f32) {
+        if self.heap.len() < self.rank {
+            self.heap.push(TotalF32(distance));
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && distance < worst.0
+        {
+            worst.0 = distance;
+        }
+    }
+
+    /// Distance of the row of that rank; infinite while fewer are found.
+    #[inline]
+    pub(super) fn worst(&self) -> f32 {
+        if self.heap.len() < self.rank {
+            return f32::INFINITY;
+        }
+        self.heap.peek().map_or(f32::NEG_INFINITY, |worst| worst.0)
+    }
+
+    fn reset<R>(&mut self, rank: usize, found: &[Near<R>]) {
+        self.heap.clear();
+        self.rank = rank;
+        for near in found {
+            self.push(near.distance);
+        }
+    }
+}
+
+/// Nodes seen: an open-addressing set of their keys, cleared cheaply from query to query.
+#[derive(Debug)]
+pub struct KeySet {
+    slots: Vec<u64>,
+    used: usize,
+}
+
+impl Default for KeySet {
+    fn default() -> Self {
+        KeySet::new()
+    }
+}
+
+impl KeySet {
+    const SMALLEST: usize = 1024;
+
+    /// An empty set.
+    pub fn new() -> Self {
+        KeySet {
+            slots: vec![0; Self::SMALLEST],
+            used: 0,
+        }
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        if self.slots.len() > 16 * Self::SMALLEST {
+            self.slots = vec![0; Self::SMALLEST];
+        } else {
+            self.slots.fill(0);
+        }
+        self.used = 0;
+    }
+
+    /// Adds a key, which is not 0; false where it was there.
+    #[inline]
+    pub fn insert(&mut self, key: u64) -> bool {
+        let mask = self.slots.len() - 1;
+        let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
+        loop {
+            match self.slots[at] {
+                0 => break,
+                there if there == key => return false,
+                _ => at = (at + 1) & mask,
+            }
+        }
+        self.slots[at] = key;
+        self.used += 1;
+        if 2 * self.used > self.slots.len() {
+            self.grow();
+        }
+        true
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let larger = vec![0; 4 * self.slots.len()];
+        let keys = std::mem::replace(&mut self.slots, larger);
+        self.used = 0;
+        for key in keys.into_iter().filter(|&key| key != 0) {
+            self.insert(key);
+        }
+    }
+}
+
+/// How far a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// rows that the walk is to find
+    pub rank: usize,
+    /// stopping multiple on plain distance for that rank; at least 1
+    pub multiple: f32,
+    /// a walk does not end before it has this many rows, and has expanded every node that seemed
+    /// nearer than the farthest of them: pgvector's meaning of `ef_search`. 0 is no such floor
+    pub ef: usize,
+}
+
+/// What a walk has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// nodes whose block was read
+    pub expanded: u64,
+    /// neighbours' distances estimated
+    pub estimated: u64,
+}
+
+/// The internal distance that a multiple of the plain distance `worst` is.
+#[inline]
+pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
+    // an inner product beyond the build's largest makes distances negative
+    worst + (multiple * multiple - 1.0) * worst.abs()
+}
+
+/// A walk. It can be used again for another query, which keeps its memory.
+pub struct Walk<S: BlockStore> {
+    frontier: BinaryHeap<Reverse<Seen<S::Node>>>,
+    /// beyond the bound when they were seen; a node can be here several times
+    aside: Vec<Seen<S::Node>>,
+    seen: KeySet,
+    /// every row found, in the order of expansion
+    found: Vec<Near<S::Row>>,
+    nearest: Nearest,
+    floor: Nearest,
+    effort: Effort,
+    work: Work,
+}
+
+impl<S: BlockStore> Default for Walk<S> {
+    fn default() -> Self {
+        Walk {
+            frontier: BinaryHeap::new(),
+            aside: Vec::new(),
+            seen: KeySet::new(),
+            found: Vec::new(),
+            nearest: Nearest::default(),
+            floor: Nearest::default(),
+            effort: Effort {
+                rank: 0,
+                multiple: 1.0,
+                ef: 0,
+            },
+            work: Work::default(),
+        }
+    }
+}
+
+impl<S: BlockStore> Walk<S> {
+    /// Forgets the last query and starts from `seeds`, nodes with estimates.
+    pub fn start(&mut self, seeds: impl IntoIterator<Item = (S::Node, f32)>) {
+        self.frontier.clear();
+        self.aside.clear();
+        self.seen.clear();
+        self.found.clear();
+        self.work = Work::default();
+        for (node, estimate) in seeds {
+            if self.seen.insert(S::key(node)) {
+                self.frontier.push(Reverse(Seen { estimate, node }));
+            }
+        }
+        self.aim(Effort {
+            rank: 1,
+            multiple: 1.0,
+            ef: 0,
+        });
+    }
+
+    /// Sets how far the walk is to go from here. What was put aside and is within the new bound
+    /// comes back.
+    pub fn aim(&mut self, effort: Effort) {
+        self.effort = effort;
+        self.nearest.reset(effort.rank, &self.found);
+        self.floor.reset(effort.ef, &self.found);
+        let bound = self.bound();
+        let mut i = 0;
+        while i < self.aside.len() {
+            if self.aside[i].estimate > bound {
+                i += 1;
+                continue;
+            }
+            let seen = self.aside.swap_remove(i);
+            if self.seen.insert(S::key(seen.node)) {
+                self.frontier.push(Reverse(seen));
+            }
+        }
+    }
+
+    /// What is farther need not be expanded.
+    #[inline]
+    fn bound(&self) -> f32 {
+        let bound = bound(self.nearest.worst(), self.effort.multiple);
+        if self.effort.ef > 0 {
+            bound.max(self.floor.worst())
+        } else {
+            bound
+        }
+    }
+
+    /// Expands the nearest node of the frontier. `None` where the walk has got as far as it was to
+    /// go, or seen everything; else the index of the row in [`Walk::found`], unless the node had none.
+    #[inline]
+    pub fn step(&mut self, store: &mut S) -> Option<Option<usize>> {
+        let &Reverse(next) = self.frontier.peek()?;
+        let bound = self.bound();
+        if next.estimate > bound {
+            return None;
+        }
+        self.frontier.pop();
+        if let Some(Reverse(after)) = self.frontier.peek() {
+            store.prefetch(after.node);
+        }
+        let Walk {
+            frontier,
+            aside,
+            seen,
+            work,
+            ..
+        } = self;
+        work.expanded += 1;
+        let near = store.expand(next.node, |node, estimate| {
+            work.estimated += 1;
+            if estimate > bound {
+                aside.push(Seen { estimate, node });
+            } else if seen.insert(S::key(node)) {
+                frontier.push(Reverse(Seen { estimate, node }));
+            }
+        });
+        Some(near.map(|near| {
+            self.nearest.push(near.distance);
+            if self.effort.ef > 0 {
+                self.floor.push(near.distance);
+            }
+            self.found.push(near);
+            self.found.len() - 1
+        }))
+    }
+
+    /// Estimate of the node that is expanded next, if any is left within the bound.
+    pub fn next_estimate(&self) -> Option<f32> {
+        self.frontier.peek().map(|Reverse(next)| next.estimate)
+    }
+
+    /// Rows found so far, in the order of expansion.
+    pub fn found(&self) -> &[Near<S::Row>] {
+        &self.found
+    }
+
+    /// Whether every node that can be reached has been expanded.
+    pub fn is_exhausted(&self) -> bool {
+        self.frontier.is_empty() && self.aside.is_empty()
+    }
+
+    /// What the walk has done.
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// Bytes the walk holds.
+    pub fn memory(&self) -> usize {
+        (self.frontier.len() + self.aside.len()) * size_of::<Seen<S::Node>>()
+            + self.seen.slots.len() * size_of::<u64>()
+            + self.found.len() * size_of::<Near<S::Row>>()
+    }
+}
+
+/// Rows in exact order, from near distances with bounds on their error: a row whose place they
+/// leave open is measured exactly.
+pub struct Ranking<R> {
+    rows: BinaryHeap<Reverse<Ranked<R>>>,
+    measured: u64,
+}
+
+struct Ranked<R> {
+    /// no farther than the row
+    low: f32,
+    /// no nearer than the row
+    high: f32,
+    /// distance as the operator computes it, once measured
+    exact: Option<f64>,
+    row: R,
+}
+
+impl<R> PartialEq for Ranked<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<R> Eq for Ranked<R> {}
+
+impl<R> PartialOrd for Ranked<R> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<R> Ord for Ranked<R> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.low.total_cmp(&other.low).then_with(|| {
+            // of two that seem equally far the one not yet measured comes first
+            let (a, b) = (self.exact, other.exact);
+            let key = |exact: Option<f64>| exact.unwrap_or(f64::NEG_INFINITY);
+            key(a).total_cmp(&key(b))
+        })
+    }
+}
+
+/// An exact distance: as the operator computes it, and as an internal one.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact {
+    /// the operator's
+    pub operator: f64,
+    /// the same as an internal distance
+    pub internal: f32,
+}
+
+impl<R> Default for Ranking<R> {
+    fn default() -> Self {
+        Ranking {
+            rows: BinaryHeap::new(),
+            measured: 0,
+        }
+    }
+}
+
+impl<R> Ranking<R> {
+    /// Adds a row.
+    pub fn push(&mut self, near: Near<R>) {
+        self.rows.push(Reverse(Ranked {
+            low: near.distance - near.error,
+            high: near.distance + near.error,
+            exact: None,
+            row: near.row,
+        }));
+    }
+
+    /// Takes out the nearest row. `measure` computes a row's exact distance; `None` where the row
+    /// is not visible, and left out.
+    pub fn pop(&mut self, mut measure: impl FnMut(&R) -> Option<Exact>) -> Option<Near<R>> {
+        loop {
+            let Reverse(first) = self.rows.pop()?;
+            let is_certain = first.exact.is_some()
+                || self
+                    .rows
+                    .peek()
+                    .is_none_or(|Reverse(second)| second.low > first.high);
+            if is_certain {
+                return Some(Near {
+                    distance: (first.low + first.high) / 2.0,
+                    error: (first.high - first.low) / 2.0,
+                    row: first.row,
+                });
+            }
+            self.measured += 1;
+            if let Some(exact) = measure(&first.row) {
+                self.rows.push(Reverse(Ranked {
+                    low: exact.internal,
+                    high: exact.internal,
+                    exact: Some(exact.operator),
+                    row: first.row,
+                }));
+            }
+        }
+    }
+
+    /// Rows left.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether none is left.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows measured exactly so far.
+    pub fn measured(&self) -> u64 {
+        self.measured
+    }
+
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.measured = 0;
+    }
+}
