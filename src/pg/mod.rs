@@ -4,10 +4,13 @@ pub mod array;
 pub mod buffer;
 pub mod error;
 pub mod fmgr;
+pub mod heap;
 pub mod message;
 pub mod numeric;
 pub mod progress;
 pub mod relation;
+pub mod sample;
+pub mod temporary;
 pub mod threads;
 pub mod varlena;
 

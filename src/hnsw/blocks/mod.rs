@@ -1,7 +1,13 @@
-//! A graph of blocks: nodes with compact codes, and neighbours' codes beside their links.
+//! A graph of blocks: one layer over quantized vectors, with an entry table in place of upper
+//! layers, and neighbours' codes beside links.
 
+pub mod build;
 pub mod calibrate;
 pub mod format;
+mod link;
+pub mod memory;
+mod tmp;
 mod walk;
 
+pub use link::Worker;
 pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};

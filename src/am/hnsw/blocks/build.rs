@@ -115,7 +115,7 @@ impl Mean {
         let column = hnsw.column;
         // SAFETY: as promised by the caller; the sample hands out non-NULL values of the column.
         unsafe {
-            sample::rows(heap, hnsw.index, info, SAMPLE, |datum| {
+            sample::sample(heap, hnsw.index, info, SAMPLE as u64, |datum| {
                 let value = column.value(datum);
                 floats_of(column.space.element, &value, &mut floats);
                 let squares = floats.iter().map(|&x| x as f64 * x as f64);
@@ -308,7 +308,7 @@ fn link(graph: &Graph, turns: usize, hnsw: &Hnsw) {
     threads::run(
         threads,
         |stop| {
-            let mut worker = Worker::new(graph);
+            let mut worker = Worker::default();
             while !stop.load(Ordering::Relaxed) {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
                 if turn >= turns {
@@ -407,10 +407,10 @@ fn measure(
     );
 }
 
-/// The inline codes of all nodes, made once.
+/// The inline codes of all nodes with their factors, made once.
 struct Codes {
-    codes: Region<u8>,
-    factors: Region<Factors>,
+    bytes: Region<u8>,
+    /// bytes of a code; 0 in the compact layout
     len: usize,
 }
 
@@ -418,44 +418,38 @@ impl Codes {
     fn of(blocks: &Blocks, graph: &Graph, is_spilled: bool) -> io::Result<Codes> {
         let shape = &blocks.layout.block;
         let len = shape.code_len();
-        let region = || match is_spilled {
-            true => Region::in_file(temporary::file()?),
-            false => Ok(Region::default()),
+        let mut bytes = match is_spilled {
+            true => Region::in_file(temporary::file()?)?,
+            false => Region::default(),
         };
-        let mut codes = region()?;
-        let factors = match is_spilled {
-            true => Region::in_file(temporary::file()?),
-            false => Ok(Region::default()),
-        };
-        let mut factors: Region<Factors> = factors?;
         let Some(quantizer) = shape.quantizer else {
-            return Ok(Codes {
-                codes,
-                factors,
-                len,
-            });
+            return Ok(Codes { bytes, len });
         };
-        codes.grow_to(graph.len() * len)?;
-        factors.grow_to(graph.len())?;
+        let size = size_of::<Factors>() + len;
+        bytes.grow_to(graph.len() * size)?;
         for node in 0..graph.len() {
             if node % 1024 == 0 {
                 pgrx::check_for_interrupts!();
             }
-            let code = &mut codes[node * len..][..len];
+            let (factors, code) = bytes[node * size..][..size].split_at_mut(size_of::<Factors>());
             let dims = shape.code_dims as usize;
-            factors[node] = blocks.codec.quantize(graph.get(node as u32), quantizer, dims, code);
+            let made = blocks
+                .codec
+                .quantize(graph.get(node as u32), quantizer, dims, code);
+            factors.copy_from_slice(bytemuck::bytes_of(&made));
         }
-        Ok(Codes {
-            codes,
-            factors,
-            len,
-        })
+        Ok(Codes { bytes, len })
     }
 
     fn kept(&self, node: u32) -> Option<Kept<'_>> {
-        (self.len > 0).then(|| Kept {
-            factors: self.factors[node as usize],
-            code: &self.codes[node as usize * self.len..][..self.len],
+        let size = size_of::<Factors>() + self.len;
+        (self.len > 0).then(|| {
+            let bytes = &self.bytes[node as usize * size..][..size];
+            let (factors, code) = bytes.split_at(size_of::<Factors>());
+            Kept {
+                factors: bytemuck::pod_read_unaligned(factors),
+                code,
+            }
         })
     }
 }
