@@ -4,6 +4,7 @@ pub mod array;
 pub mod buffer;
 pub mod error;
 pub mod fmgr;
+pub mod heap;
 pub mod message;
 pub mod numeric;
 pub mod progress;

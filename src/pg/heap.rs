@@ -1,0 +1,335 @@
+//! Rows of the table during an index scan: the indexed value as the scan's snapshot sees it, for
+//! comparing rows by their exact distance.
+
+use crate::hnsw::format::RawTid;
+use pgrx::pg_sys::{self, Datum};
+use std::mem::MaybeUninit;
+
+/// Functions called inside an error guard of ours, or that do not raise.
+mod unguarded {
+    use pgrx::pg_sys;
+    unsafe extern "C-unwind" {
+        pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: std::ffi::c_int);
+        pub fn FormIndexDatum(
+            info: *mut pg_sys::IndexInfo,
+            slot: *mut pg_sys::TupleTableSlot,
+            estate: *mut pg_sys::EState,
+            values: *mut pg_sys::Datum,
+            isnull: *mut bool,
+        );
+        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
+        pub fn PrefetchBuffer(
+            relation: pg_sys::Relation,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+        ) -> pg_sys::PrefetchBufferResult;
+    }
+}
+
+/// Reads indexed values from the table of an index scan.
+///
+/// It belongs to one scan descriptor, survives its rescans, and takes nothing from the server
+/// before the first row is asked for.
+///
+/// Dropping it releases nothing, on purpose: the state of a scan that failed is dropped with its
+/// memory context, after the server took back the pins and the tuple descriptor by itself, perhaps
+/// in a subtransaction that is long over when the cursor is closed. A scan that ends well calls
+/// [`end`](HeapReader::end); one that forgets is told by the server's warnings about leaks.
+pub struct HeapReader {
+    scan: pg_sys::IndexScanDesc,
+    /// where the scan lives
+    parent: pg_sys::MemoryContext,
+    open: Option<Open>,
+    /// whether asking the operating system for blocks ahead is wanted, once known
+    prefetches: Option<bool>,
+}
+
+/// What an opened reader holds.
+#[derive(Clone, Copy)]
+struct Open {
+    /// everything below
+    context: pg_sys::MemoryContext,
+    /// reset after every row
+    row: pg_sys::MemoryContext,
+    fetch: *mut pg_sys::IndexFetchTableData,
+    fetch_tuple: FetchTuple,
+    slot: *mut pg_sys::TupleTableSlot,
+    value: Source,
+}
+
+type FetchTuple = unsafe extern "C-unwind" fn(
+    *mut pg_sys::IndexFetchTableData,
+    pg_sys::ItemPointer,
+    pg_sys::Snapshot,
+    *mut pg_sys::TupleTableSlot,
+    *mut bool,
+    *mut bool,
+) -> bool;
+
+/// Where in a row the indexed value is.
+#[derive(Clone, Copy)]
+enum Source {
+    /// a column, by number from 1
+    Column(i16),
+    /// to be computed
+    Expression {
+        info: *mut pg_sys::IndexInfo,
+        estate: *mut pg_sys::EState,
+    },
+}
+
+impl HeapReader {
+    /// The reader of a scan, to be made where the scan is begun (`ambeginscan`): what it allocates
+    /// later lives in the memory context that is current now.
+    ///
+    /// # Safety
+    /// `scan` is valid for as long as the reader is used, and begun for an index and its table
+    /// before the first row is asked for.
+    pub unsafe fn new(scan: pg_sys::IndexScanDesc) -> Self {
+        HeapReader {
+            scan,
+            // SAFETY: on the backend's thread.
+            parent: unsafe { pg_sys::CurrentMemoryContext },
+            open: None,
+            prefetches: None,
+        }
+    }
+
+    /// Hands the indexed value of a row to `f`: of the version, among those the index entry stands
+    /// for, that the scan's snapshot sees. None where it sees none, or the value is NULL.
+    ///
+    /// The value may be compressed or out of line. It, and what `f` allocates from the server, is
+    /// gone when `f` returns. The row's page stays pinned until the next row, or
+    /// [`release`](HeapReader::release).
+    #[inline]
+    pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        // SAFETY: the scan is valid and being executed; what is opened is valid until `end`.
+        // Nothing between the guard and the server has a destructor.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot));
+            let result = value.map(|value| {
+                let caller = switch_to(open.row);
+                let result = f(value);
+                switch_to(caller);
+                result
+            });
+            unguarded::MemoryContextReset(open.row);
+            result
+        }
+    }
+
+    /// Asks the operating system for the blocks of rows that will be fetched soon and are not in
+    /// the buffer pool. Does nothing where `effective_io_concurrency` is 0.
+    pub fn prefetch(&mut self, tids: &[RawTid]) {
+        // SAFETY: the scan is valid and being executed. Nothing between the guard and the server
+        // has a destructor.
+        unsafe {
+            let heap = self.heap();
+            let wanted = *self.prefetches.get_or_insert_with(|| {
+                pg_sys::get_tablespace_io_concurrency((*(*heap).rd_rel).reltablespace) > 0
+            });
+            if !wanted {
+                return;
+            }
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let mut last = pg_sys::InvalidBlockNumber;
+                for &tid in tids {
+                    let block = block_of(tid);
+                    if block != last {
+                        unguarded::PrefetchBuffer(heap, pg_sys::ForkNumber::MAIN_FORKNUM, block);
+                        last = block;
+                    }
+                }
+            })
+        }
+    }
+
+    /// Gives up the pin on the page of the last row. Called before a scan hands out rows, so that
+    /// a cursor left open does not keep VACUUM from the page.
+    pub fn release(&mut self) {
+        let Some(open) = self.open else {
+            return;
+        };
+        // SAFETY: opened, and not ended.
+        unsafe {
+            let reset = (*(*self.heap()).rd_tableam).index_fetch_reset;
+            let clear = (*(*open.slot).tts_ops).clear;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                // a cleared slot says so; clearing twice is harmless, but not free
+                if (*open.slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0 {
+                    clear.expect("slots can be cleared")(open.slot);
+                }
+                reset.expect("table access methods have it")(open.fetch);
+            })
+        }
+    }
+
+    /// Releases everything. Called where a scan ends (`amendscan`), and not after an ERROR.
+    pub fn end(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        // SAFETY: opened, and forgotten just now.
+        unsafe {
+            let end = (*(*self.heap()).rd_tableam).index_fetch_end;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                end.expect("table access methods have it")(open.fetch)
+            });
+            pg_sys::ExecDropSingleTupleTableSlot(open.slot);
+            if let Source::Expression { estate, .. } = open.value {
+                pg_sys::FreeExecutorState(estate);
+            }
+            pg_sys::MemoryContextDelete(open.context);
+        }
+    }
+
+    fn heap(&self) -> pg_sys::Relation {
+        // SAFETY: the scan is valid.
+        let heap = unsafe { (*self.scan).heapRelation };
+        assert!(!heap.is_null(), "an ordered index scan has its table open");
+        heap
+    }
+
+    #[cold]
+    fn open(&mut self) -> Open {
+        let heap = self.heap();
+        // SAFETY: an open table and index; what is allocated lives as long as the scan.
+        unsafe {
+            let context = new_context(self.parent, c"vectorext table reader");
+            let caller = switch_to(context);
+            let am = &*(*heap).rd_tableam;
+            let begin = am.index_fetch_begin.expect("table access methods have it");
+            let index = (*self.scan).indexRelation;
+            let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
+            let number = *(*(*index).rd_index).indkey.values.as_ptr();
+            let (value, row) = if number > 0 {
+                let row = new_context(context, c"vectorext table reader's row");
+                (Source::Column(number), row)
+            } else {
+                let info = pg_sys::BuildIndexInfo(index);
+                let estate = pg_sys::CreateExecutorState();
+                let expressions = pg_sys::MakePerTupleExprContext(estate);
+                (*expressions).ecxt_scantuple = slot;
+                let row = (*expressions).ecxt_per_tuple_memory;
+                (Source::Expression { info, estate }, row)
+            };
+            let fetch = pg_sys::ffi::pg_guard_ffi_boundary(|| begin(heap));
+            switch_to(caller);
+            let open = Open {
+                context,
+                row,
+                fetch,
+                fetch_tuple: am.index_fetch_tuple.expect("table access methods have it"),
+                slot,
+                value,
+            };
+            self.open = Some(open);
+            open
+        }
+    }
+}
+
+impl Open {
+    /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
+    ///
+    /// # Safety
+    /// Called inside an error guard; the reader is open and the snapshot registered.
+    #[inline(always)]
+    unsafe fn indexed_value(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> Option<Datum> {
+        // the server moves it to the version it finds
+        let mut tid = item_pointer(tid);
+        // more versions to look at; an MVCC snapshot sees one at most
+        let mut again = false;
+        // SAFETY: as promised by the caller. Nobody asks whether all versions are dead.
+        unsafe {
+            while !(self.fetch_tuple)(
+                self.fetch,
+                &raw mut tid,
+                snapshot,
+                self.slot,
+                &raw mut again,
+                std::ptr::null_mut(),
+            ) {
+                if !again {
+                    return None;
+                }
+            }
+            match self.value {
+                Source::Column(number) => {
+                    if (*self.slot).tts_nvalid < number {
+                        unguarded::slot_getsomeattrs_int(self.slot, number as i32);
+                    }
+                    let at = number as usize - 1;
+                    let is_null = *(*self.slot).tts_isnull.add(at);
+                    (!is_null).then_some(*(*self.slot).tts_values.add(at))
+                }
+                Source::Expression { info, estate } => {
+                    const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
+                    let mut values = MaybeUninit::<[Datum; MOST]>::uninit();
+                    let mut is_null = [false; MOST];
+                    unguarded::FormIndexDatum(
+                        info,
+                        self.slot,
+                        estate,
+                        values.as_mut_ptr().cast(),
+                        is_null.as_mut_ptr(),
+                    );
+                    (!is_null[0]).then(|| values.as_ptr().cast::<Datum>().read())
+                }
+            }
+        }
+    }
+}
+
+/// An allocation set of the server's default sizes.
+///
+/// # Safety
+/// `parent` is a valid context.
+unsafe fn new_context(
+    parent: pg_sys::MemoryContext,
+    name: &'static std::ffi::CStr,
+) -> pg_sys::MemoryContext {
+    // SAFETY: as promised by the caller; the name is static, as the server demands.
+    unsafe {
+        pg_sys::AllocSetContextCreateInternal(
+            parent,
+            name.as_ptr(),
+            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+        )
+    }
+}
+
+/// Makes a context the current one; the one before.
+///
+/// # Safety
+/// `context` is valid for as long as it is current.
+#[inline(always)]
+unsafe fn switch_to(context: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
+    // SAFETY: on the backend's thread.
+    unsafe {
+        let before = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = context;
+        before
+    }
+}
+
+fn block_of(tid: RawTid) -> pg_sys::BlockNumber {
+    (tid.block_hi as u32) << 16 | tid.block_lo as u32
+}
+
+fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: tid.block_hi,
+            bi_lo: tid.block_lo,
+        },
+        ip_posid: tid.offset,
+    }
+}
