@@ -9,6 +9,7 @@ pub mod message;
 pub mod numeric;
 pub mod progress;
 pub mod relation;
+pub mod sample;
 pub mod threads;
 pub mod varlena;
 
