@@ -59,7 +59,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 pages: info.pages as f64,
                 m: meta.m as f64,
                 is_out_of_line: value_len(&meta) > OUT_OF_LINE,
-                ef: options::EF_SEARCH.get() as f64,
+                ef: options::ef_search() as f64,
                 random_page_cost,
                 cached: cached_share(info.pages as f64, loop_count),
             }

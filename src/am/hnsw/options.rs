@@ -1,11 +1,14 @@
 //! Index options (`WITH (...)`) and settings (`SET hnsw....`).
 
 use crate::hnsw::Params;
+use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
+use pgrx::PgSqlErrorCode as Code;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::offset_of;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How a scan goes on when its first batch did not suffice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
@@ -24,8 +27,54 @@ pub enum IterativeScan {
     Auto,
 }
 
+/// What stands in the codes of a node's neighbours: `WITH (quantizer = ...)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantizer {
+    /// whatever suits the metric and the dimensions
+    Auto,
+    /// no codes: values in full
+    None,
+    /// one bit a dimension
+    Rabitq1,
+    /// two bits a dimension
+    Rabitq2,
+    /// four bits a dimension
+    Rabitq4,
+    /// eight bits a dimension
+    Sq8,
+}
+
+/// How nodes lie on pages: `WITH (layout = ...)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// whatever suits the metric and the dimensions
+    Auto,
+    /// the codes of a node's neighbours beside its own: one page visit for all of them
+    Inline,
+    /// one code a node, none of its neighbours: a small index
+    Compact,
+    /// values in full
+    Plain,
+}
+
+static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
+static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
+
 /// `hnsw.ef_search`
-pub static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
+#[inline]
+pub fn ef_search() -> i32 {
+    EF_SEARCH.get()
+}
+
+/// Whether anybody set `hnsw.ef_search`: a statement, a function, a role, a database, a connection
+/// or the configuration. Then it is a floor, also where it equals the default.
+#[inline]
+pub fn ef_search_is_set() -> bool {
+    EF_SEARCH_IS_SET.load(Ordering::Relaxed)
+}
+
+/// `hnsw.target_recall`; 0 is off
+pub static TARGET_RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.95);
 /// `hnsw.iterative_scan`
 pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::Auto);
@@ -36,13 +85,14 @@ pub static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 
 /// Defines the settings and index options. Called once, when the library is loaded.
 pub fn init() {
-    GucRegistry::define_int_guc(
-        c"hnsw.ef_search",
-        c"Sets the size of the candidate list of an hnsw index search.",
-        c"Larger values give higher recall and take longer.",
-        &EF_SEARCH,
-        1,
-        1000,
+    define_ef_search();
+    GucRegistry::define_float_guc(
+        c"hnsw.target_recall",
+        c"Sets the share of the true nearest rows that an hnsw index search aims for.",
+        c"A search ends where the index's own measurements say that it has found so many; 0 turns this off and leaves it to ef_search.",
+        &TARGET_RECALL,
+        0.0,
+        0.9999,
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
@@ -100,9 +150,120 @@ pub fn init() {
             1000,
             lock,
         );
+        pg_sys::add_enum_reloption(
+            kind,
+            c"quantizer".as_ptr(),
+            c"What stands in the codes of a node's neighbours".as_ptr(),
+            QUANTIZERS.as_ptr(),
+            Quantizer::Auto as i32,
+            c"Valid values are \"auto\", \"none\", \"rabitq1\", \"rabitq2\", \"rabitq4\", and \"sq8\"."
+                .as_ptr(),
+            lock,
+        );
+        pg_sys::add_enum_reloption(
+            kind,
+            c"layout".as_ptr(),
+            c"How nodes lie on pages".as_ptr(),
+            LAYOUTS.as_ptr(),
+            Layout::Auto as i32,
+            c"Valid values are \"auto\", \"inline\", \"compact\", and \"plain\".".as_ptr(),
+            lock,
+        );
         RELOPT_KIND.store(kind, Ordering::Relaxed);
     }
 }
+
+/// Defines `hnsw.ef_search` with hooks that remember whether it was set: every value the server
+/// keeps (current, to be restored, to be reset to) has an `extra` beside it, which is null for the
+/// default and memory of the server's otherwise.
+fn define_ef_search() {
+    // SAFETY: called from _PG_init; names and storage are static, the hooks as the server wants.
+    unsafe {
+        pg_sys::DefineCustomIntVariable(
+            c"hnsw.ef_search".as_ptr(),
+            c"Sets the size of the candidate list of an hnsw index search.".as_ptr(),
+            c"Larger values give higher recall and take longer.".as_ptr(),
+            EF_SEARCH.as_ptr(),
+            EF_SEARCH.get(),
+            1,
+            1000,
+            pg_sys::GucContext::PGC_USERSET,
+            GucFlags::EXPLAIN.bits(),
+            Some(check_ef_search),
+            Some(assign_ef_search),
+            None,
+        );
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn check_ef_search(
+    _value: *mut c_int,
+    extra: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    if source <= pg_sys::GucSource::PGC_S_DEFAULT {
+        return true;
+    }
+    // The server frees it with the value: by free() up to 15, by guc_free() later.
+    // SAFETY: allocates; null, or a message in the log and null, where there is no memory.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let set = libc::malloc(1);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let set = pg_sys::guc_malloc(pg_sys::LOG as c_int, 1);
+        *extra = set;
+        !set.is_null()
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn assign_ef_search(_value: c_int, extra: *mut c_void) {
+    EF_SEARCH_IS_SET.store(!extra.is_null(), Ordering::Relaxed);
+}
+
+/// Names and numbers of an option's values, as the server wants them: a list that ends with a null.
+struct Members<const N: usize>([pg_sys::relopt_enum_elt_def; N]);
+
+// SAFETY: never written, and all it points at is static.
+unsafe impl<const N: usize> Sync for Members<N> {}
+
+impl<const N: usize> Members<N> {
+    /// The server takes a pointer to mutable members, but only reads them.
+    fn as_ptr(&'static self) -> *mut pg_sys::relopt_enum_elt_def {
+        self.0.as_ptr().cast_mut()
+    }
+}
+
+const fn member(name: &'static CStr, number: i32) -> pg_sys::relopt_enum_elt_def {
+    pg_sys::relopt_enum_elt_def {
+        string_val: name.as_ptr(),
+        symbol_val: number,
+    }
+}
+
+const END: pg_sys::relopt_enum_elt_def = pg_sys::relopt_enum_elt_def {
+    string_val: std::ptr::null::<c_char>(),
+    symbol_val: 0,
+};
+
+static QUANTIZERS: Members<7> = Members([
+    member(c"auto", Quantizer::Auto as i32),
+    member(c"none", Quantizer::None as i32),
+    member(c"rabitq1", Quantizer::Rabitq1 as i32),
+    member(c"rabitq2", Quantizer::Rabitq2 as i32),
+    member(c"rabitq4", Quantizer::Rabitq4 as i32),
+    member(c"sq8", Quantizer::Sq8 as i32),
+    END,
+]);
+
+static LAYOUTS: Members<5> = Members([
+    member(c"auto", Layout::Auto as i32),
+    member(c"inline", Layout::Inline as i32),
+    member(c"compact", Layout::Compact as i32),
+    member(c"plain", Layout::Plain as i32),
+    END,
+]);
 
 static RELOPT_KIND: AtomicU32 = AtomicU32::new(0);
 
@@ -118,58 +279,132 @@ struct Options {
     varlena_header: i32,
     m: i32,
     ef_construction: i32,
+    quantizer: i32,
+    layout: i32,
+}
+
+impl Options {
+    fn quantizer(&self) -> Quantizer {
+        use Quantizer::*;
+        [Auto, None, Rabitq1, Rabitq2, Rabitq4, Sq8][self.quantizer as usize]
+    }
+
+    fn layout(&self) -> Layout {
+        use Layout::*;
+        [Auto, Inline, Compact, Plain][self.layout as usize]
+    }
 }
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> *mut pg_sys::bytea {
-    let int = |name: &'static std::ffi::CStr, offset: usize| pg_sys::relopt_parse_elt {
+    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT};
+    let element = |name: &'static CStr, kind, offset: usize| pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
-        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
+        opttype: kind,
         offset: offset as i32,
         #[cfg(feature = "pg18")]
         isset_offset: 0,
     };
     let table = [
-        int(c"m", offset_of!(Options, m)),
-        int(c"ef_construction", offset_of!(Options, ef_construction)),
+        element(c"m", RELOPT_TYPE_INT, offset_of!(Options, m)),
+        element(
+            c"ef_construction",
+            RELOPT_TYPE_INT,
+            offset_of!(Options, ef_construction),
+        ),
+        element(
+            c"quantizer",
+            RELOPT_TYPE_ENUM,
+            offset_of!(Options, quantizer),
+        ),
+        element(c"layout", RELOPT_TYPE_ENUM, offset_of!(Options, layout)),
     ];
     // SAFETY: the table describes `Options`, whose first word is the varlena header.
     unsafe {
-        pg_sys::build_reloptions(
+        let parsed = pg_sys::build_reloptions(
             reloptions,
             validate,
             RELOPT_KIND.load(Ordering::Relaxed) as pg_sys::relopt_kind::Type,
             size_of::<Options>(),
             table.as_ptr(),
             table.len() as i32,
-        )
-        .cast()
+        );
+        if validate && let Some(options) = parsed.cast::<Options>().as_ref() {
+            storage(options.layout(), options.quantizer());
+        }
+        parsed.cast()
     }
+}
+
+/// Layout and quantizer of two options together. Raises 22023 where one contradicts the other.
+fn storage(layout: Layout, quantizer: Quantizer) -> (Layout, Quantizer) {
+    match (layout, quantizer) {
+        (Layout::Auto | Layout::Plain, Quantizer::None) | (Layout::Plain, Quantizer::Auto) => {
+            (Layout::Plain, Quantizer::None)
+        }
+        (Layout::Inline, Quantizer::None) => raise_contradiction(
+            "layout \"inline\" needs a quantizer",
+            "Leave out quantizer, or choose layout \"plain\".",
+        ),
+        (Layout::Compact, Quantizer::None) => raise_contradiction(
+            "layout \"compact\" needs a quantizer",
+            "Leave out quantizer, or choose layout \"plain\".",
+        ),
+        (Layout::Plain, _) => raise_contradiction(
+            "layout \"plain\" keeps values in full and has no quantizer",
+            "Leave out quantizer, or choose layout \"inline\".",
+        ),
+        both => both,
+    }
+}
+
+#[cold]
+fn raise_contradiction(message: &str, hint: &str) -> ! {
+    raise_index(
+        Code::ERRCODE_INVALID_PARAMETER_VALUE,
+        message.into(),
+        Some(hint.into()),
+    )
+}
+
+/// Layout and quantizer an index was declared with, and what one says of the other: `Plain` and
+/// `None` come together, either is `Auto` where the index leaves it open.
+pub fn declared_storage(index: Index) -> (Layout, Quantizer) {
+    storage(declared_layout(index), declared_quantizer(index))
+}
+
+/// The `quantizer` option of an index.
+pub fn declared_quantizer(index: Index) -> Quantizer {
+    declared(index, Quantizer::Auto, Options::quantizer)
+}
+
+/// The `layout` option of an index.
+pub fn declared_layout(index: Index) -> Layout {
+    declared(index, Layout::Auto, Options::layout)
+}
+
+/// What the options of an index say; `default` where it has none.
+fn declared<T>(index: Index, default: T, read: impl FnOnce(&Options) -> T) -> T {
+    // SAFETY: an open relation; its options, if any, are ours.
+    let options = unsafe { (*index.raw()).rd_options.cast::<Options>().as_ref() };
+    options.map_or(default, read)
 }
 
 /// The parameters an index is created with. An `ef_construction` below the links of a node cannot
 /// fill its list: it is raised ([`tell_raised`]).
 pub fn declared_params(index: Index) -> Params {
-    // SAFETY: an open relation; its options, if any, are ours.
-    let mut params = unsafe {
-        let options = (*index.raw()).rd_options.cast::<Options>();
-        match options.as_ref() {
-            None => DEFAULTS,
-            Some(options) => Params {
-                m: options.m as u16,
-                ef_construction: options.ef_construction as u16,
-            },
-        }
-    };
+    let mut params = declared(index, DEFAULTS, |options| Params {
+        m: options.m as u16,
+        ef_construction: options.ef_construction as u16,
+    });
     params.ef_construction = params.ef_construction.max(2 * params.m);
     params
 }
 
 /// Says in a NOTICE where [`declared_params`] raised an option.
 pub fn tell_raised(index: Index, params: Params) {
-    // SAFETY: as in `declared_params`.
-    let options = unsafe { (*index.raw()).rd_options.cast::<Options>().as_ref() };
-    let declared = options.map_or(DEFAULTS.ef_construction as i32, |o| o.ef_construction);
+    let default = DEFAULTS.ef_construction as i32;
+    let declared = declared(index, default, |options| options.ef_construction);
     if declared < params.ef_construction as i32 {
         pgrx::ereport!(
             NOTICE,

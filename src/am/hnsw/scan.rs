@@ -180,7 +180,7 @@ impl Scan {
         let entry = searcher.descend(&mut store, entry, entry_level, 0);
         let stream = Stream::new(&mut store, entry);
         let most_visits = hnsw.estimated_nodes(store.query.payload().len()) * WALK_SHARE;
-        let ef_search = options::EF_SEARCH.get() as usize;
+        let ef_search = options::ef_search() as usize;
         let mode = options::ITERATIVE_SCAN.get();
         let ef = match (mode, wanted) {
             // room beyond the last row asked for, so that it, too, is the right one
