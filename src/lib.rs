@@ -8,6 +8,7 @@
 pub mod distance;
 pub mod hnsw;
 pub mod page;
+pub mod quantize;
 pub mod vector;
 
 #[cfg(feature = "pg")]

@@ -2,3 +2,71 @@
 //!
 //! RaBitQ (Gao and Long, SIGMOD 2024; extended: SIGMOD 2025): a vector is taken relative to a
 //! centroid and rotated at random, so that its error against any query is small and of known size.
+//!
+//! # From a vector to its codes
+//!
+//! A vector x (under cosine first normalised to length 1) becomes a residual r = R(x - c), where c is
+//! the index's centroid and R the seeded rotation of [`rotation`]. What is kept of r:
+//!
+//! * the **compact code** ([`Compact`] and D signed bytes), nearly exact: distances of nodes to each
+//!   other and to queries;
+//! * the **inline code** ([`Quantizer`], [`Factors`]), made from the compact code alone and rougher:
+//!   estimates for the neighbours of a node.
+//!
+//! Codes are exact small integers, so a dot product of two codes is the same on every processor.
+//!
+//! # Bytes of a code
+//!
+//! Of D dimensions, an inline code has the first D' <= D rotated ones (`code_dims`).
+//!
+//! | code | bytes | grid value g of a dimension |
+//! |---|---|---|
+//! | compact | D signed bytes i from -127 to 127 | i |
+//! | `rabitq1` | one bit plane | u - 1/2 |
+//! | `rabitq2` | two bit planes, that of 2^0 first | u - 3/2 |
+//! | `rabitq4` | four bit planes, that of 2^0 first | u - 15/2 |
+//! | `sq8` | D' signed bytes, zeros up to a multiple of 8 | i |
+//!
+//! A bit plane is ceil(D' / 64) words of 8 bytes, little-endian; dimension j is bit j % 64 of word
+//! j / 64; bits past D' are zero. u is the unsigned number of a dimension's bits, one in each plane.
+//!
+//! # Internal distance
+//!
+//! d(q, x) = base_q + add_x - 2 <r_q, r_x>, smaller is nearer:
+//!
+//! | metric | add_x | d |
+//! |---|---|---|
+//! | L2 | &#124;r_x&#124;^2 | squared distance |
+//! | cosine | &#124;r_x&#124;^2 | squared distance of the normalised vectors, 2 (1 - cos) |
+//! | inner product | -2 <r_x, Rc> | 2 reach^2 - 2 <q^, x>, q^ the query scaled to length `reach` |
+//!
+//! Nothing here is NaN or infinite: what overflows f32 becomes the largest f32, "far".
+
+mod codec;
+mod compact;
+mod inline;
+mod kernels;
+mod query;
+pub mod rotation;
+
+pub use codec::Codec;
+pub use compact::{Compact, CompactRef};
+pub use inline::{Factors, Quantizer};
+pub use query::Query;
+
+#[cfg(test)]
+mod tests;
+
+/// A distance that f32 can hold: what overflowed or is no number is as far as can be.
+#[inline(always)]
+fn finite(distance: f32) -> f32 {
+    // `clamp` would keep a NaN, `min` gives its argument for it
+    #[allow(clippy::manual_clamp)]
+    distance.min(f32::MAX).max(-f32::MAX)
+}
+
+/// The nearest f32 that is finite.
+#[inline(always)]
+fn narrow(x: f64) -> f32 {
+    finite(x as f32)
+}
