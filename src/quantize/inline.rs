@@ -1,0 +1,193 @@
+//! The inline code: what a node keeps of each neighbour.
+
+use super::{CompactRef, kernels, narrow};
+use std::cmp::Reverse;
+use std::sync::LazyLock;
+
+/// How an inline code is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Quantizer {
+    /// one bit for each dimension
+    Rabitq1 = 1,
+    /// two bits for each dimension
+    Rabitq2 = 2,
+    /// four bits for each dimension
+    Rabitq4 = 3,
+    /// the compact code's own bytes
+    Sq8 = 4,
+}
+
+impl Quantizer {
+    /// The quantizer that an index on disk names by this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        use Quantizer::*;
+        [Rabitq1, Rabitq2, Rabitq4, Sq8]
+            .into_iter()
+            .find(|quantizer| *quantizer as u8 == code)
+    }
+
+    /// Bits for each dimension.
+    #[inline]
+    pub fn bits(self) -> usize {
+        match self {
+            Quantizer::Rabitq1 => 1,
+            Quantizer::Rabitq2 => 2,
+            Quantizer::Rabitq4 => 4,
+            Quantizer::Sq8 => 8,
+        }
+    }
+
+    /// Name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantizer::Rabitq1 => "rabitq1",
+            Quantizer::Rabitq2 => "rabitq2",
+            Quantizer::Rabitq4 => "rabitq4",
+            Quantizer::Sq8 => "sq8",
+        }
+    }
+
+    /// Bytes of a code of `dims` dimensions, a multiple of 8.
+    #[inline]
+    pub fn code_len(self, dims: usize) -> usize {
+        match self {
+            Quantizer::Sq8 => dims.next_multiple_of(8),
+            _ => self.bits() * dims.div_ceil(64) * 8,
+        }
+    }
+}
+
+/// What stands beside the bytes of an inline code.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Factors {
+    /// as in [`Compact`](super::Compact), over all dimensions
+    pub add: f32,
+    /// |r|^2 over all dimensions, divided by <g, r> over those in the code
+    pub scale: f32,
+}
+
+/// Fills `out` (`code_len` bytes) with the code of the first `dims` dimensions.
+///
+/// All sums are of integers and exact, so the result is the same everywhere.
+pub(super) fn quantize(
+    c: CompactRef<'_>,
+    quantizer: Quantizer,
+    dims: usize,
+    out: &mut [u8],
+) -> Factors {
+    let code = &c.code[..dims];
+    assert_eq!(out.len(), quantizer.code_len(dims));
+    let product = match quantizer {
+        Quantizer::Sq8 => {
+            let (bytes, padding) = out.split_at_mut(dims);
+            bytes.copy_from_slice(bytemuck::cast_slice(code));
+            padding.fill(0);
+            2 * kernels::dot(code, code) as i64
+        }
+        Quantizer::Rabitq1 => pack::<1>(code, &[0; 128], out),
+        Quantizer::Rabitq2 => pack::<2>(code, &levels(code, &CROSSINGS_2), out),
+        Quantizer::Rabitq4 => pack::<4>(code, &levels(code, &CROSSINGS_4), out),
+    };
+    let norm_squared = kernels::dot(c.code, c.code) as i64;
+    let scale = match product {
+        0 => 0.0,
+        _ => narrow(c.factors.scale as f64 * (2 * norm_squared) as f64 / product as f64),
+    };
+    Factors {
+        add: c.factors.add,
+        scale,
+    }
+}
+
+/// Writes the planes of grid values whose magnitudes are `levels[|i|] + 1/2`; returns twice their
+/// inner product with the code.
+fn pack<const BITS: usize>(code: &[i8], levels: &[u8; 128], out: &mut [u8]) -> i64 {
+    let positive = 1 << (BITS - 1);
+    let plane_len = out.len() / BITS;
+    let mut product = 0;
+    for (word, code) in code.chunks(64).enumerate() {
+        let mut planes = [0u64; BITS];
+        for (at, &i) in code.iter().enumerate() {
+            let level = levels[(i.unsigned_abs() & 127) as usize];
+            let u = if i < 0 {
+                positive - 1 - level
+            } else {
+                positive + level
+            };
+            product += (2 * level as i64 + 1) * i.unsigned_abs() as i64;
+            for (bit, plane) in planes.iter_mut().enumerate() {
+                *plane |= ((u >> bit & 1) as u64) << at;
+            }
+        }
+        for (bit, plane) in planes.iter().enumerate() {
+            out[bit * plane_len + word * 8..][..8].copy_from_slice(&plane.to_le_bytes());
+        }
+    }
+    product
+}
+
+/// As the grid shrinks, bytes of one magnitude cross to the next level.
+#[derive(Debug, Clone, Copy)]
+struct Crossing {
+    magnitude: u8,
+    level: u8,
+}
+
+static CROSSINGS_2: LazyLock<Vec<Crossing>> = LazyLock::new(|| crossings(2));
+static CROSSINGS_4: LazyLock<Vec<Crossing>> = LazyLock::new(|| crossings(8));
+
+/// All crossings of a grid of `levels` magnitudes in their order: magnitude a reaches level l when the
+/// scaling t reaches l / a.
+fn crossings(levels: u8) -> Vec<Crossing> {
+    let mut all: Vec<Crossing> = (1..levels)
+        .flat_map(|level| (1..=127).map(move |magnitude| Crossing { magnitude, level }))
+        .collect();
+    // l / a < l' / a' in integers; of equals, larger magnitudes first
+    all.sort_by(|x, y| {
+        let left = x.level as u32 * y.magnitude as u32;
+        let right = y.level as u32 * x.magnitude as u32;
+        left.cmp(&right)
+            .then(Reverse(x.magnitude).cmp(&Reverse(y.magnitude)))
+    });
+    all
+}
+
+/// The level of each magnitude in the grid that makes the smallest angle with the code: extended
+/// RaBitQ, Algorithm 1, where bytes of the same magnitude move together, so that it takes a histogram
+/// and a fixed sequence of crossings instead of a heap over dimensions.
+fn levels(code: &[i8], crossings: &[Crossing]) -> [u8; 128] {
+    let mut count = [0u32; 128];
+    for i in code {
+        count[(i.unsigned_abs() & 127) as usize] += 1;
+    }
+    // inner product with the code, and squared norm, of the grid vector: twice and four times
+    let mut product = 0u64;
+    for (magnitude, &count) in count.iter().enumerate() {
+        product += magnitude as u64 * count as u64;
+    }
+    let mut norm_squared = code.len() as u64;
+    let cosine_squared = |product: u64, norm_squared: u64| {
+        let product = product as f64;
+        product * product / norm_squared as f64
+    };
+    let mut best = cosine_squared(product, norm_squared);
+    let mut best_at = 0;
+    for (at, crossing) in crossings.iter().enumerate() {
+        let count = count[crossing.magnitude as usize] as u64;
+        if count == 0 {
+            continue;
+        }
+        product += 2 * count * crossing.magnitude as u64;
+        norm_squared += 8 * count * crossing.level as u64;
+        let cosine = cosine_squared(product, norm_squared);
+        if cosine > best {
+            (best, best_at) = (cosine, at + 1);
+        }
+    }
+    let mut levels = [0; 128];
+    for crossing in &crossings[..best_at] {
+        levels[crossing.magnitude as usize] = crossing.level;
+    }
+    levels
+}

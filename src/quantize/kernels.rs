@@ -1,0 +1,66 @@
+//! The loops over dimensions. Sums of floats are kept in sixteen lanes and added up in one order, so
+//! that every instruction set gives the same bits; products of codes are integers.
+
+/// Sum of `term` over pairs.
+#[inline(always)]
+pub(super) fn sum2<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
+    let mut lanes = [0.0; 16];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..16 {
+            lanes[lane] += term(a[lane], b[lane]);
+        }
+    }
+    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += term(*a, *b);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+/// Largest magnitude.
+#[inline(always)]
+pub(super) fn largest(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [0.0; 16];
+    let (chunks, rest) = x.as_chunks::<16>();
+    for x in chunks {
+        for lane in 0..16 {
+            lanes[lane] = larger(lanes[lane], x[lane].abs());
+        }
+    }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, x.abs());
+    }
+    fold(lanes, larger)
+}
+
+#[inline(always)]
+fn fold(mut lanes: [f32; 16], op: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = 8;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = op(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Inner product of two codes of the same length.
+#[inline]
+pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
+    let pairs = a.iter().zip(b);
+    pairs.map(|(&a, &b)| a as i32 * b as i32).sum()
+}
+
+/// Inner product of a bit plane (ones are 1) and a code.
+#[inline]
+pub(super) fn plane_dot(plane: &[u8], code: &[i8]) -> i32 {
+    let mut sum = 0;
+    for (byte, code) in plane.iter().zip(code.chunks(8)) {
+        for (bit, &i) in code.iter().enumerate() {
+            sum += (byte >> bit & 1) as i32 * i as i32;
+        }
+    }
+    sum
+}

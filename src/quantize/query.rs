@@ -1,0 +1,189 @@
+//! A query against the codes of an index.
+
+use super::codec::{length_to, norm};
+use super::{Codec, CompactRef, Quantizer, finite, kernels, narrow};
+use crate::distance::Metric;
+
+/// A query as codes are compared with it: a compact code of its own, and what its distances start from.
+///
+/// After its first use it allocates nothing; [`Query::reset`] makes it another query.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// one byte for each dimension, then zeros up to a multiple of 64
+    code: Vec<i8>,
+    dims: usize,
+    /// sums of the code's first 0, 64, 128, ... bytes
+    sums: Vec<i32>,
+    scratch: Vec<f32>,
+    /// distances are (base + add + offset) - 2 <r_q, r_x>
+    base: f32,
+    offset: f32,
+    scale: f32,
+    /// |r_q - f i|
+    error: f32,
+    /// |r_q|
+    norm: f32,
+    /// internal distances of exact ones are `per_exact * exact + at_zero`
+    per_exact: f64,
+    at_zero: f64,
+    /// |c|
+    centroid_norm: f32,
+    /// whether `add` of a code is |r|^2
+    add_is_norm_squared: bool,
+}
+
+impl Query {
+    /// Makes it the query for `x`, a vector of the codec's dimensions and finite values.
+    pub fn reset(&mut self, codec: &Codec, x: &[f32]) {
+        let length = match codec.metric() {
+            Metric::L2 => 0.0,
+            _ => norm(x),
+        };
+        let factor = match codec.metric() {
+            Metric::L2 => 1.0,
+            Metric::Cosine => length_to(1.0, length),
+            _ => length_to(codec.reach, length),
+        };
+        self.start(codec);
+        let code = &mut self.code[..self.dims];
+        let (encoded, unit) = codec.encode_scaled(x, factor, &mut self.scratch, code);
+        self.norm = narrow((encoded.norm_squared as f64).sqrt() * unit);
+        let norm_squared = encoded.norm_squared as f64 * unit * unit;
+        match codec.metric() {
+            Metric::InnerProduct => {
+                self.base = narrow(-2.0 * factor * codec.product_with_centroid(x));
+                self.offset = narrow(2.0 * codec.reach * codec.reach);
+                self.per_exact = 2.0 * factor;
+            }
+            _ => self.base = narrow(norm_squared),
+        }
+        let compact = encoded.compact(0.0, unit);
+        self.scale = compact.scale;
+        self.error = compact.error;
+        self.finish();
+    }
+
+    /// Makes it the query for a stored vector: distances then are [`Codec::distance`].
+    pub fn reset_of(&mut self, codec: &Codec, c: CompactRef<'_>) {
+        self.start(codec);
+        self.code[..self.dims].copy_from_slice(c.code);
+        self.base = c.factors.add;
+        self.offset = codec.between_stored;
+        self.scale = c.factors.scale;
+        self.error = c.factors.error;
+        self.norm = self.residual_norm(c);
+        self.finish();
+    }
+
+    fn start(&mut self, codec: &Codec) {
+        self.dims = codec.dims();
+        self.code.clear();
+        self.code.resize(self.dims.next_multiple_of(64), 0);
+        self.offset = 0.0;
+        self.centroid_norm = narrow(codec.centroid_norm());
+        self.add_is_norm_squared = codec.metric() != Metric::InnerProduct;
+        (self.per_exact, self.at_zero) = match codec.metric() {
+            Metric::L2 => (1.0, 0.0),
+            Metric::Cosine => (2.0, 0.0),
+            _ => (2.0, 2.0 * codec.reach * codec.reach),
+        };
+    }
+
+    fn finish(&mut self) {
+        self.sums.clear();
+        self.sums.push(0);
+        let mut sum = 0;
+        for code in self.code.chunks_exact(64) {
+            sum += code.iter().map(|&i| i as i32).sum::<i32>();
+            self.sums.push(sum);
+        }
+    }
+
+    /// Sum of the code's first `dims` bytes.
+    #[inline]
+    fn sum_of(&self, dims: usize) -> i32 {
+        let rest = &self.code[dims / 64 * 64..dims];
+        self.sums[dims / 64] + rest.iter().map(|&i| i as i32).sum::<i32>()
+    }
+
+    /// Internal distance of a stored vector, nearly exact.
+    #[inline]
+    pub fn distance(&self, c: CompactRef<'_>) -> f32 {
+        let dot = kernels::dot(&self.code[..self.dims], c.code) as f32;
+        let scale = self.scale * c.factors.scale;
+        finite((self.base + c.factors.add + self.offset) - 2.0 * (scale * dot))
+    }
+
+    /// How far [`Query::distance`] can be from the internal distance of the original vectors.
+    ///
+    /// The product of residuals <r_q, r_x> is off by <r_q, e_x> + <e_q, f i>, where e are the two
+    /// codes' errors. Their directions are random by the rotation, so that a product of lengths
+    /// bounds it 7 / sqrt(D) times over: seven standard deviations.
+    pub fn error_bound(&self, c: CompactRef<'_>) -> f32 {
+        let (norm, centroid) = (self.norm as f64, self.centroid_norm as f64);
+        let other_norm = self.residual_norm(c) as f64;
+        let error = c.factors.error as f64;
+        let coded_norm = other_norm.hypot(error);
+        let random = (7.0 / (self.dims as f64).sqrt()).min(1.0);
+        let product = norm * error + coded_norm * self.error as f64;
+        // floats were rounded on the way
+        let sizes = [self.base, self.offset, c.factors.add].map(|x| x.abs() as f64);
+        let rounding = 1e-5 * (sizes.iter().sum::<f64>() + 2.0 * norm * other_norm)
+            + 1e-6 * centroid * (norm + other_norm);
+        narrow(2.0 * random * product + rounding)
+    }
+
+    /// |r| of a stored vector.
+    fn residual_norm(&self, c: CompactRef<'_>) -> f32 {
+        if self.add_is_norm_squared && c.factors.add < f32::MAX {
+            return c.factors.add.sqrt();
+        }
+        let coded = c.factors.scale as f64 * (kernels::dot(c.code, c.code) as f64).sqrt();
+        let error = c.factors.error as f64;
+        narrow((coded * coded - error * error).max(0.0).sqrt())
+    }
+
+    /// The internal distance that belongs to a distance of
+    /// [`Space::distance`](crate::distance::Space::distance) (squared L2, cosine distance, negative
+    /// inner product).
+    #[inline]
+    pub fn internal(&self, exact: f64) -> f32 {
+        narrow(self.per_exact * exact + self.at_zero)
+    }
+
+    /// Estimated internal distances of inline codes that lie one after another, each of
+    /// [`Quantizer::code_len`] bytes: one for each of `adds`, `scales` and `out`.
+    pub fn estimate(
+        &self,
+        quantizer: Quantizer,
+        code_dims: usize,
+        codes: &[u8],
+        adds: &[f32],
+        scales: &[f32],
+        out: &mut [f32],
+    ) {
+        let len = quantizer.code_len(code_dims);
+        assert!(code_dims <= self.dims && codes.len() == adds.len() * len);
+        assert!(scales.len() == adds.len() && out.len() == adds.len());
+        let bits = quantizer.bits();
+        let centre = match quantizer {
+            Quantizer::Sq8 => 0,
+            _ => ((1 << bits) - 1) * self.sum_of(code_dims),
+        };
+        for (at, code) in codes.chunks_exact(len).enumerate() {
+            let dot = match quantizer {
+                Quantizer::Sq8 => {
+                    kernels::dot(bytemuck::cast_slice(&code[..code_dims]), &self.code)
+                }
+                _ => {
+                    let planes = code.chunks_exact(len / bits).enumerate();
+                    planes
+                        .map(|(bit, plane)| kernels::plane_dot(plane, &self.code) << bit)
+                        .sum()
+                }
+            };
+            let product = (scales[at] * self.scale) * (2 * dot - centre) as f32;
+            out[at] = finite((self.base + adds[at] + self.offset) - product);
+        }
+    }
+}
