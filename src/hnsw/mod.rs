@@ -2,6 +2,7 @@
 //! selection, the in-memory build, and the bytes of the on-disk format. `README.md` beside this
 //! file describes the format, the locking rules and the invariants.
 
+pub mod blocks;
 mod build;
 pub mod format;
 mod search;
