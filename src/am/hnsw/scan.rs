@@ -66,7 +66,7 @@ pub unsafe extern "C-unwind" fn amrescan(
         let state = state_of(scan);
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Blocks(mut blocks) => {
-                blocks.end();
+                blocks.pause();
                 Some(blocks)
             }
             _ => state.spare.take(),
@@ -85,6 +85,9 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         let state = state_of(scan);
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
+        }
+        if let Some(spare) = &mut state.spare {
+            spare.end();
         }
         *state = Scan::default();
     }

@@ -405,12 +405,20 @@ impl BlockScan {
         }));
     }
 
-    /// Lets go of everything held of the table.
-    pub fn end(&mut self) {
+    /// Ends a search; another one may begin.
+    pub fn pause(&mut self) {
         self.note();
         self.store.release();
         if let Some(reader) = &mut self.measure.reader {
             reader.release();
+        }
+    }
+
+    /// Lets go of everything held of the table. The scan is over.
+    pub fn end(&mut self) {
+        self.pause();
+        if let Some(reader) = &mut self.measure.reader {
+            reader.end();
         }
     }
 }
