@@ -10,6 +10,7 @@ import numpy as np
 from . import goals, plot
 from .compare import around, at_recall, ratio_at, shown_rate
 from .data import DataSet, Exact, Verdict, clustered, generated
+from .engine import Engine
 from .options import Options, Shape, Sweep, Unusable
 from .points import Point
 from .report import paired
@@ -161,6 +162,30 @@ class WhatIsAskedFor(unittest.TestCase):
         self.assertEqual(goals.search("processor", 0.95, 1000), "")
         self.assertEqual((goals.index_size(384, "default"), goals.index_size(384, "compact")), ("<= 1.5x", "<= 0.4x"))
         self.assertEqual(goals.layout_rate(1536, "default", 0.95), "12x")
+
+
+class SweepingAnEngine(unittest.TestCase):
+    def engine(self, asked: Sweep | None, calibrated: bool) -> Engine:
+        with mock.patch.dict(os.environ, {"EF": "10,40", "TARGETS": "0.9,0.99"}, clear=True):
+            engine = Engine("ours", "ours", "ours", asked, "m=16", Options.from_environment(), None)
+        # what a server would answer
+        engine.__dict__["self_calibrated"] = calibrated
+        return engine
+
+    def test_an_engine_that_calibrates_itself_is_swept_by_its_target(self) -> None:
+        engine = self.engine(None, True)
+        self.assertEqual((engine.sweep.setting, engine.sweep.values), ("hnsw.target_recall", ("0.9", "0.99")))
+        settings = engine.equal_effort.settings("40")
+        self.assertEqual(settings, {"hnsw.target_recall": "0", "hnsw.ef_search": "40"})
+
+    def test_one_that_does_not_is_swept_by_its_effort(self) -> None:
+        engine = self.engine(None, False)
+        self.assertEqual(engine.sweep, engine.equal_effort)
+        self.assertEqual(engine.sweep.settings("10"), {"hnsw.ef_search": "10"})
+
+    def test_a_sweep_asked_for_comes_first(self) -> None:
+        asked = Sweep.parse("hnsw.other=1,2")
+        self.assertEqual(self.engine(asked, True).sweep, asked)
 
 
 class GeneratedSets(unittest.TestCase):
