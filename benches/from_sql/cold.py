@@ -19,6 +19,7 @@ def cold(contenders: list[Contender], curves: Curves, report: Report) -> None:
     server, options = contenders[0].engine.server, contenders[0].engine.options
     share = options.cold / 100
     buffers = f"{max(1, math.ceil(contenders[-1].engine.index_bytes * share / 2**20))}MB"
+    first = min(FIRST, len(contenders[0].data.queries))
     near = {contender.label: around(curves[contender.label], AT) for contender in contenders}
     try:
         firsts = {}
@@ -26,7 +27,7 @@ def cold(contenders: list[Contender], curves: Curves, report: Report) -> None:
             server.restart({"shared_buffers": buffers})
             server.forget(contender.engine.database, ("items", "items_embedding"))
             point = min(near[contender.label], key=lambda each: abs(each.recall - AT))
-            firsts[contender.label] = (point, contender.engine.first_searches(point.settings, FIRST))
+            firsts[contender.label] = (point, contender.engine.first_searches(point.settings, first))
         sweeps = [
             replace(contender.engine.sweep, values=tuple(point.value for point in near[contender.label]))
             for contender in contenders
@@ -52,4 +53,4 @@ def cold(contenders: list[Contender], curves: Curves, report: Report) -> None:
         point, (seconds, pages, reads) = firsts[contender.label]
         rows.append([contender.label, point.value, f"{point.recall:.4f}", pages, reads, seconds * 1000])
     columns = ["nothing cached", "setting", "recall@10", "pages/query", "of them read", "ms/query"]
-    report.table(f"The first {FIRST} searches after a start, files not in memory", columns, rows)
+    report.table(f"The first {first} searches after a start, files not in memory", columns, rows)
