@@ -39,6 +39,8 @@ const SAMPLE: usize = 10_000;
 const MOST_HELD_BACK: usize = 500;
 /// One of so many rows at most is held back.
 const HELD_BACK_SHARE: usize = 50;
+/// A search of the calibration ends when it has found so many rows.
+const MOST_MEASURED_ROWS: usize = 2_000;
 /// Rows below which nothing is measured.
 const LEAST_MEASURED: usize = 2_000;
 
@@ -411,18 +413,27 @@ fn measure(
         pgrx::check_for_interrupts!();
         store.query.reset_of(&blocks.codec, graph.get(query));
         store.seeds(&meta, &mut seeds);
-        let reached = calibrate::trace(&mut walk, &mut store, seeds.drain(..), effort, |_| true);
+        let wanted: Vec<Option<NodeId>> = nearest.iter().map(|&n| ids[n as usize].id()).collect();
+        let mut places = vec![usize::MAX; wanted.len()];
+        let (mut seen, mut left) = (0, wanted.len());
+        let reached = calibrate::trace(
+            &mut walk,
+            &mut store,
+            seeds.drain(..),
+            effort,
+            |_, found| {
+                while let Some(near) = found.get(seen) {
+                    if let Some(n) = wanted.iter().position(|&id| id == Some(near.row.0)) {
+                        places[n] = seen;
+                        left -= 1;
+                    }
+                    seen += 1;
+                }
+                // with all of them found, no multiple finds more
+                left > 0 && seen < MOST_MEASURED_ROWS
+            },
+        );
         store.release();
-        let places: Vec<usize> = nearest
-            .iter()
-            .map(|&node| {
-                let id = ids[node as usize].id();
-                let mut found = walk.found().iter();
-                found
-                    .position(|near| Some(near.row.0) == id)
-                    .unwrap_or(usize::MAX)
-            })
-            .collect();
         calibration.add(&reached, &places);
     }
     calibration::store(

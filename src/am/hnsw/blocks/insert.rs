@@ -213,7 +213,7 @@ impl Insert {
         store.query.reset_of(&blocks.codec, compact_of(value));
         store.seeds(&meta, seeds);
         let mut steps = 0usize;
-        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |store| {
+        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |store, _| {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
                 store.release();
