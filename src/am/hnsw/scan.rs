@@ -9,6 +9,7 @@
 //! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
 
 use super::blocks::{index::Blocks, scan::BlockScan};
+use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
@@ -64,6 +65,9 @@ pub unsafe extern "C-unwind" fn amrescan(
             );
         }
         let state = state_of(scan);
+        state.note();
+        #[cfg(feature = "pg18")]
+        let before = state.total();
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Blocks(mut blocks) => {
                 blocks.end();
@@ -73,6 +77,8 @@ pub unsafe extern "C-unwind" fn amrescan(
         };
         *state = Scan {
             spare,
+            #[cfg(feature = "pg18")]
+            before,
             ..Scan::default()
         };
     }
@@ -83,6 +89,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
+        state.note();
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
         }
@@ -116,6 +123,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
             },
             ip_posid: tid.offset,
         };
+        state.returned += 1;
         (*scan).xs_recheck = false;
         (*scan).xs_recheckorderby = false;
         true
@@ -180,6 +188,13 @@ struct Scan {
     pending: Vec<RawTid>,
     /// an earlier scan of an index of blocks, whose memory the next one uses
     spare: Option<Box<BlockScan>>,
+    /// heap tuples handed out
+    returned: u64,
+    /// what a walk of the plain layout did that has ended
+    walked: LastScan,
+    /// what the scans before this one of the same plan node did
+    #[cfg(feature = "pg18")]
+    before: LastScan,
 }
 
 #[derive(Default)]
@@ -192,7 +207,52 @@ enum Phase {
     Done,
 }
 
+/// What the scans of a plan node did so far, for EXPLAIN.
+///
+/// # Safety
+/// `scan` is a scan of ours that has not ended.
+#[cfg(feature = "pg18")]
+pub unsafe fn total(scan: pg_sys::IndexScanDesc) -> LastScan {
+    // SAFETY: as promised by the caller.
+    unsafe { state_of(scan) }.total()
+}
+
 impl Scan {
+    /// What the scan has done; `None` before its first row.
+    fn done(&self) -> Option<LastScan> {
+        let done = match &self.phase {
+            Phase::Start => return None,
+            Phase::Blocks(scan) => scan.done(),
+            Phase::Walk(walk) => walk.done(),
+            Phase::Sweep(sweep) => LastScan {
+                computed: self.walked.computed + sweep.computed,
+                pages: self.walked.pages + sweep.pages,
+                swept: true,
+                ..self.walked
+            },
+            Phase::Done => self.walked,
+        };
+        Some(LastScan {
+            returned: self.returned,
+            ..done
+        })
+    }
+
+    /// Notes what the scan did, for `hnsw_last_scan()`.
+    fn note(&self) {
+        if let Some(done) = self.done() {
+            last_scan::note(done);
+        }
+    }
+
+    #[cfg(feature = "pg18")]
+    fn total(&self) -> LastScan {
+        match self.done() {
+            Some(done) => self.before.plus(&done),
+            None => self.before,
+        }
+    }
+
     /// A scan of an index of blocks; `None` for one of the plain layout.
     fn blocks(
         &mut self,
@@ -270,15 +330,24 @@ impl Scan {
                         );
                     }
                     None if walk.mode == IterativeScan::Auto => {
+                        self.walked = walk.done();
                         self.phase = Phase::Sweep(Box::new(Sweep::after(walk)));
                     }
-                    None => self.phase = Phase::Done,
+                    None => {
+                        self.walked = walk.done();
+                        self.phase = Phase::Done;
+                    }
                 },
                 Phase::Sweep(sweep) => match sweep.next() {
                     Some(node) => {
                         tids_of(&sweep.hnsw, node.id, node.generation, &mut self.pending);
                     }
-                    None => self.phase = Phase::Done,
+                    None => {
+                        self.walked.computed += sweep.computed;
+                        self.walked.pages += sweep.pages;
+                        self.walked.swept = true;
+                        self.phase = Phase::Done;
+                    }
                 },
             }
         }
@@ -333,6 +402,16 @@ struct Walk {
 }
 
 impl Walk {
+    /// What the walk has done so far.
+    fn done(&self) -> LastScan {
+        LastScan {
+            expanded: self.stream.expanded(),
+            computed: self.stream.visited(),
+            pages: self.store.pages(),
+            ..LastScan::default()
+        }
+    }
+
     fn next(&mut self) -> Option<PageNode> {
         loop {
             while let Some(candidate) = self.batch.pop() {
@@ -433,6 +512,10 @@ struct Sweep {
     late: Vec<Candidate<PageNode>>,
     passes: u32,
     ended: bool,
+    /// distances computed, in all passes
+    computed: u64,
+    /// pages read
+    pages: u64,
 }
 
 impl Sweep {
@@ -447,6 +530,8 @@ impl Sweep {
             late: Vec::new(),
             passes: 0,
             ended: false,
+            computed: 0,
+            pages: 0,
         }
     }
 
@@ -481,6 +566,7 @@ impl Sweep {
         for block in 1..self.hnsw.index.blocks() {
             pgrx::check_for_interrupts!();
             let page = Shared::read(self.hnsw.index, block, access);
+            self.pages += 1;
             let view = page.page();
             if view.is_new() || self.hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
                 continue;
@@ -494,7 +580,10 @@ impl Sweep {
                     continue;
                 }
                 let distance = match &mut self.store {
-                    Some(store) => store.distance_to(id, &node),
+                    Some(store) => {
+                        self.computed += 1;
+                        store.distance_to(id, &node)
+                    }
                     None => Some(Distance(0.0)),
                 };
                 let Some(distance) = distance else {

@@ -436,7 +436,8 @@ impl Codes {
             let made = blocks
                 .codec
                 .quantize(graph.get(node as u32), quantizer, dims, code);
-            factors.copy_from_slice(bytemuck::bytes_of(&made));
+            factors[..4].copy_from_slice(&made.add.to_ne_bytes());
+            factors[4..].copy_from_slice(&made.scale.to_ne_bytes());
         }
         Ok(Codes { bytes, len })
     }
@@ -447,7 +448,10 @@ impl Codes {
             let bytes = &self.bytes[node as usize * size..][..size];
             let (factors, code) = bytes.split_at(size_of::<Factors>());
             Kept {
-                factors: bytemuck::pod_read_unaligned(factors),
+                factors: Factors {
+                    add: bytemuck::pod_read_unaligned(&factors[..4]),
+                    scale: bytemuck::pod_read_unaligned(&factors[4..]),
+                },
                 code,
             }
         })

@@ -7,6 +7,7 @@
 
 use super::index::Blocks;
 use super::search::{Keep, PageBlocks, ScanRow};
+use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
 use crate::am::hnsw::scan::{all_tids, memory_limit};
 use crate::distance::Value;
@@ -17,7 +18,6 @@ use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
 use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
-use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
@@ -29,34 +29,6 @@ const WALK_SHARE: f64 = 0.25;
 const CALIBRATED_RANK: usize = calibrate::RANK;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
-
-/// What the last scan of this backend did, for `hnsw_last_scan()`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LastScan {
-    /// blocks read to be expanded
-    pub expanded: u64,
-    /// distances estimated from codes beside links
-    pub estimated: u64,
-    /// distances computed from compact codes
-    pub computed: u64,
-    /// rows whose exact distance was computed from the table
-    pub reranked: u64,
-    /// rows handed out
-    pub returned: u64,
-    /// whether all pages were read in the end
-    pub swept: bool,
-    /// the stopping multiple
-    pub multiple: f32,
-}
-
-thread_local! {
-    static LAST: Cell<Option<LastScan>> = const { Cell::new(None) };
-}
-
-/// What the last scan of an index of blocks in this backend did.
-pub fn last_scan() -> Option<LastScan> {
-    LAST.get()
-}
 
 /// Computes exact distances from the table.
 struct Measure {
@@ -129,6 +101,8 @@ pub struct BlockScan {
     batches: u32,
     /// rows of `walk.found()` that have been ranked
     ranked: usize,
+    /// rows measured exactly before the sweep
+    reranked: u64,
     /// rows handed out of this batch and all before
     returned: usize,
     /// rows to hand out before the next batch
@@ -170,6 +144,7 @@ impl BlockScan {
             },
             batches: 0,
             ranked: 0,
+            reranked: 0,
             returned: 0,
             allowed: 0,
             last: f32::NEG_INFINITY,
@@ -371,6 +346,7 @@ impl BlockScan {
     }
 
     fn begin_sweep(&mut self) {
+        self.reranked = self.ranking.measured();
         self.ranking.clear();
         self.sweep = Some(Box::new(Sweep {
             ranking: Ranking::default(),
@@ -382,32 +358,38 @@ impl BlockScan {
             ended: false,
             most_error: 0.0,
             farthest: None,
+            computed: 0,
+            pages: 0,
             capacity: (self.memory_limit / size_of::<Swept>()).max(1000),
         }));
         // the sweep finds these again
         self.late.clear();
     }
 
-    /// Notes what the scan did.
-    pub fn note(&self) {
-        if self.batches == 0 && self.sweep.is_none() {
-            return;
-        }
+    /// What the scan has done so far; `returned` is for the caller to fill in.
+    pub fn done(&self) -> LastScan {
         let work = self.walk.work();
-        LAST.set(Some(LastScan {
+        let mut done = LastScan {
             expanded: work.expanded,
             estimated: work.estimated,
             computed: self.walk.found().len() as u64,
+            pages: self.store.pages(),
             reranked: self.ranking.measured(),
-            returned: self.returned as u64,
-            swept: self.sweep.is_some(),
-            multiple: self.effort.multiple,
-        }));
+            multiple: Some(self.effort.multiple),
+            target_recall: Some(self.target),
+            ..LastScan::default()
+        };
+        if let Some(sweep) = &self.sweep {
+            done.computed += sweep.computed;
+            done.pages += sweep.pages;
+            done.reranked = self.reranked + sweep.ranking.measured();
+            done.swept = true;
+        }
+        done
     }
 
     /// Lets go of everything held of the table.
     pub fn end(&mut self) {
-        self.note();
         self.store.release();
         if let Some(reader) = &mut self.measure.reader {
             reader.release();
@@ -454,6 +436,10 @@ struct Sweep {
     most_error: f32,
     /// the farthest row collected so far
     farthest: Option<(f32, NodeId)>,
+    /// distances computed, in all passes
+    computed: u64,
+    /// pages read
+    pages: u64,
     capacity: usize,
 }
 
@@ -489,6 +475,7 @@ impl Sweep {
         for block in 1..hnsw.index.blocks() {
             pgrx::check_for_interrupts!();
             let page = Shared::read(hnsw.index, block, access);
+            self.pages += 1;
             let view = page.page();
             if view.is_new() || hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
                 continue;
@@ -503,6 +490,7 @@ impl Sweep {
                 }
                 let compact = found.compact();
                 let distance = query.distance(compact);
+                self.computed += 1;
                 let near = Near {
                     distance,
                     error: query.error_bound(compact),

@@ -66,6 +66,7 @@ pub struct PageBlocks<K> {
     /// nodes whose compact codes were read as neighbours; layout compact
     visited: KeySet,
     links: Vec<NodeId>,
+    pages: u64,
     keep: std::marker::PhantomData<K>,
 }
 
@@ -79,6 +80,7 @@ impl<K: Keep> PageBlocks<K> {
             ahead: None,
             visited: KeySet::new(),
             links: Vec::new(),
+            pages: 0,
             blocks,
             query,
             keep: std::marker::PhantomData,
@@ -89,12 +91,18 @@ impl<K: Keep> PageBlocks<K> {
     pub fn seeds(&mut self, meta: &Meta, seeds: &mut Vec<(NodeId, f32)>) {
         self.visited.clear();
         seeds.clear();
-        entries::nearest(&self.blocks, &self.hints, &self.query, meta, SEEDS, seeds);
+        let table = entries::nearest(&self.blocks, &self.hints, &self.query, meta, SEEDS, seeds);
+        self.pages = table as u64;
         if seeds.is_empty()
             && let Some(entry) = meta.entry.id()
         {
             seeds.push((entry, 0.0));
         }
+    }
+
+    /// Pages read since [`seeds`](Self::seeds) began the search.
+    pub fn pages(&self) -> u64 {
+        self.pages
     }
 
     /// Lets go of the page pinned ahead: between rows a scan holds none.
@@ -115,6 +123,7 @@ impl<K: Keep> PageBlocks<K> {
         let index = self.blocks.hnsw.index;
         let mut links = std::mem::take(&mut self.links);
         links.retain(|id| self.visited.insert(key_of(*id)));
+        self.pages += links.len() as u64;
         let mut pins: [Option<Pinned>; PINS_AHEAD] = [const { None }; PINS_AHEAD];
         for step in 0..links.len() + PINS_AHEAD - 1 {
             if let Some(id) = links.get(step) {
@@ -155,6 +164,7 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
     }
 
     fn expand(&mut self, id: NodeId, mut neighbour: impl FnMut(NodeId, f32)) -> Option<Near<K>> {
+        self.pages += 1;
         let page = self.pin(id.block).lock();
         let block = self.blocks.block_on(page.page(), id)?;
         let near = (!block.is_deleted()).then(|| {
