@@ -17,6 +17,7 @@ use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
 use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
 use crate::planner::limit;
 use pgrx::PgSqlErrorCode as Code;
@@ -40,8 +41,10 @@ pub unsafe extern "C-unwind" fn ambeginscan(
     // dropped with the memory context of the query, also after an error.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
-        let state =
-            pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan::default());
+        let state = pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
+            reader: Some(HeapReader::new(scan)),
+            ..Scan::default()
+        });
         (*scan).opaque = state.cast();
         scan
     }
@@ -70,13 +73,14 @@ pub unsafe extern "C-unwind" fn amrescan(
         let before = state.total();
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Blocks(mut blocks) => {
-                blocks.end();
+                blocks.pause();
                 Some(blocks)
             }
             _ => state.spare.take(),
         };
         *state = Scan {
             spare,
+            reader: state.reader.take(),
             #[cfg(feature = "pg18")]
             before,
             ..Scan::default()
@@ -92,6 +96,9 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         state.note();
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
+        }
+        if let Some(spare) = &mut state.spare {
+            spare.end();
         }
         *state = Scan::default();
     }
@@ -171,7 +178,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
     if let Some(value) = query.as_ref().filter(|query| hnsw.column.is_indexable(query))
-        && let Some(mut blocks) = state.blocks(hnsw, &meta, scan)
+        && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
         blocks.begin(&meta, value.clone(), wanted);
         state.phase = Phase::Blocks(blocks);
@@ -188,6 +195,8 @@ struct Scan {
     pending: Vec<RawTid>,
     /// an earlier scan of an index of blocks, whose memory the next one uses
     spare: Option<Box<BlockScan>>,
+    /// reads the table; a scan of an index of blocks takes it
+    reader: Option<HeapReader>,
     /// heap tuples handed out
     returned: u64,
     /// what a walk of the plain layout did that has ended
@@ -254,17 +263,13 @@ impl Scan {
     }
 
     /// A scan of an index of blocks; `None` for one of the plain layout.
-    fn blocks(
-        &mut self,
-        hnsw: Hnsw,
-        meta: &Meta,
-        scan: pg_sys::IndexScanDesc,
-    ) -> Option<Box<BlockScan>> {
+    fn blocks(&mut self, hnsw: Hnsw, meta: &Meta) -> Option<Box<BlockScan>> {
         if let Some(spare) = self.spare.take() {
             return Some(spare);
         }
         let blocks = Blocks::open(hnsw, meta)?;
-        Some(Box::new(BlockScan::new(Rc::new(blocks), meta, scan)))
+        let reader = self.reader.take().expect("a scan opens its index once");
+        Some(Box::new(BlockScan::new(Rc::new(blocks), meta, reader)))
     }
 
     fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, wanted: Option<u64>) {

@@ -16,7 +16,6 @@ use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Access, Shared, Strategy};
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
-use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -34,8 +33,7 @@ const STEPS_BETWEEN_CHECKS: u64 = 64;
 struct Measure {
     blocks: Rc<Blocks>,
     query: Value,
-    reader: Option<HeapReader>,
-    scan: pg_sys::IndexScanDesc,
+    reader: HeapReader,
     lists: Vec<RawTid>,
 }
 
@@ -62,12 +60,8 @@ impl Measure {
     }
 
     fn fetch(&mut self, tid: RawTid) -> Option<f64> {
-        // SAFETY: the scan is being executed.
-        let reader = self
-            .reader
-            .get_or_insert_with(|| unsafe { HeapReader::new(self.scan) });
         let (column, query) = (self.blocks.hnsw.column, &self.query);
-        reader.fetch(tid, |datum| {
+        self.reader.fetch(tid, |datum| {
             // SAFETY: a non-NULL value of the indexed column.
             let value = unsafe { column.value(datum) };
             column.space.distance(query.operand(), value.operand())
@@ -118,8 +112,8 @@ pub struct BlockScan {
 }
 
 impl BlockScan {
-    /// A scan that has not begun.
-    pub fn new(blocks: Rc<Blocks>, meta: &Meta, scan: pg_sys::IndexScanDesc) -> Self {
+    /// A scan that has not begun. `reader` is of the same scan.
+    pub fn new(blocks: Rc<Blocks>, meta: &Meta, reader: HeapReader) -> Self {
         BlockScan {
             meta: *meta,
             store: PageBlocks::new(blocks.clone(), Query::default()),
@@ -128,8 +122,7 @@ impl BlockScan {
             measure: Measure {
                 blocks,
                 query: Value::default(),
-                reader: None,
-                scan,
+                reader,
                 lists: Vec::new(),
             },
             seeds: Vec::new(),
@@ -388,12 +381,16 @@ impl BlockScan {
         done
     }
 
-    /// Lets go of everything held of the table.
+    /// Lets go of pages: the scan is to begin anew.
+    pub fn pause(&mut self) {
+        self.store.release();
+        self.measure.reader.release();
+    }
+
+    /// Lets go of everything held of index and table.
     pub fn end(&mut self) {
         self.store.release();
-        if let Some(reader) = &mut self.measure.reader {
-            reader.release();
-        }
+        self.measure.reader.end();
     }
 }
 
