@@ -957,3 +957,55 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 sparsevec_l1_space();
+
+-- What an index holds. Reads every page of it; the caller must be allowed to SELECT its table.
+-- degrees[i] is the number of elements with i - 1 links on the ground layer. The bytes of the parts
+-- add up to total_bytes. Restricted: a parallel worker cannot read temporary tables.
+
+CREATE FUNCTION vector_index_stats(
+	index regclass,
+	OUT layout text,
+	OUT quantizer text,
+	OUT dimensions integer,
+	OUT code_dimensions integer,
+	OUT m integer,
+	OUT ef_construction integer,
+	OUT links_per_node integer,
+	OUT elements bigint,
+	OUT dead bigint,
+	OUT heap_tuples bigint,
+	OUT levels integer,
+	OUT entry_points bigint,
+	OUT degrees bigint[],
+	OUT total_bytes bigint,
+	OUT vector_bytes bigint,
+	OUT link_bytes bigint,
+	OUT code_bytes bigint,
+	OUT tuple_bytes bigint,
+	OUT entry_bytes bigint,
+	OUT free_bytes bigint,
+	OUT overhead_bytes bigint,
+	OUT calibration_multiples real[],
+	OUT calibration_recalls real[],
+	OUT calibrated_elements bigint
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION vector_index_stats(regclass) IS 'contents, size by part and calibration of an hnsw index';
+
+-- What the last hnsw index scan of this session did, after it ended; NULLs where there was none.
+
+CREATE FUNCTION hnsw_last_scan(
+	OUT expanded bigint,
+	OUT estimated bigint,
+	OUT computed bigint,
+	OUT pages bigint,
+	OUT reranked bigint,
+	OUT returned bigint,
+	OUT swept boolean,
+	OUT multiple real,
+	OUT target_recall real
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION hnsw_last_scan() IS 'work done by the last hnsw index scan of the session';

@@ -176,6 +176,11 @@ pub fn build_real(len: usize, fill: impl FnOnce(&mut [f32])) -> Datum {
     build(pg_sys::FLOAT4OID, len, fill)
 }
 
+/// Builds a `bigint[]` of `len` elements in the current memory context; `fill` writes them.
+pub fn build_bigint(len: usize, fill: impl FnOnce(&mut [i64])) -> Datum {
+    build(pg_sys::INT8OID, len, fill)
+}
+
 /// Builds a `double precision[]` of `len` elements in the current memory context; `fill` writes
 /// them.
 pub fn build_double(len: usize, fill: impl FnOnce(&mut [f64])) -> Datum {

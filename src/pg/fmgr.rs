@@ -106,6 +106,27 @@ impl Call {
         unsafe { pg_sys::AggCheckCallContext(self.0, std::ptr::null_mut()) != 0 }
     }
 
+    /// Returns a row: a value or NULL for each of the columns that SQL declares.
+    pub fn row(self, columns: &[Option<Datum>]) -> Datum {
+        let mut values: Vec<Datum> = columns
+            .iter()
+            .map(|column| column.unwrap_or(Datum::null()))
+            .collect();
+        let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
+        let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+        // SAFETY: the frame is valid; the assertion makes the arrays as long as the row type says.
+        unsafe {
+            let class =
+                pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut descriptor);
+            assert_eq!(class, pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE);
+            assert_eq!((*descriptor).natts as usize, columns.len());
+            let descriptor = pg_sys::BlessTupleDesc(descriptor);
+            let tuple =
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+        }
+    }
+
     /// Returns SQL NULL.
     #[inline(always)]
     pub fn null(self) -> Datum {
@@ -119,6 +140,18 @@ impl Call {
 #[inline(always)]
 pub fn float8(value: f64) -> Datum {
     Datum::from(value.to_bits())
+}
+
+/// A float4 result.
+#[inline(always)]
+pub fn float4(value: f32) -> Datum {
+    Datum::from(value.to_bits() as i32)
+}
+
+/// An int8 result.
+#[inline(always)]
+pub fn int8(value: u64) -> Datum {
+    Datum::from(value as i64)
 }
 
 /// An int4 result.

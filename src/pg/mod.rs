@@ -8,6 +8,7 @@ pub mod heap;
 pub mod message;
 pub mod numeric;
 pub mod progress;
+pub mod readable;
 pub mod relation;
 pub mod sample;
 pub mod temporary;

@@ -121,6 +121,11 @@ pub fn build(body_len: usize, fill: impl FnOnce(&mut [u8])) -> Datum {
     }
 }
 
+/// Builds a `text` in the current memory context.
+pub fn text(value: &str) -> Datum {
+    build(value.len(), |body| body.copy_from_slice(value.as_bytes()))
+}
+
 /// Builds a `cstring` in the current memory context.
 pub fn cstring(text: &[u8]) -> Datum {
     // SAFETY: palloc returns memory of the size asked for, or raises.

@@ -9,6 +9,7 @@
 //! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
 
 use super::blocks::{index::Blocks, scan::BlockScan};
+use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
@@ -16,6 +17,7 @@ use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
 use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
 use crate::planner::limit;
 use pgrx::PgSqlErrorCode as Code;
@@ -39,8 +41,10 @@ pub unsafe extern "C-unwind" fn ambeginscan(
     // dropped with the memory context of the query, also after an error.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
-        let state =
-            pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan::default());
+        let state = pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
+            reader: Some(HeapReader::new(scan)),
+            ..Scan::default()
+        });
         (*scan).opaque = state.cast();
         scan
     }
@@ -64,6 +68,9 @@ pub unsafe extern "C-unwind" fn amrescan(
             );
         }
         let state = state_of(scan);
+        state.note();
+        #[cfg(feature = "pg18")]
+        let before = state.total();
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Blocks(mut blocks) => {
                 blocks.pause();
@@ -73,6 +80,9 @@ pub unsafe extern "C-unwind" fn amrescan(
         };
         *state = Scan {
             spare,
+            reader: state.reader.take(),
+            #[cfg(feature = "pg18")]
+            before,
             ..Scan::default()
         };
     }
@@ -83,6 +93,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
+        state.note();
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
         }
@@ -119,6 +130,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
             },
             ip_posid: tid.offset,
         };
+        state.returned += 1;
         (*scan).xs_recheck = false;
         (*scan).xs_recheckorderby = false;
         true
@@ -165,10 +177,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
-    if let Some(value) = query.as_ref().filter(|query| hnsw.column.is_indexable(query))
-        && let Some(mut blocks) = state.blocks(hnsw, &meta, scan)
+    let query = query.filter(|query| hnsw.column.is_indexable(query));
+    if query.is_some()
+        && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
-        blocks.begin(&meta, value.clone(), wanted);
+        blocks.begin(&meta, query.unwrap_or_default(), wanted);
         state.phase = Phase::Blocks(blocks);
         return;
     }
@@ -183,6 +196,15 @@ struct Scan {
     pending: Vec<RawTid>,
     /// an earlier scan of an index of blocks, whose memory the next one uses
     spare: Option<Box<BlockScan>>,
+    /// reads the table; a scan of an index of blocks takes it
+    reader: Option<HeapReader>,
+    /// heap tuples handed out
+    returned: u64,
+    /// what a walk of the plain layout did that has ended
+    walked: LastScan,
+    /// what the scans before this one of the same plan node did
+    #[cfg(feature = "pg18")]
+    before: LastScan,
 }
 
 #[derive(Default)]
@@ -195,19 +217,60 @@ enum Phase {
     Done,
 }
 
+/// What the scans of a plan node did so far, for EXPLAIN.
+///
+/// # Safety
+/// `scan` is a scan of ours that has not ended.
+#[cfg(feature = "pg18")]
+pub unsafe fn total(scan: pg_sys::IndexScanDesc) -> LastScan {
+    // SAFETY: as promised by the caller.
+    unsafe { state_of(scan) }.total()
+}
+
 impl Scan {
+    /// What the scan has done; `None` before its first row.
+    fn done(&self) -> Option<LastScan> {
+        let done = match &self.phase {
+            Phase::Start => return None,
+            Phase::Blocks(scan) => scan.done(),
+            Phase::Walk(walk) => walk.done(),
+            Phase::Sweep(sweep) => LastScan {
+                computed: self.walked.computed + sweep.computed,
+                pages: self.walked.pages + sweep.pages,
+                swept: true,
+                ..self.walked
+            },
+            Phase::Done => self.walked,
+        };
+        Some(LastScan {
+            returned: self.returned,
+            ..done
+        })
+    }
+
+    /// Notes what the scan did, for `hnsw_last_scan()`.
+    fn note(&self) {
+        if let Some(done) = self.done() {
+            last_scan::note(done);
+        }
+    }
+
+    #[cfg(feature = "pg18")]
+    fn total(&self) -> LastScan {
+        match self.done() {
+            Some(done) => self.before.plus(&done),
+            None => self.before,
+        }
+    }
+
     /// A scan of an index of blocks; `None` for one of the plain layout.
-    fn blocks(
-        &mut self,
-        hnsw: Hnsw,
-        meta: &Meta,
-        scan: pg_sys::IndexScanDesc,
-    ) -> Option<Box<BlockScan>> {
+    fn blocks(&mut self, hnsw: Hnsw, meta: &Meta) -> Option<Box<BlockScan>> {
         if let Some(spare) = self.spare.take() {
             return Some(spare);
         }
         let blocks = Blocks::open(hnsw, meta)?;
-        Some(Box::new(BlockScan::new(Rc::new(blocks), meta, scan)))
+        let reader = self.reader.take().expect("a scan opens its index once");
+        Some(Box::new(BlockScan::new(Rc::new(blocks), meta, reader)))
     }
 
     fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, wanted: Option<u64>) {
@@ -273,15 +336,24 @@ impl Scan {
                         );
                     }
                     None if walk.mode == IterativeScan::Auto => {
+                        self.walked = walk.done();
                         self.phase = Phase::Sweep(Box::new(Sweep::after(walk)));
                     }
-                    None => self.phase = Phase::Done,
+                    None => {
+                        self.walked = walk.done();
+                        self.phase = Phase::Done;
+                    }
                 },
                 Phase::Sweep(sweep) => match sweep.next() {
                     Some(node) => {
                         tids_of(&sweep.hnsw, node.id, node.generation, &mut self.pending);
                     }
-                    None => self.phase = Phase::Done,
+                    None => {
+                        self.walked.computed += sweep.computed;
+                        self.walked.pages += sweep.pages;
+                        self.walked.swept = true;
+                        self.phase = Phase::Done;
+                    }
                 },
             }
         }
@@ -336,6 +408,16 @@ struct Walk {
 }
 
 impl Walk {
+    /// What the walk has done so far.
+    fn done(&self) -> LastScan {
+        LastScan {
+            expanded: self.stream.expanded(),
+            computed: self.stream.visited(),
+            pages: self.store.pages(),
+            ..LastScan::default()
+        }
+    }
+
     fn next(&mut self) -> Option<PageNode> {
         loop {
             while let Some(candidate) = self.batch.pop() {
@@ -436,6 +518,10 @@ struct Sweep {
     late: Vec<Candidate<PageNode>>,
     passes: u32,
     ended: bool,
+    /// distances computed, in all passes
+    computed: u64,
+    /// pages read
+    pages: u64,
 }
 
 impl Sweep {
@@ -450,6 +536,8 @@ impl Sweep {
             late: Vec::new(),
             passes: 0,
             ended: false,
+            computed: 0,
+            pages: 0,
         }
     }
 
@@ -484,6 +572,7 @@ impl Sweep {
         for block in 1..self.hnsw.index.blocks() {
             pgrx::check_for_interrupts!();
             let page = Shared::read(self.hnsw.index, block, access);
+            self.pages += 1;
             let view = page.page();
             if view.is_new() || self.hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
                 continue;
@@ -497,7 +586,10 @@ impl Sweep {
                     continue;
                 }
                 let distance = match &mut self.store {
-                    Some(store) => store.distance_to(id, &node),
+                    Some(store) => {
+                        self.computed += 1;
+                        store.distance_to(id, &node)
+                    }
                     None => Some(Distance(0.0)),
                 };
                 let Some(distance) = distance else {

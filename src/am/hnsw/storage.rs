@@ -280,6 +280,7 @@ pub struct PageStore {
     hints: Hints,
     /// links still to be read of a visit
     ahead: Vec<NodeId>,
+    pages: u64,
 }
 
 /// Pages pinned ahead of the one that is read. The server keeps few pins cheaply.
@@ -299,6 +300,7 @@ impl PageStore {
             scratch: Value::default(),
             hints: Hints::of(hnsw.index),
             ahead: Vec::new(),
+            pages: 0,
         }
     }
 
@@ -322,6 +324,11 @@ impl PageStore {
             }
             meta = now;
         }
+    }
+
+    /// Pages of nodes read so far; pieces of values on pages of their own are not counted.
+    pub fn pages(&self) -> u64 {
+        self.pages
     }
 
     /// Bytes of the set of nodes seen.
@@ -364,6 +371,7 @@ impl Store for PageStore {
 
     fn links(&mut self, node: PageNode, level: Level, links: &mut Vec<NodeId>) {
         links.clear();
+        self.pages += 1;
         let page = self.hints.pin(self.hnsw.index, node.id.block).lock();
         if let Some(found) = self.hnsw.node_on(page.page(), node.id)
             && found.header.generation == node.generation
@@ -379,6 +387,7 @@ impl Store for PageStore {
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.clear();
         ahead.extend(links.iter().filter(|&&id| self.seen.insert(id)));
+        self.pages += ahead.len() as u64;
         let mut pins: [Option<Pinned>; PINS_AHEAD] = [const { None }; PINS_AHEAD];
         for step in 0..ahead.len() + PINS_AHEAD - 1 {
             if let Some(id) = ahead.get(step) {

@@ -433,7 +433,6 @@ fn measure(
                 left > 0 && seen < MOST_MEASURED_ROWS
             },
         );
-        store.release();
         calibration.add(&reached, &places);
     }
     calibration::store(

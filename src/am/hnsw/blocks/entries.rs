@@ -40,7 +40,8 @@ impl Chain {
     }
 }
 
-/// The `count` entries nearest to the query by their estimates, nearest first.
+/// The `count` entries nearest to the query by their estimates, nearest first. Returns how many
+/// pages the table has.
 pub fn nearest(
     blocks: &Blocks,
     hints: &Hints,
@@ -48,7 +49,7 @@ pub fn nearest(
     meta: &Meta,
     count: usize,
     seeds: &mut Vec<(NodeId, f32)>,
-) {
+) -> u32 {
     let hnsw = &blocks.hnsw;
     let mut estimates = [0.0f32; 512];
     let mut next = meta.entries;
@@ -91,6 +92,7 @@ pub fn nearest(
         }
         next = entries.next;
     }
+    steps
 }
 
 /// What the table keeps of a node.

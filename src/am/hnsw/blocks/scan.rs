@@ -7,6 +7,7 @@
 
 use super::index::Blocks;
 use super::search::{Keep, PageBlocks, ScanRow};
+use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
 use crate::am::hnsw::scan::{all_tids, memory_limit};
 use crate::distance::Value;
@@ -15,9 +16,7 @@ use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Access, Shared, Strategy};
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
-use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
-use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
@@ -30,40 +29,11 @@ const CALIBRATED_RANK: usize = calibrate::RANK;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
 
-/// What the last scan of this backend did, for `hnsw_last_scan()`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LastScan {
-    /// blocks read to be expanded
-    pub expanded: u64,
-    /// distances estimated from codes beside links
-    pub estimated: u64,
-    /// distances computed from compact codes
-    pub computed: u64,
-    /// rows whose exact distance was computed from the table
-    pub reranked: u64,
-    /// rows handed out
-    pub returned: u64,
-    /// whether all pages were read in the end
-    pub swept: bool,
-    /// the stopping multiple
-    pub multiple: f32,
-}
-
-thread_local! {
-    static LAST: Cell<Option<LastScan>> = const { Cell::new(None) };
-}
-
-/// What the last scan of an index of blocks in this backend did.
-pub fn last_scan() -> Option<LastScan> {
-    LAST.get()
-}
-
 /// Computes exact distances from the table.
 struct Measure {
     blocks: Rc<Blocks>,
     query: Value,
-    reader: Option<HeapReader>,
-    scan: pg_sys::IndexScanDesc,
+    reader: HeapReader,
     lists: Vec<RawTid>,
 }
 
@@ -90,12 +60,8 @@ impl Measure {
     }
 
     fn fetch(&mut self, tid: RawTid) -> Option<f64> {
-        // SAFETY: the scan is being executed.
-        let reader = self
-            .reader
-            .get_or_insert_with(|| unsafe { HeapReader::new(self.scan) });
         let (column, query) = (self.blocks.hnsw.column, &self.query);
-        reader.fetch(tid, |datum| {
+        self.reader.fetch(tid, |datum| {
             // SAFETY: a non-NULL value of the indexed column.
             let value = unsafe { column.value(datum) };
             column.space.distance(query.operand(), value.operand())
@@ -129,6 +95,8 @@ pub struct BlockScan {
     batches: u32,
     /// rows of `walk.found()` that have been ranked
     ranked: usize,
+    /// rows measured exactly before the sweep
+    reranked: u64,
     /// rows handed out of this batch and all before
     returned: usize,
     /// rows to hand out before the next batch
@@ -144,8 +112,8 @@ pub struct BlockScan {
 }
 
 impl BlockScan {
-    /// A scan that has not begun.
-    pub fn new(blocks: Rc<Blocks>, meta: &Meta, scan: pg_sys::IndexScanDesc) -> Self {
+    /// A scan that has not begun. `reader` is of the same scan.
+    pub fn new(blocks: Rc<Blocks>, meta: &Meta, reader: HeapReader) -> Self {
         BlockScan {
             meta: *meta,
             store: PageBlocks::new(blocks.clone(), Query::default()),
@@ -154,8 +122,7 @@ impl BlockScan {
             measure: Measure {
                 blocks,
                 query: Value::default(),
-                reader: None,
-                scan,
+                reader,
                 lists: Vec::new(),
             },
             seeds: Vec::new(),
@@ -170,6 +137,7 @@ impl BlockScan {
             },
             batches: 0,
             ranked: 0,
+            reranked: 0,
             returned: 0,
             allowed: 0,
             last: f32::NEG_INFINITY,
@@ -179,11 +147,6 @@ impl BlockScan {
             most_expansions: 0,
             memory_limit: 0,
         }
-    }
-
-    /// The open index.
-    pub fn blocks(&self) -> &Rc<Blocks> {
-        &self.store.blocks
     }
 
     /// Starts a search. `wanted` is what LIMIT and OFFSET ask for.
@@ -335,14 +298,12 @@ impl BlockScan {
         while self.walk.step(&mut self.store).is_some() {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                self.store.release();
                 pgrx::check_for_interrupts!();
                 if self.is_over_bound() && (self.mode == IterativeScan::Auto || !first) {
                     break;
                 }
             }
         }
-        self.store.release();
         for near in &self.walk.found()[self.ranked..] {
             self.ranking.push(*near);
         }
@@ -371,6 +332,7 @@ impl BlockScan {
     }
 
     fn begin_sweep(&mut self) {
+        self.reranked = self.ranking.measured();
         self.ranking.clear();
         self.sweep = Some(Box::new(Sweep {
             ranking: Ranking::default(),
@@ -382,45 +344,46 @@ impl BlockScan {
             ended: false,
             most_error: 0.0,
             farthest: None,
+            computed: 0,
+            pages: 0,
             capacity: (self.memory_limit / size_of::<Swept>()).max(1000),
         }));
         // the sweep finds these again
         self.late.clear();
     }
 
-    /// Notes what the scan did.
-    pub fn note(&self) {
-        if self.batches == 0 && self.sweep.is_none() {
-            return;
-        }
+    /// What the scan has done so far; `returned` is for the caller to fill in.
+    pub fn done(&self) -> LastScan {
         let work = self.walk.work();
-        LAST.set(Some(LastScan {
+        let mut done = LastScan {
             expanded: work.expanded,
             estimated: work.estimated,
             computed: self.walk.found().len() as u64,
+            pages: self.store.pages(),
             reranked: self.ranking.measured(),
-            returned: self.returned as u64,
-            swept: self.sweep.is_some(),
-            multiple: self.effort.multiple,
-        }));
+            multiple: Some(self.effort.multiple),
+            target_recall: Some(self.target),
+            ..LastScan::default()
+        };
+        if let Some(sweep) = &self.sweep {
+            done.computed += sweep.computed;
+            done.pages += sweep.pages;
+            done.reranked = self.reranked + sweep.ranking.measured();
+            done.swept = true;
+        }
+        done
     }
 
-    /// Ends a search; another one may begin.
+    /// Lets go of pages: the scan is to begin anew.
     pub fn pause(&mut self) {
-        self.note();
-        self.store.release();
-        if let Some(reader) = &mut self.measure.reader {
-            reader.release();
-        }
+        self.measure.reader.release();
     }
 
-    /// Lets go of everything held of the table. The scan is over.
+    /// Lets go of everything held of index and table.
     pub fn end(&mut self) {
-        self.pause();
-        if let Some(reader) = &mut self.measure.reader {
-            reader.end();
-        }
+        self.measure.reader.end();
     }
+
 }
 
 /// A row of a sweep, by near distance, then by address.
@@ -462,6 +425,10 @@ struct Sweep {
     most_error: f32,
     /// the farthest row collected so far
     farthest: Option<(f32, NodeId)>,
+    /// distances computed, in all passes
+    computed: u64,
+    /// pages read
+    pages: u64,
     capacity: usize,
 }
 
@@ -497,6 +464,7 @@ impl Sweep {
         for block in 1..hnsw.index.blocks() {
             pgrx::check_for_interrupts!();
             let page = Shared::read(hnsw.index, block, access);
+            self.pages += 1;
             let view = page.page();
             if view.is_new() || hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
                 continue;
@@ -511,6 +479,7 @@ impl Sweep {
                 }
                 let compact = found.compact();
                 let distance = query.distance(compact);
+                self.computed += 1;
                 let near = Near {
                     distance,
                     error: query.error_bound(compact),

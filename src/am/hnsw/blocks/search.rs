@@ -4,7 +4,7 @@ use super::entries;
 use super::index::Blocks;
 use crate::hnsw::blocks::format::Block;
 use crate::hnsw::blocks::{BlockStore, KeySet, Near};
-use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, RawTid};
+use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
 use crate::pg::buffer::{Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
@@ -61,11 +61,10 @@ pub struct PageBlocks<K> {
     pub query: Query,
     hints: Hints,
     estimates: Vec<f32>,
-    /// the page that may be read next
-    ahead: Option<(u32, Pinned)>,
     /// nodes whose compact codes were read as neighbours; layout compact
     visited: KeySet,
     links: Vec<NodeId>,
+    pages: u64,
     keep: std::marker::PhantomData<K>,
 }
 
@@ -76,9 +75,9 @@ impl<K: Keep> PageBlocks<K> {
         PageBlocks {
             hints: Hints::of(blocks.hnsw.index),
             estimates: vec![0.0; slots],
-            ahead: None,
             visited: KeySet::new(),
             links: Vec::new(),
+            pages: 0,
             blocks,
             query,
             keep: std::marker::PhantomData,
@@ -89,7 +88,8 @@ impl<K: Keep> PageBlocks<K> {
     pub fn seeds(&mut self, meta: &Meta, seeds: &mut Vec<(NodeId, f32)>) {
         self.visited.clear();
         seeds.clear();
-        entries::nearest(&self.blocks, &self.hints, &self.query, meta, SEEDS, seeds);
+        let table = entries::nearest(&self.blocks, &self.hints, &self.query, meta, SEEDS, seeds);
+        self.pages = table as u64;
         if seeds.is_empty()
             && let Some(entry) = meta.entry.id()
         {
@@ -97,17 +97,9 @@ impl<K: Keep> PageBlocks<K> {
         }
     }
 
-    /// Lets go of the page pinned ahead: between rows a scan holds none.
-    pub fn release(&mut self) {
-        self.ahead = None;
-    }
-
-    #[inline]
-    fn pin(&mut self, block: u32) -> Pinned {
-        match self.ahead.take() {
-            Some((ahead, pin)) if ahead == block => pin,
-            _ => self.hints.pin(self.blocks.hnsw.index, block),
-        }
+    /// Pages read since [`seeds`](Self::seeds) began the search.
+    pub fn pages(&self) -> u64 {
+        self.pages
     }
 
     /// Reads the compact codes of a node's neighbours: those not read before.
@@ -115,6 +107,7 @@ impl<K: Keep> PageBlocks<K> {
         let index = self.blocks.hnsw.index;
         let mut links = std::mem::take(&mut self.links);
         links.retain(|id| self.visited.insert(key_of(*id)));
+        self.pages += links.len() as u64;
         let mut pins: [Option<Pinned>; PINS_AHEAD] = [const { None }; PINS_AHEAD];
         for step in 0..links.len() + PINS_AHEAD - 1 {
             if let Some(id) = links.get(step) {
@@ -155,7 +148,8 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
     }
 
     fn expand(&mut self, id: NodeId, mut neighbour: impl FnMut(NodeId, f32)) -> Option<Near<K>> {
-        let page = self.pin(id.block).lock();
+        self.pages += 1;
+        let page = self.hints.pin(self.blocks.hnsw.index, id.block).lock();
         let block = self.blocks.block_on(page.page(), id)?;
         let near = (!block.is_deleted()).then(|| {
             let compact = block.compact();
@@ -197,12 +191,9 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
 
     #[inline]
     fn prefetch(&mut self, id: NodeId) {
-        if self.ahead.as_ref().is_some_and(|(block, _)| *block == id.block) {
-            return;
-        }
-        let pin = self.hints.pin(self.blocks.hnsw.index, id.block);
-        pin.prefetch_page();
-        pin.prefetch_item(id.offset, self.blocks.layout.lines());
-        self.ahead = Some((id.block, pin));
+        let size = self.blocks.layout.size;
+        let from_end = size_of::<Opaque>() + id.offset as usize * size;
+        self.hints
+            .prefetch(self.blocks.hnsw.index, id.block, from_end, size);
     }
 }
