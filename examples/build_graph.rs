@@ -158,7 +158,9 @@ fn main() {
         [path, dims] => Rows::read(path, dims.parse().expect("DIMS")),
         [kind] => Rows::generate(kind),
         _ => {
-            return eprintln!("give a file of float16 rows and their dimensions, or a kind of rows");
+            return eprintln!(
+                "give a file of float16 rows and their dimensions, or a kind of rows"
+            );
         }
     };
     let mut order: Vec<usize> = (0..rows.len()).collect();
