@@ -217,6 +217,9 @@ pub struct Work {
 /// The internal distance that a multiple of the plain distance `worst` is.
 #[inline]
 pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
+    if worst.is_infinite() {
+        return worst;
+    }
     // an inner product beyond the build's largest makes distances negative
     worst + (multiple * multiple - 1.0) * worst.abs()
 }
