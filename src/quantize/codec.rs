@@ -180,7 +180,7 @@ impl Codec {
 }
 
 for_every_isa! {
-    fn encode(codec: &Codec, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
+    pub(super) fn encode(codec: &Codec, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
         let factor = match codec.metric {
             Metric::Cosine => length_to(1.0, norm(x)),
             _ => 1.0,

@@ -205,7 +205,7 @@ impl Query {
 }
 
 for_every_isa! {
-    fn reset(query: &mut Query, codec: &Codec, x: &[f32]) {
+    pub(super) fn reset(query: &mut Query, codec: &Codec, x: &[f32]) {
         query.start_from(codec, x);
         query.finish(Isa::best());
     }
