@@ -10,7 +10,7 @@
 //! More of Kac's steps do harm: they move what is concentrated out of the next transform's range. So
 //! does a step without flips before it: the transform would meet pairs that depend on each other.
 
-use crate::distance::lanes::{Isa, for_every_isa};
+use crate::distance::lanes::{self, Isa, Load, for_every_isa};
 
 /// What happens between two rows of sign flips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Rotation {
 
     /// Rotates in place; `x` has the rotation's dimensions.
     #[inline(always)]
-    pub(super) fn rotate(&self, x: &mut [f32]) {
+    pub(super) fn rotate(&self, isa: Isa, x: &mut [f32]) {
         assert_eq!(x.len(), self.dims);
         let (rows, end) = self.flips.split_at(self.flips.len() - self.dims);
         for (step, row) in self.steps().iter().zip(rows.chunks_exact(self.dims)) {
@@ -117,7 +117,7 @@ impl Rotation {
                     let (low, high) = changed.split_at_mut(changed.len() / 2);
                     butterflies(low, high);
                 }
-                Step::First | Step::Last => hadamard(changed),
+                Step::First | Step::Last => hadamard(isa, changed),
             }
         }
         flip(x, end);
@@ -130,8 +130,8 @@ impl Rotation {
 }
 
 for_every_isa! {
-    fn apply(rotation: &Rotation, x: &mut [f32]) {
-        rotation.rotate(x);
+    fn apply(isa: Isa, rotation: &Rotation, x: &mut [f32]) {
+        rotation.rotate(isa, x);
     }
 }
 
@@ -150,54 +150,88 @@ fn butterflies(low: &mut [f32], high: &mut [f32]) {
 }
 
 /// The Walsh-Hadamard transform, without its factor of sqrt(1/len); `len` is a power of two.
-///
-/// Strides below 16 stay within a register; longer ones are taken two at a time, to go through
-/// memory half as often.
-#[inline(always)]
-fn hadamard(x: &mut [f32]) {
-    let len = x.len();
-    let (registers, rest) = x.as_chunks_mut::<16>();
-    for x in registers {
-        *x = within::<8>(within::<4>(within::<2>(within::<1>(*x))));
+#[inline]
+fn hadamard(isa: Isa, x: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn avx512(x: &mut [f32]) {
+        // SAFETY: what this function is compiled for is what the lanes need.
+        unsafe { transform::<lanes::Avx512>(x) }
     }
-    let mut stride = 1;
-    while stride < rest.len() {
-        for pair in rest.chunks_exact_mut(2 * stride) {
-            let (low, high) = pair.split_at_mut(stride);
-            butterflies(low, high);
-        }
-        stride *= 2;
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn avx2(x: &mut [f32]) {
+        // SAFETY: what this function is compiled for is what the lanes need.
+        unsafe { transform::<lanes::Avx2>(x) }
     }
-    let mut stride = 16;
-    while 2 * stride < len {
-        for four in x.chunks_exact_mut(4 * stride) {
-            let (ab, cd) = four.split_at_mut(2 * stride);
-            let ((a, b), (c, d)) = (ab.split_at_mut(stride), cd.split_at_mut(stride));
-            for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-                let (ab, ba, cd, dc) = (*a + *b, *a - *b, *c + *d, *c - *d);
-                (*a, *b, *c, *d) = (ab + cd, ba + dc, ab - cd, ba - dc);
-            }
-        }
-        stride *= 4;
-    }
-    if stride < len {
-        let (low, high) = x.split_at_mut(stride);
-        butterflies(low, high);
+
+    match isa {
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(x) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2(x) },
+        // SAFETY: these lanes need nothing.
+        Isa::Portable => unsafe { transform::<lanes::Portable>(x) },
     }
 }
 
-/// Butterflies of lanes that are `STRIDE` apart.
+/// Strides ascend, within registers and then over memory, there two at a time to go through it half as
+/// often. Written with registers because the compiler, left to itself, gathers and scatters.
+///
+/// # Safety
+/// The processor has the instruction set of `V`.
 #[inline(always)]
-fn within<const STRIDE: usize>(x: [f32; 16]) -> [f32; 16] {
-    let other: [f32; 16] = std::array::from_fn(|lane| x[lane ^ STRIDE]);
-    let own: [f32; 16] = std::array::from_fn(|lane| {
-        if lane & STRIDE == 0 {
-            x[lane]
-        } else {
-            -x[lane]
+unsafe fn transform<V: Load<f32>>(x: &mut [f32]) {
+    let len = x.len();
+    if len < V::WIDTH {
+        let mut stride = 1;
+        while stride < len {
+            for pair in x.chunks_exact_mut(2 * stride) {
+                let (low, high) = pair.split_at_mut(stride);
+                butterflies(low, high);
+            }
+            stride *= 2;
         }
-    });
-    std::array::from_fn(|lane| other[lane] + own[lane])
+        return;
+    }
+    let x = x.as_mut_ptr();
+    // SAFETY: `len` is a multiple of the width and of every block of strides below it, so that all
+    // registers are inside the slice; the rest is promised by the caller.
+    unsafe {
+        for at in (0..len).step_by(V::WIDTH) {
+            V::load(x.add(at)).hadamard().store(x.add(at));
+        }
+        let mut stride = V::WIDTH;
+        while 2 * stride < len {
+            for block in (0..len).step_by(4 * stride) {
+                for at in (block..block + stride).step_by(V::WIDTH) {
+                    let at: [_; 4] = std::array::from_fn(|i| x.add(at + i * stride));
+                    let [a, b, c, d] = [
+                        V::load(at[0]),
+                        V::load(at[1]),
+                        V::load(at[2]),
+                        V::load(at[3]),
+                    ];
+                    let (ab, ba, cd, dc) = (a.add(b), a.sub(b), c.add(d), c.sub(d));
+                    ab.add(cd).store(at[0]);
+                    ba.add(dc).store(at[1]);
+                    ab.sub(cd).store(at[2]);
+                    ba.sub(dc).store(at[3]);
+                }
+            }
+            stride *= 4;
+        }
+        if stride < len {
+            for at in (0..stride).step_by(V::WIDTH) {
+                let (a, b) = (V::load(x.add(at)), V::load(x.add(at + stride)));
+                a.add(b).store(x.add(at));
+                a.sub(b).store(x.add(at + stride));
+            }
+        }
+    }
 }
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Written out because an index depends on its bits
