@@ -68,7 +68,8 @@ help:
 	@echo "make demo-stop        stops that server"
 	@echo "make test             all tests, with servers of their own"
 	@echo "make installcheck     SQL regression in a running server (PGHOST, PGPORT, ...)"
-	@echo "make bench            benchmark on real embeddings (DATA=directory)"
+	@echo "make bench            every table of benches/README.md, beside pgvector and hnswlib (20 minutes;"
+	@echo "                      PARTS=build,search for some, ROWS=20000 for a first look)"
 	@echo "make fmt lint         formats; clippy over both halves, warnings are errors"
 	@echo "make prerequisites    installs what building and testing takes (Debian, Ubuntu)"
 prerequisites:

@@ -4,12 +4,23 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
-from . import churn, data, plot, search
+from . import data, plot
+from .build import build, constructions, memory_to_build
+from .churn import churn
+from .cold import cold
 from .engine import Engine
+from .exact import exact_search
+from .layouts import layouts, shapes
+from .library import LABEL, compare
 from .options import HELP, Options, Unusable
+from .points import Contender, Curves
 from .report import Report, machine, memory_bytes
+from .scale import DIMS, scale
+from .search import equal_effort, latency, search
 from .server import Server, Settings, capture
+from .sessions import floor, scaling
 
 
 def main() -> int:
@@ -34,29 +45,59 @@ def run(options: Options) -> int:
         rates = [[engine.label, seconds, loaded.rows / seconds] for engine, seconds in zip(engines, copies, strict=True)]
         report.table("Loading (binary COPY, before any index)", ["load", "seconds", "rows/s"], rates)
         exact = data.Exact(loaded, options.metric)
-        curves: search.Curves = {}
-        for part in options.parts:
-            match part:
-                case "exact":
-                    search.exact_search(engines, loaded, exact, options, report)
-                case "build":
-                    search.build(engines, options, report)
-                case "search":
-                    curves = search.sweep(engines, loaded, exact, options, report)
-                    picture = options.out / f"{report.stem}.svg"
-                    picture.write_text(plot.svg(curves, f"{loaded.name}: {loaded.rows:,} x {loaded.dims}, {options.metric}"))
-                case "floor":
-                    search.floor(engines, loaded, options, report)
-                case "clients" if options.clients > 1:
-                    search.scaling(engines, curves, loaded, options, report)
-                case "churn" if options.churn:
-                    churn.churn(engines, loaded, options, report)
+        contenders = [Contender(engine, loaded, exact) for engine in engines]
+        pictures = run_parts(contenders, report)
     path = report.save()
-    print(f"\n{path}" + (f"\n{picture}" if curves else ""))
+    print("", path, *pictures, sep="\n")
     if report.failures:
         print(f"\n{len(report.failures)} self-checks failed:", *report.failures, sep="\n- ", file=sys.stderr)
         return 1
     return 0
+
+
+def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
+    """The parts asked for, in the order in which they leave each other's indexes alone; the pictures drawn."""
+    options, about = contenders[0].engine.options, contenders[0].engine.index_options
+    curves: Curves = {}
+    library = []
+    for part in options.parts:
+        match part:
+            case "exact":
+                exact_search(contenders, report)
+            case "build":
+                build(contenders, report, about)
+            case "search":
+                curves = search(contenders, [contender.engine.sweep for contender in contenders], report, about)
+                if options.access_method == "hnsw":
+                    equal_effort(contenders, curves, report, about)
+                latency(contenders, report)
+            case "hnswlib" if options.access_method == "hnsw":
+                library = compare(contenders, curves, report)
+            case "floor":
+                floor(contenders, report)
+            case "clients" if options.clients > 1:
+                scaling(contenders, curves, report)
+            case "cold":
+                cold(contenders, curves, report)
+            case "layouts" if options.access_method == "hnsw":
+                layouts(contenders, curves, report)
+            case "construction" if options.compares_constructions:
+                constructions(contenders, report)
+            case "churn" if options.churn:
+                churn(contenders, report)
+            case "shapes" if options.access_method == "hnsw":
+                shapes(contenders, report)
+            case "scale" if options.scale:
+                scale(contenders, report)
+    if not curves:
+        return []
+    name, rows, dims = contenders[0].data.name, contenders[0].data.rows, contenders[0].data.dims
+    drawn = plot.svg(curves | ({LABEL: library} if library else {}), f"{name}: {rows:,} x {dims}, {options.metric}, {about}")
+    pictures = [path for path in (options.out / f"{report.stem}.svg", options.plot) if path]
+    for path in pictures:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(drawn)
+    return pictures
 
 
 def find_engines(options: Options, server: Server) -> list[Engine]:
@@ -64,12 +105,12 @@ def find_engines(options: Options, server: Server) -> list[Engine]:
     offered = {row[0] for row in server.rows("postgres", "SELECT name FROM pg_available_extensions")}
     if options.ours not in offered:
         raise Unusable(f"extension {options.ours} is not installed in {server.bindir}: run make install first")
-    engines = [
-        Engine(options.ours, "bench_ours", options.ours, options.ours_sweep, options.ours_with, options, server)
-    ]
+    first = options.ef_construction[0]
+    withs = [options.construction(each, first) for each in (options.ours_with, options.peer_with)]
+    engines = [Engine(options.ours, "bench_ours", options.ours, options.ours_sweep, withs[0], options, server)]
     if options.peer in offered:
         label = "pgvector" if options.peer == "vector" else f"{options.peer} (peer)"
-        engines.append(Engine(label, "bench_peer", options.peer, options.peer_sweep, options.peer_with, options, server))
+        engines.append(Engine(label, "bench_peer", options.peer, options.peer_sweep, withs[1], options, server))
     elif options.peer:
         print(f"Extension {options.peer} is not installed in {server.bindir}: measuring {options.ours} alone.\n")
     return engines
@@ -78,8 +119,10 @@ def find_engines(options: Options, server: Server) -> list[Engine]:
 def server_settings(options: Options, loaded: data.DataSet) -> Settings:
     """Everything in memory, no background work in the middle of a timing; all else is the default."""
     megabyte = 2**20
-    # a graph in memory is a vector and some 1.5 KB of links a row
-    building = int(loaded.rows * (loaded.dims * 4 + 1500) * 1.3) // megabyte + 64
+    planned = [(loaded.rows, loaded.dims)]
+    planned += [(shape.rows, shape.dims) for shape in options.shapes if "shapes" in options.parts]
+    planned += [(options.scale, DIMS)] if "scale" in options.parts else []
+    building = max(memory_to_build(rows, dims) for rows, dims in planned)
     shared = max(128, min(memory_bytes() // 4, 8 * 2**30) // megabyte)
     settings = {
         "shared_buffers": f"{shared}MB",

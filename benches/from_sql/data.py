@@ -34,26 +34,32 @@ class DataSet:
 
 def load(options: Options) -> DataSet:
     """The data set of `DATA`, split into base and queries, rounded to the column's type."""
-    generated = re.fullmatch(r"(clustered|gaussian):(\d+)", options.data)
-    if generated:
-        shape, dims = generated[1], int(generated[2])
-        rows = options.rows or 50_000
-        name = f"{shape}-{dims}"
-        vectors = GENERATORS[shape](rows + max(options.queries, HELD_OUT), dims)
-    else:
-        path = find_file(Path(options.data))
-        name, vectors = path.stem, read_file(path)
-    if options.type == "halfvec":
+    shape = re.fullmatch(r"(clustered|gaussian):(\d+)", options.data)
+    if shape:
+        return generated(shape[1], int(shape[2]), options.rows or 50_000, options.queries, options.type)
+    path = find_file(Path(options.data))
+    return split(path.stem, read_file(path), options.rows, options.queries, options.type)
+
+
+def generated(generator: str, dims: int, rows: int, queries: int, type: str) -> DataSet:
+    """A set of one of the generators, its queries drawn like its rows."""
+    vectors = GENERATORS[generator](rows + max(queries, HELD_OUT), dims)
+    return split(f"{generator}-{dims}", vectors, rows, queries, type)
+
+
+def split(name: str, vectors: np.ndarray, rows: int | None, queries: int, type: str) -> DataSet:
+    """Base and queries, rounded to the column's type."""
+    if type == "halfvec":
         vectors = vectors.astype(np.float16)
-    held_out = max(options.queries, HELD_OUT)
+    held_out = max(queries, HELD_OUT)
     if vectors.shape[0] < held_out + 100:
         raise Unusable(f"{name} has {vectors.shape[0]} rows: too few beside {held_out} queries")
     # the convention for this data: the first indices are the queries, the rest is the base, in that order
     order = np.random.default_rng(7).permutation(vectors.shape[0])
     base = vectors[order[held_out:]]
-    if options.rows:
-        base = base[: options.rows]
-    return DataSet(name, base.astype(np.float32), vectors[order[: options.queries]].astype(np.float32))
+    if rows:
+        base = base[:rows]
+    return DataSet(name, base.astype(np.float32, copy=False), vectors[order[:queries]].astype(np.float32))
 
 
 def find_file(path: Path) -> Path:
@@ -127,8 +133,10 @@ class Exact:
         self.kth = np.empty(len(self.queries))
         rows = data.base if ids is None else data.base[ids]
         count = min(K, len(rows))
-        for start in range(0, len(self.queries), 200):
-            rough = self.rough(data.queries[start : start + 200], rows)
+        # a million rows of distances for 40 queries are 160 MB
+        at_once = max(1, min(200, 40_000_000 // len(rows)))
+        for start in range(0, len(self.queries), at_once):
+            rough = self.rough(data.queries[start : start + at_once], rows)
             # single precision finds the candidates, double precision orders them
             near = np.argpartition(rough, min(K + 40, rough.shape[1] - 1), axis=1)[:, : K + 40]
             for row, candidates in enumerate(near):

@@ -1,7 +1,7 @@
 """One extension in its own database: loading, its statements, its plans."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,10 +32,30 @@ class Engine:
     label: str
     database: str
     extension: str
-    sweep: Sweep
+    asked_sweep: Sweep | None
     index_options: str
     options: Options
     server: Server
+
+    @cached_property
+    def self_calibrated(self) -> bool:
+        """Whether searches stop by `hnsw.target_recall` unless told otherwise."""
+        # the type's input function loads the library, which defines its settings
+        shown = self.psql("SELECT '[1]'::vector; SELECT coalesce(current_setting('hnsw.target_recall', true), 'no')")
+        return self.options.access_method == "hnsw" and shown.split()[-1] != "no"
+
+    @cached_property
+    def equal_effort(self) -> Sweep:
+        """The sweep in which both engines mean the same by a value."""
+        sweep = self.options.equal_effort
+        return replace(sweep, beside=(("hnsw.target_recall", "0"),)) if self.self_calibrated else sweep
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """What a user of this engine turns to get more recall."""
+        if self.asked_sweep:
+            return self.asked_sweep
+        return self.options.targets if self.self_calibrated else self.equal_effort
 
     def load(self, data: DataSet) -> float:
         """Creates the database, `items` and `queries`; returns the seconds of COPY."""
@@ -104,11 +124,32 @@ class Engine:
     # ------------------------------------------------------------------------------ statements
 
     def create_index(self, table: str = "items", name: str = INDEX) -> tuple[float, float]:
-        """Seconds of CREATE INDEX, by the clock and of computing."""
+        """Seconds of CREATE INDEX, by the clock and of computing; replaces the one of that name."""
+        first = f"DROP INDEX IF EXISTS {name}; CHECKPOINT"
+        return self.server.cost(self.database, self.index_definition(table, name), first=first)
+
+    def index_definition(self, table: str, name: str) -> str:
         operator_class = f"{self.options.type}_{self.options.metric}_ops"
         options = f" WITH ({self.index_options})" if self.index_options != "none" else ""
-        statement = f"CREATE INDEX {name} ON {table} USING {self.options.access_method} (embedding {operator_class})"
-        return self.server.cost(self.database, statement + options, first="CHECKPOINT")
+        return f"CREATE INDEX {name} ON {table} USING {self.options.access_method} (embedding {operator_class}){options}"
+
+    def accepts(self, index_options: str) -> bool:
+        """Whether this version knows all of these index options."""
+        trial = replace(self, index_options=index_options).index_definition("trial", "trial_embedding")
+        try:
+            self.psql(f"CREATE TEMP TABLE trial (LIKE items); {trial};")
+        except Unusable as refused:
+            if "unrecognized parameter" in str(refused):
+                return False
+            raise
+        return True
+
+    @property
+    def index_bytes(self) -> int:
+        return self.number(f"SELECT pg_relation_size('{INDEX}')")
+
+    def drop_database(self) -> None:
+        self.server.psql("postgres", f"DROP DATABASE {self.database}")
 
     def nearest(self, query: str, table: str = "items") -> str:
         """The search of one query, given as a condition on `queries.id`."""
@@ -144,6 +185,29 @@ class Engine:
         searches = queries * repeats
         return Timed((end - start) / searches, (ended_cpu - started_cpu) / searches)
 
+    def time_each(self, settings: Settings, repeats: int) -> np.ndarray:
+        """Microseconds of every query inside the server, the quickest of its repeats.
+
+        That leaves what the query itself costs: what disturbs the machine seldom hits the same one every time.
+        """
+        script = f"""
+            CREATE TEMP TABLE taken (query integer, us double precision);
+            DO $$
+            DECLARE
+                q record;
+                started timestamptz;
+            BEGIN
+                FOR repeat IN 1..{repeats} LOOP
+                    FOR q IN SELECT id, embedding FROM queries LOOP
+                        started := clock_timestamp();
+                        PERFORM id FROM items ORDER BY embedding {self.operator} q.embedding LIMIT {K};
+                        INSERT INTO taken VALUES (q.id, extract(epoch FROM clock_timestamp() - started) * 1e6);
+                    END LOOP;
+                END LOOP;
+            END $$;
+            SELECT min(us) FROM taken GROUP BY query;"""
+        return np.array(self.psql(script, settings).split(), dtype=float)
+
     # ----------------------------------------------------------------------------------- plans
 
     def plan(self, settings: Settings, table: str = "items") -> str:
@@ -161,13 +225,35 @@ class Engine:
             raise Unusable(f"{self.label}: the search does not use {name} under {settings}:\n{plan}")
         return forced, True
 
-    def pages_per_query(self, settings: Settings, queries: int) -> float:
-        """Buffers that the index scan touches for one search, from EXPLAIN of all of them."""
-        explain = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + self.nearest_of_all("count(*), sum(n.id)")
-        pending = [json.loads(self.psql(explain, settings))[0]["Plan"]]
+    def pages_per_query(self, settings: Settings, queries: int) -> tuple[float, float]:
+        """Buffers that the index scan finds and reads for one search, from EXPLAIN of all of them."""
+        plan = self.explained(settings, self.nearest_of_all("count(*), sum(n.id)"))
+        hits, reads = self.index_buffers(plan["Plan"], settings)
+        return hits / queries, reads / queries
+
+    def first_searches(self, settings: Settings, queries: int) -> tuple[float, float, float]:
+        """Seconds of one search, its pages, and those of them read, over the first queries of a session."""
+        # the queries themselves are not what is measured
+        self.psql("SELECT count(embedding) FROM queries")
+        statement = self.nearest_of_all("count(*), sum(n.id)", queries=f"q.id < {queries}")
+        plan = self.explained(settings, statement)
+        hits, reads = self.index_buffers(plan["Plan"], settings)
+        return plan["Execution Time"] / 1000 / queries, (hits + reads) / queries, reads / queries
+
+    def explained(self, settings: Settings, statement: str) -> dict:
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}"
+        return json.loads(self.psql(explain, settings))[0]
+
+    def index_buffers(self, plan: dict, settings: Settings) -> tuple[int, int]:
+        pending = [plan]
         while pending:
             node = pending.pop()
             if node.get("Index Name") == INDEX:
-                return (node["Shared Hit Blocks"] + node["Shared Read Blocks"]) / queries
+                return node["Shared Hit Blocks"], node["Shared Read Blocks"]
             pending += node.get("Plans", [])
         raise Unusable(f"{self.label}: the statement of all searches does not use {INDEX} under {settings}")
+
+
+def is_ours(engine: Engine, engines: list[Engine]) -> bool:
+    """Whether a row takes the ratio: the first engine's does, when there is a second."""
+    return len(engines) > 1 and engine is engines[0]

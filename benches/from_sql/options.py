@@ -1,7 +1,8 @@
 """What a run can be told, all by environment variables (`make bench ROWS=20000` sets them too)."""
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -17,10 +18,14 @@ All options are environment variables, or variables of `make bench`:
   QUERIES     query vectors                                (1000)
   METRIC      cosine | l2 | ip | l1                        (cosine)
   TYPE        vector | halfvec                             (vector)
+  WITH        index options of both engines                (m=16)
+  EF_CONSTRUCTION   builds to compare: the first is measured fully, further ones by build and search;
+              added to WITH unless that names it           (64,200)
   EF          values of hnsw.ef_search to sweep            (10,20,40,80,120,200,400)
-  WITH        index options of both engines                (m=16, ef_construction=64)
-  OURS_SWEEP  settings to sweep for us instead of EF, as NAME=V1,V2,...
-  OURS_WITH, PEER_WITH   index options of one engine
+  TARGETS     values of hnsw.target_recall that we sweep, where our version has it; else EF
+              (0.90,0.95,0.97,0.98,0.99,0.995)
+  OURS_SWEEP, PEER_SWEEP   another setting to sweep, as NAME=V1,V2,...
+  OURS_WITH, PEER_WITH     index options of one engine
   OURS, PEER  extensions compared                          (vectorext, vector; PEER=none for no peer)
   ACCESS_METHOD          of both                           (hnsw)
   ROUNDS      paired rounds of each timing                 (3)
@@ -31,7 +36,17 @@ All options are environment variables, or variables of `make bench`:
               places them), together (on one core), free (the scheduler's mood)   (apart)
   WORKERS     max_parallel_maintenance_workers             (number of cores - 1)
   CHURN       rows of the table for inserts and VACUUM; 0 leaves that part out   (12000)
-  PARTS       of exact,build,search,floor,clients,churn, with those they need   (all)
+  HNSWLIB     no: leaves out hnswlib in this process       (yes, installed on demand)
+  LAYOUTS     of our index beside the default              (compact)
+  SHAPES      generated sets for the part shapes, as GENERATOR:DIMS:TYPE
+              (clustered:768:vector,clustered:1536:vector,clustered:3072:halfvec)
+  SHAPE_ROWS  rows of each                                 (20000)
+  COLD        shared_buffers in per cent of the peer's index, for the part cold   (25)
+  SCALE       rows (x 384, generated) that the part scale compares with a tenth of them; a million take an hour
+              (0: left out)
+  PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,shapes,scale,
+              with those they need                         (all)
+  PLOT        file for the picture beside the one in OUT, such as docs/recall_qps.svg
   PG_CONFIG   of the server to use                         (pg_config)
   INSTALL     no: measure what the server has installed, without building (yes)
   SCRATCH     directory for the throw-away server          (a temporary directory)
@@ -39,7 +54,10 @@ All options are environment variables, or variables of `make bench`:
 """
 
 PLACEMENTS = ("apart", "together", "free")
-PARTS = ("exact", "build", "search", "floor", "clients", "churn")
+PARTS = (
+    "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "shapes", "scale",
+)  # fmt: skip
+CONTINUE_SEARCH = {"hnswlib", "clients", "cold", "layouts"}
 
 
 class Unusable(Exception):
@@ -52,6 +70,15 @@ class Sweep:
 
     setting: str
     values: tuple[str, ...]
+    beside: tuple[tuple[str, str], ...] = ()
+    """Other settings that stay as they are throughout."""
+
+    def settings(self, value: str) -> dict[str, str]:
+        return {**dict(self.beside), self.setting: value}
+
+    def shorter(self) -> "Sweep":
+        """Without the points that interpolating at recall 0.95 to 0.99 can do without, for tables beside the main ones."""
+        return replace(self, values=tuple(value for value in self.values if value not in ("120", "400", "0.97")) or self.values)
 
     @staticmethod
     def parse(text: str) -> "Sweep":
@@ -59,6 +86,23 @@ class Sweep:
         if not separator or not setting.strip() or not values.strip():
             raise Unusable(f"a sweep is NAME=V1,V2,..., not {text!r}")
         return Sweep(setting.strip(), tuple(value.strip() for value in values.split(",")))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A generated set: whose generator, how wide, how many rows, in which type of column."""
+
+    generator: str
+    dims: int
+    rows: int
+    type: str
+
+    @staticmethod
+    def parse(text: str, rows: int) -> "Shape":
+        found = re.fullmatch(r"(clustered|gaussian):([0-9]+)(?::(vector|halfvec))?", text)
+        if not found:
+            raise Unusable(f"a shape is GENERATOR:DIMS or GENERATOR:DIMS:TYPE, such as clustered:768:vector, not {text!r}")
+        return Shape(found[1], int(found[2]), rows, found[3] or "vector")
 
 
 @dataclass(frozen=True)
@@ -72,10 +116,13 @@ class Options:
     type: str
     ours: str
     peer: str | None
-    ours_sweep: Sweep
-    peer_sweep: Sweep
+    ours_sweep: Sweep | None
+    peer_sweep: Sweep | None
+    equal_effort: Sweep
+    targets: Sweep
     ours_with: str
     peer_with: str
+    ef_construction: tuple[str, ...]
     access_method: str
     rounds: int
     builds: int
@@ -84,7 +131,12 @@ class Options:
     placement: str
     workers: int
     churn: int
+    cold: int
+    scale: int
+    layouts: tuple[str, ...]
+    shapes: tuple[Shape, ...]
     parts: tuple[str, ...]
+    plot: Path | None
     pg_config: str
     scratch: str | None
     out: Path
@@ -92,10 +144,11 @@ class Options:
     @staticmethod
     def from_environment() -> "Options":
         cores = len(os.sched_getaffinity(0))
-        efs = Sweep.parse("hnsw.ef_search=" + text("EF", "10,20,40,80,120,200,400"))
-        both_with = text("WITH", "m=16, ef_construction=64")
+        both_with = text("WITH", "m=16")
         peer = text("PEER", "vector")
-        ours_sweep = text("OURS_SWEEP", "")
+        ours_sweep, peer_sweep, plot = text("OURS_SWEEP", ""), text("PEER_SWEEP", ""), text("PLOT", "")
+        shape_rows = whole("SHAPE_ROWS", 20_000, least=100)
+        shapes = text("SHAPES", "clustered:768:vector,clustered:1536:vector,clustered:3072:halfvec")
         return Options(
             data=text("DATA", str(REPOSITORY.parent / "shared" / "data")),
             rows=whole("ROWS", 0) or None,
@@ -104,10 +157,13 @@ class Options:
             type=choice("TYPE", "vector", ("vector", "halfvec")),
             ours=text("OURS", "vectorext"),
             peer=None if peer == "none" else peer,
-            ours_sweep=Sweep.parse(ours_sweep) if ours_sweep else efs,
-            peer_sweep=efs,
+            ours_sweep=Sweep.parse(ours_sweep) if ours_sweep else None,
+            peer_sweep=Sweep.parse(peer_sweep) if peer_sweep else None,
+            equal_effort=Sweep.parse("hnsw.ef_search=" + text("EF", "10,20,40,80,120,200,400")),
+            targets=Sweep.parse("hnsw.target_recall=" + text("TARGETS", "0.90,0.95,0.97,0.98,0.99,0.995")),
             ours_with=text("OURS_WITH", both_with),
             peer_with=text("PEER_WITH", both_with),
+            ef_construction=listed("EF_CONSTRUCTION", "64,200"),
             access_method=text("ACCESS_METHOD", "hnsw"),
             rounds=whole("ROUNDS", 3, least=1),
             builds=whole("BUILDS", 1, least=1),
@@ -117,11 +173,28 @@ class Options:
             placement=choice("PLACEMENT", "apart" if cores > 1 else "together", PLACEMENTS[cores == 1 :]),
             workers=whole("WORKERS", cores - 1),
             churn=whole("CHURN", 12000),
-            parts=parts(text("PARTS", ",".join(PARTS))),
+            cold=whole("COLD", 25, least=1),
+            scale=scaled(whole("SCALE", 0)),
+            layouts=listed("LAYOUTS", "compact"),
+            shapes=tuple(Shape.parse(each, shape_rows) for each in shapes.split(",")),
+            parts=parts(text("PARTS", ",".join(PARTS)), choice("HNSWLIB", "yes", ("yes", "no")) == "yes"),
+            plot=Path(plot) if plot else None,
             pg_config=text("PG_CONFIG", "pg_config"),
             scratch=text("SCRATCH", "") or None,
             out=Path(text("OUT", str(REPOSITORY / "bench-results"))),
         )
+
+    def construction(self, index_options: str, value: str) -> str:
+        """These index options with that `ef_construction`, unless they say otherwise."""
+        if self.access_method != "hnsw" or "ef_construction" in index_options:
+            return index_options
+        return f"ef_construction={value}" if index_options == "none" else f"{index_options}, ef_construction={value}"
+
+    @property
+    def compares_constructions(self) -> bool:
+        """Whether further values of `ef_construction` make further indexes."""
+        fixed = all("ef_construction" in each for each in (self.ours_with, self.peer_with))
+        return self.access_method == "hnsw" and not fixed and len(self.ef_construction) > 1
 
 
 def text(name: str, default: str) -> str:
@@ -136,6 +209,12 @@ def whole(name: str, default: int, least: int = 0) -> int:
     return int(given)
 
 
+def scaled(rows: int) -> int:
+    if 0 < rows < 2000:
+        raise Unusable("SCALE must leave a few hundred rows in its tenth: 2000 at least, or 0")
+    return rows
+
+
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     given = text(name, default)
     if given not in allowed:
@@ -143,14 +222,20 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     return given
 
 
-def parts(given: str) -> tuple[str, ...]:
-    asked = [part.strip() for part in given.split(",")]
-    unknown = [part for part in asked if part not in PARTS]
+def listed(name: str, default: str) -> tuple[str, ...]:
+    return tuple(value.strip() for value in text(name, default).split(","))
+
+
+def parts(given: str, library: bool) -> tuple[str, ...]:
+    asked = {part.strip() for part in given.split(",")}
+    unknown = sorted(asked - set(PARTS))
     if unknown:
         raise Unusable(f"PARTS knows {', '.join(PARTS)}; not {', '.join(unknown)}")
-    # searching needs the index, and several sessions continue the search
-    if "clients" in asked:
-        asked.append("search")
+    if not library:
+        asked.discard("hnswlib")
+    if asked & CONTINUE_SEARCH:
+        asked.add("search")
+    # searching needs the index
     if "search" in asked:
-        asked.append("build")
+        asked.add("build")
     return tuple(part for part in PARTS if part in asked)

@@ -4,7 +4,7 @@ import math
 from html import escape
 from statistics import median
 
-from .search import Curves
+from .points import Curves
 
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 48, 56
@@ -16,8 +16,11 @@ def svg(curves: Curves, title: str) -> str:
     """One line an engine and form; both axes logarithmic, recall by its distance from 1."""
     lines = {}
     for label, points in curves.items():
-        lines[f"{label}, prepared"] = [(p.recall, median(p.prepared)) for p in points]
-        lines[f"{label}, one statement"] = [(p.recall, median(p.statement)) for p in points]
+        if points[0].prepared:
+            lines[f"{label}, prepared"] = [(p.recall, median(p.prepared)) for p in points]
+            lines[f"{label}, one statement"] = [(p.recall, median(p.statement)) for p in points]
+        else:
+            lines[f"{label}, in process"] = [(p.recall, median(p.statement)) for p in points]
     recalls = [recall for line in lines.values() for recall, _ in line]
     rates = [rate for line in lines.values() for _, rate in line]
     low_x, high_x = axis_x(min(recalls)), axis_x(max(recalls))

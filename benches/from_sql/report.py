@@ -1,12 +1,10 @@
 """Tables on the screen, the same figures as JSON, and the arithmetic between them."""
 
 import json
-import math
 import os
 import platform
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -47,6 +45,11 @@ class Report:
         print(f"\nCHECK FAILED: {message}", flush=True)
         self.stored["failures"].append(message)
 
+    def not_measured(self, title: str, reason: str) -> None:
+        """A table that this machine or version cannot give."""
+        print(f"\n{title}: not measured: {reason}", flush=True)
+        self.stored["tables"].append({"title": title, "not_measured": reason})
+
     def keep(self, name: str, value: object) -> None:
         """Raw figures that no table shows."""
         self.stored[name] = value
@@ -79,34 +82,6 @@ def ratio(value: float | None, sign: str = "") -> str:
 def paired(ours: list[float], peers: list[float]) -> float:
     """Median of the ratios of runs taken side by side: what both suffer alike cancels out."""
     return median(a / b for a, b in zip(ours, peers, strict=True))
-
-
-@dataclass(frozen=True)
-class Reached:
-    """A rate at some recall; `bound` when even the lowest effort measured exceeds that recall."""
-
-    rate: float
-    bound: bool
-
-
-def at_recall(curve: list[tuple[float, float]], target: float) -> Reached | None:
-    """The rate at a recall, interpolated between measured (recall, rate) points, never beyond them.
-
-    Work grows about as a power of the error, so the logarithms of both are joined by straight lines.
-    """
-
-    def error(recall: float) -> float:
-        return math.log(max(1 - recall, 5e-5))
-
-    best: Reached | None = None
-    ordered = sorted(curve)
-    if ordered[0][0] >= target:
-        return Reached(max(rate for _, rate in ordered), bound=True)
-    for (low, fast), (high, slow) in zip(ordered, ordered[1:]):
-        if low < target <= high:
-            share = (error(low) - error(target)) / (error(low) - error(high)) if error(low) > error(high) else 1.0
-            best = Reached(math.exp(math.log(fast) + share * (math.log(slow) - math.log(fast))), bound=False)
-    return best
 
 
 def machine() -> dict[str, object]:

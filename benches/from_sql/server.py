@@ -62,6 +62,28 @@ class Server:
             self.as_owner("pg_ctl", "-D", self.data, "-s", "-w", "-m", "fast", "stop")
         shutil.rmtree(self.home)
 
+    def restart(self, settings: Settings) -> None:
+        """With these settings over those of the file; without any, as it was."""
+        over = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self.as_owner(
+            "pg_ctl", "-D", self.data, "-l", self.data / "log", "-s", "-w", "-m", "fast", "-t", 300, "-o", over, "restart"
+        )
+
+    def forget(self, database: str, relations: tuple[str, ...]) -> None:
+        """Asks the operating system to drop its cached pages of these tables and indexes, and of their TOAST."""
+        names = ", ".join(f"'{name}'::regclass" for name in relations)
+        wanted = (
+            "SELECT pg_relation_filepath(oid) FROM pg_class c WHERE oid IN "
+            f"({names}, (SELECT reltoastrelid FROM pg_class WHERE oid = '{relations[0]}'::regclass)) AND c.relfilenode <> 0"
+        )
+        self.psql(database, "CHECKPOINT")
+        for (path,) in self.rows(database, wanted):
+            segments = [self.data / path, *(self.data / path).parent.glob(f"{Path(path).name}.*")]
+            for segment in segments:
+                with open(segment, "rb") as file:
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def as_owner(self, program: str, *arguments: object) -> None:
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         environment["LC_ALL"] = "C"

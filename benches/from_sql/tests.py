@@ -1,12 +1,20 @@
 """What the figures rest on. Run with: PYTHONPATH=benches python3 -m unittest from_sql.tests"""
 
+import os
 import unittest
+from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 
-from .data import DataSet, Exact, clustered
-from .options import Unusable
-from .report import at_recall, paired
+from . import goals, plot
+from .compare import around, at_recall, ratio_at, shown_rate
+from .data import DataSet, Exact, Verdict, clustered, generated
+from .engine import Engine
+from .options import Options, Shape, Sweep, Unusable
+from .points import Point
+from .report import paired
+from .search import shown_pages
 
 
 class JudgingAnswers(unittest.TestCase):
@@ -69,6 +77,14 @@ class JudgingAnswers(unittest.TestCase):
         self.assertAlmostEqual(exact.kth[0], float(np.sort(distances)[9]))
 
 
+def curve(measured: list[tuple[float, list[float]]]) -> list[Point]:
+    """Points with these recalls and rates of one statement in each round."""
+    return [
+        Point(str(recall), {}, False, Verdict(recall, 0, 0), pages=100, reads=0, repeats=1, statement=rates)
+        for recall, rates in measured
+    ]
+
+
 class RatesAtRecall(unittest.TestCase):
     CURVE = [(0.90, 1000.0), (0.96, 400.0), (0.99, 100.0)]
 
@@ -81,9 +97,119 @@ class RatesAtRecall(unittest.TestCase):
         lower_bound = at_recall(self.CURVE, 0.5)
         self.assertEqual((lower_bound.rate, lower_bound.bound), (1000.0, True))
 
+    def test_ratios_at_equal_recall_say_when_one_side_is_only_a_bound(self) -> None:
+        fast = curve([(0.90, [1000.0, 500.0]), (0.99, [500.0, 250.0])])
+        slow = curve([(0.90, [100.0, 50.0]), (0.99, [50.0, 25.0])])
+        high = curve([(0.96, [400.0, 200.0]), (0.99, [200.0, 100.0])])
+        self.assertEqual(ratio_at(fast, slow, "statement", 0.95), "10.00x")
+        self.assertTrue(ratio_at(high, slow, "statement", 0.95).startswith(">"))
+        self.assertTrue(ratio_at(slow, high, "statement", 0.95).startswith("<"))
+        self.assertEqual(ratio_at(high, high, "statement", 0.95), "")
+        self.assertEqual(ratio_at(fast, slow, "statement", 0.995), "")
+        self.assertEqual(shown_rate(fast, "statement", 0.995), "not reached")
+        self.assertEqual(shown_rate(high, "statement", 0.95), "> 300")
+
+    def test_the_points_around_a_recall_are_its_neighbours(self) -> None:
+        points = curve([(0.90, [3.0]), (0.94, [2.0]), (0.97, [1.0])])
+        self.assertEqual([point.recall for point in around(points, 0.95)], [0.94, 0.97])
+        self.assertEqual([point.recall for point in around(points, 0.99)], [0.97])
+        self.assertEqual([point.recall for point in around(points, 0.5)], [0.90])
+        # pages 100 and 200 at the two sides
+        self.assertEqual(shown_pages([replace(points[1], pages=100), replace(points[2], pages=200)], 0.955), "150")
+        self.assertEqual(shown_pages(points[:1], 0.99), "100 (only 0.900)")
+
     def test_ratios_are_taken_within_a_round(self) -> None:
         # the second round was disturbed for both alike
         self.assertAlmostEqual(paired([100, 10, 100], [50, 5, 50]), 2.0)
+
+
+class WhatIsAskedFor(unittest.TestCase):
+    def given(self, **variables: str) -> Options:
+        with mock.patch.dict(os.environ, variables, clear=True):
+            return Options.from_environment()
+
+    def test_parts_bring_those_they_continue(self) -> None:
+        self.assertEqual(self.given(PARTS="cold").parts, ("build", "search", "cold"))
+        self.assertEqual(self.given(PARTS="shapes,floor").parts, ("floor", "shapes"))
+        self.assertNotIn("hnswlib", self.given(HNSWLIB="no").parts)
+        with self.assertRaises(Unusable):
+            self.given(PARTS="everything")
+
+    def test_an_ef_construction_that_was_given_is_kept(self) -> None:
+        options = self.given()
+        self.assertEqual(options.construction("m=8", "64"), "m=8, ef_construction=64")
+        self.assertEqual(options.construction("none", "64"), "ef_construction=64")
+        self.assertEqual(options.construction("m=8, ef_construction=100", "64"), "m=8, ef_construction=100")
+        self.assertTrue(options.compares_constructions)
+        self.assertFalse(self.given(WITH="m=8, ef_construction=100").compares_constructions)
+        lists = self.given(ACCESS_METHOD="ivfflat", WITH="lists=100")
+        self.assertEqual(lists.construction(lists.ours_with, "64"), "lists=100")
+
+    def test_shapes_name_generator_width_and_type(self) -> None:
+        shapes = self.given(SHAPES="clustered:96,gaussian:8:halfvec", SHAPE_ROWS="500").shapes
+        self.assertEqual(shapes, (Shape("clustered", 96, 500, "vector"), Shape("gaussian", 8, 500, "halfvec")))
+        with self.assertRaises(Unusable):
+            self.given(SHAPES="clustered")
+
+    def test_a_sweep_keeps_its_other_settings(self) -> None:
+        sweep = replace(Sweep.parse("hnsw.ef_search=10,120,400"), beside=(("hnsw.target_recall", "0"),))
+        self.assertEqual(sweep.settings("10"), {"hnsw.ef_search": "10", "hnsw.target_recall": "0"})
+        self.assertEqual(sweep.shorter().values, ("10",))
+        self.assertEqual(Sweep.parse("a=400").shorter().values, ("400",))
+
+    def test_goals_follow_the_rows_and_the_width(self) -> None:
+        self.assertEqual([goals.search("prepared", 0.95, rows) for rows in (116_659, 300_000)], ["5x", "8x"])
+        self.assertEqual(goals.search("processor", 0.95, 1000), "")
+        self.assertEqual((goals.index_size(384, "default"), goals.index_size(384, "compact")), ("<= 1.5x", "<= 0.4x"))
+        self.assertEqual(goals.layout_rate(1536, "default", 0.95), "12x")
+
+
+class SweepingAnEngine(unittest.TestCase):
+    def engine(self, asked: Sweep | None, calibrated: bool) -> Engine:
+        with mock.patch.dict(os.environ, {"EF": "10,40", "TARGETS": "0.9,0.99"}, clear=True):
+            engine = Engine("ours", "ours", "ours", asked, "m=16", Options.from_environment(), None)
+        # what a server would answer
+        engine.__dict__["self_calibrated"] = calibrated
+        return engine
+
+    def test_an_engine_that_calibrates_itself_is_swept_by_its_target(self) -> None:
+        engine = self.engine(None, True)
+        self.assertEqual((engine.sweep.setting, engine.sweep.values), ("hnsw.target_recall", ("0.9", "0.99")))
+        settings = engine.equal_effort.settings("40")
+        self.assertEqual(settings, {"hnsw.target_recall": "0", "hnsw.ef_search": "40"})
+
+    def test_one_that_does_not_is_swept_by_its_effort(self) -> None:
+        engine = self.engine(None, False)
+        self.assertEqual(engine.sweep, engine.equal_effort)
+        self.assertEqual(engine.sweep.settings("10"), {"hnsw.ef_search": "10"})
+
+    def test_a_sweep_asked_for_comes_first(self) -> None:
+        asked = Sweep.parse("hnsw.other=1,2")
+        self.assertEqual(self.engine(asked, True).sweep, asked)
+
+
+class GeneratedSets(unittest.TestCase):
+    def test_queries_are_no_rows_but_lie_among_them(self) -> None:
+        made = generated("clustered", 32, 3000, 50, "vector")
+        self.assertEqual((made.base.shape, made.queries.shape), ((3000, 32), (50, 32)))
+        distances = Exact(made, "l2").kth
+        within = Exact(DataSet("rows", made.base[50:], made.base[:50]), "l2").kth
+        self.assertTrue(0.8 < np.median(distances) / np.median(within) < 1.25)
+        self.assertTrue(distances.min() > 0)
+
+    def test_more_queries_at_once_or_fewer_find_the_same_neighbours(self) -> None:
+        made = generated("clustered", 16, 2000, 30, "vector")
+        one_by_one = [Exact(DataSet("one", made.base, made.queries[at : at + 1]), "l2").kth[0] for at in range(30)]
+        np.testing.assert_allclose(Exact(made, "l2").kth, one_by_one)
+
+
+class Picture(unittest.TestCase):
+    def test_a_library_without_a_server_has_one_line(self) -> None:
+        ours = [replace(point, prepared=[100.0]) for point in curve([(0.9, [300.0]), (0.99, [100.0])])]
+        drawn = plot.svg({"ours": ours, "hnswlib": curve([(0.9, [200.0]), (0.99, [50.0])])}, "a < b")
+        self.assertEqual(drawn.count("<polyline"), 3)
+        for text in ("ours, prepared", "ours, one statement", "hnswlib, in process", "a &lt; b"):
+            self.assertIn(text, drawn)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ macro_rules! dense_kernel {
             match isa {
                 // SAFETY: an `Isa` other than the portable one is only made where it was detected.
                 #[cfg(target_arch = "x86_64")]
-                lanes::Isa::Avx512 => unsafe { avx512(a, b) },
+                lanes::Isa::Avx512 | lanes::Isa::Avx512Vnni => unsafe { avx512(a, b) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 lanes::Isa::Avx2 => unsafe { avx2(a, b) },

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Instruction sets that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Isa {
+pub(crate) enum Isa {
     /// What the target always has; on aarch64, that is NEON.
     Portable = 1,
     /// AVX2 with FMA and F16C: x86-64 since 2013.
@@ -19,12 +19,15 @@ pub(super) enum Isa {
     /// AVX-512 F, BW and VL: x86-64 since 2017 (servers) or 2021.
     #[cfg(target_arch = "x86_64")]
     Avx512 = 3,
+    /// The same with VNNI, products of bytes: x86-64 servers since 2019.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni = 4,
 }
 
 impl Isa {
     /// The best that this processor has.
     #[inline(always)]
-    pub(super) fn best() -> Self {
+    pub(crate) fn best() -> Self {
         static BEST: AtomicU8 = AtomicU8::new(0);
         #[cold]
         fn detect() -> Isa {
@@ -33,6 +36,8 @@ impl Isa {
             best
         }
         match BEST.load(Ordering::Relaxed) {
+            #[cfg(target_arch = "x86_64")]
+            4 => Isa::Avx512Vnni,
             #[cfg(target_arch = "x86_64")]
             3 => Isa::Avx512,
             #[cfg(target_arch = "x86_64")]
@@ -43,7 +48,7 @@ impl Isa {
     }
 
     /// All that this processor has, the best last.
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut found = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2")
@@ -56,11 +61,53 @@ impl Isa {
                 && is_x86_feature_detected!("avx512vl")
             {
                 found.push(Isa::Avx512);
+                if is_x86_feature_detected!("avx512vnni") {
+                    found.push(Isa::Avx512Vnni);
+                }
             }
         }
         found
     }
 }
+
+/// Defines a function of plain Rust that is compiled for every instruction set, for the compiler to
+/// vectorise; its first argument says which to run. What it calls has to be `inline(always)`. The
+/// compiler never reorders or fuses float operations, so that all give the same bits.
+macro_rules! for_every_isa {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$meta])*
+        #[inline]
+        $vis fn $name(isa: $crate::distance::lanes::Isa, $($arg: $type),*) $(-> $result)? {
+            use $crate::distance::lanes::Isa;
+
+            #[inline(always)]
+            fn body($($arg: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+            fn avx512($($arg: $type),*) $(-> $result)? {
+                body($($arg),*)
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($arg: $type),*) $(-> $result)? {
+                body($($arg),*)
+            }
+
+            match isa {
+                // SAFETY: an `Isa` other than the portable one is only made where it was detected.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2($($arg),*) },
+                Isa::Portable => body($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use for_every_isa;
 
 /// A register of f32 lanes.
 ///

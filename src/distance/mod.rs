@@ -6,7 +6,7 @@ pub mod bit;
 mod dense;
 pub mod f16;
 pub mod f32;
-mod lanes;
+pub(crate) mod lanes;
 mod space;
 pub mod sparse;
 mod value;

@@ -118,6 +118,8 @@ struct HintTable {
     /// buffer by block number, modulo the table's size; 0 is none
     buffers: RefCell<Vec<pg_sys::Buffer>>,
     uses: Cell<u32>,
+    /// the index does not fit into the pool: its pages come and go
+    is_large: Cell<bool>,
 }
 
 /// Most blocks one index has hints for: 4 MB in every backend that searches a large one.
@@ -126,7 +128,7 @@ const MOST_HINTS: usize = 1 << 20;
 const MOST_INDEXES: usize = 8;
 /// Every so many uses the pool is asked all the same: only that raises a page's usage count, which
 /// keeps a hot page in memory.
-const ASK_THE_POOL: u32 = 8;
+const ASK_THE_POOL: u32 = 32;
 
 impl Hints {
     /// The hints of this backend for an index.
@@ -145,14 +147,19 @@ impl Hints {
             let table = HintTable {
                 buffers: RefCell::new(Vec::new()),
                 uses: Cell::new(0),
+                is_large: Cell::new(false),
             };
             let hints = Hints(Rc::new(table));
             indexes.push((file, hints.clone()));
             hints
         });
         let mut buffers = hints.0.buffers.borrow_mut();
+        let blocks = index.blocks();
+        // SAFETY: reads a setting.
+        let pool = unsafe { pg_sys::NBuffers } as u32;
+        hints.0.is_large.set(blocks > pool / 2);
         if buffers.is_empty() || buffers.len() < MOST_HINTS {
-            let size = (index.blocks() as usize)
+            let size = (blocks as usize)
                 .next_power_of_two()
                 .clamp(64, MOST_HINTS);
             if size > buffers.len() {
@@ -161,6 +168,59 @@ impl Hints {
         }
         drop(buffers);
         hints
+    }
+
+    /// Asks for a block that will soon be read: the processor for its descriptor, its header and the
+    /// `len` bytes that are `from_end` bytes before the end of the page, where it is known to have
+    /// been in memory; the operating system for the page where it has not. Neither pins nor
+    /// waits; a wrong hint costs a useless prefetch.
+    #[inline]
+    pub fn prefetch(&self, index: Index, block: u32, from_end: usize, len: usize) {
+        let buffers = self.0.buffers.borrow();
+        let slot = block as usize & (buffers.len() - 1);
+        let hint = buffers[slot];
+        if hint <= 0 || self.0.is_large.get() {
+            drop(buffers);
+            self.ask_for(index, block, slot);
+            return;
+        }
+        // SAFETY: addresses inside the buffer pool's two arrays, of which nothing is read; local
+        // buffers, with negative numbers, were left out.
+        let (descriptor, page) = unsafe {
+            let n = hint as usize - 1;
+            let descriptors = pg_sys::BufferDescriptors;
+            let blocks = pg_sys::BufferBlocks.cast::<u8>();
+            (
+                descriptors.wrapping_add(n).cast::<u8>(),
+                blocks.wrapping_add(n * PAGE_SIZE),
+            )
+        };
+        prefetch_line(descriptor);
+        prefetch_line(page);
+        prefetch_line(page.wrapping_add(PAGE_SIZE - 16));
+        let start = page.wrapping_add(PAGE_SIZE - from_end.min(PAGE_SIZE));
+        for line in 0..len.div_ceil(64) {
+            prefetch_line(start.wrapping_add(64 * line));
+        }
+    }
+
+    /// Starts to read a block unless it is in the pool, as far as effective_io_concurrency allows.
+    #[cold]
+    fn ask_for(&self, index: Index, block: u32, slot: usize) {
+        // SAFETY: reads a setting; an open relation, whose length was checked.
+        unsafe {
+            if pg_sys::effective_io_concurrency <= 0 || block >= known_blocks(index) {
+                return;
+            }
+            let found = pg_sys::PrefetchBuffer(
+                index.raw(),
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+                block,
+            );
+            if found.recent_buffer > 0 {
+                self.0.buffers.borrow_mut()[slot] = found.recent_buffer;
+            }
+        }
     }
 
     /// Pins a block.

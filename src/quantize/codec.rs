@@ -2,8 +2,9 @@
 
 use super::compact::{self, Encoded};
 use super::rotation::Rotation;
-use super::{Compact, CompactRef, Factors, Quantizer, Query, finite, inline, kernels};
+use super::{Compact, CompactRef, Factors, Quantizer, Query, finite, inline, kernels, sums};
 use crate::distance::Metric;
+use crate::distance::lanes::{Isa, for_every_isa};
 
 /// Encodes the vectors of one index, and tells how far apart they are by their codes.
 #[derive(Debug, Clone)]
@@ -80,7 +81,12 @@ impl Codec {
     }
 
     /// <x, c>
+    #[inline(always)]
     pub(super) fn product_with_centroid(&self, x: &[f32]) -> f64 {
+        let product = sums::sum2(x, &self.centroid, |x, c| x * c);
+        if product.is_finite() {
+            return product as f64;
+        }
         let pairs = x.iter().zip(&self.centroid);
         pairs.map(|(&x, &c)| x as f64 * c as f64).sum()
     }
@@ -88,22 +94,11 @@ impl Codec {
     /// Encodes a vector of finite values into `code`; both have the codec's dimensions. `scratch` is
     /// working space to be used again.
     pub fn encode(&self, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
-        let factor = match self.metric {
-            Metric::Cosine => length_to(1.0, norm(x)),
-            _ => 1.0,
-        };
-        let (encoded, unit) = self.encode_scaled(x, factor, scratch, code);
-        let add = match self.metric {
-            Metric::InnerProduct => {
-                let product = kernels::sum2(scratch, &self.rotated_centroid, |r, c| r * c);
-                -2.0 * product as f64 * unit
-            }
-            _ => encoded.norm_squared as f64 * unit * unit,
-        };
-        encoded.compact(add, unit)
+        encode(Isa::best(), self, x, scratch, code)
     }
 
     /// Encodes `factor * x`, leaving in `scratch` its residual divided by the unit that is returned.
+    #[inline(always)]
     pub(super) fn encode_scaled(
         &self,
         x: &[f32],
@@ -126,7 +121,7 @@ impl Codec {
         for ((r, x), c) in out.iter_mut().zip(x).zip(&self.centroid) {
             *r = x * narrow - c;
         }
-        if (1e-30..1e30).contains(&factor) && (1e-12..1e15).contains(&kernels::largest(out)) {
+        if (1e-30..1e30).contains(&factor) && (1e-12..1e15).contains(&sums::largest(out)) {
             return 1.0;
         }
         self.residual_of_unusual_size(x, factor, out)
@@ -152,7 +147,7 @@ impl Codec {
     /// Internal distance of two stored vectors.
     #[inline]
     pub fn distance(&self, a: CompactRef<'_>, b: CompactRef<'_>) -> f32 {
-        let dot = kernels::dot(a.code, b.code) as f32;
+        let dot = kernels::dot(Isa::best(), a.code, b.code, b.factors.sum) as f32;
         let scale = a.factors.scale * b.factors.scale;
         finite((a.factors.add + b.factors.add + self.between_stored) - 2.0 * (scale * dot))
     }
@@ -184,10 +179,28 @@ impl Codec {
     }
 }
 
+for_every_isa! {
+    fn encode(codec: &Codec, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
+        let factor = match codec.metric {
+            Metric::Cosine => length_to(1.0, norm(x)),
+            _ => 1.0,
+        };
+        let (encoded, unit) = codec.encode_scaled(x, factor, scratch, code);
+        let add = match codec.metric {
+            Metric::InnerProduct => {
+                let product = sums::sum2(scratch, &codec.rotated_centroid, |r, c| r * c);
+                -2.0 * product as f64 * unit
+            }
+            _ => encoded.norm_squared as f64 * unit * unit,
+        };
+        encoded.compact(add, unit)
+    }
+}
+
 /// Euclidean length, of any finite vector.
 #[inline(always)]
 pub(super) fn norm(x: &[f32]) -> f64 {
-    let squared = kernels::sum2(x, x, |x, y| x * y);
+    let squared = sums::sum2(x, x, |x, y| x * y);
     if (1e-20..1e30).contains(&squared) {
         return (squared as f64).sqrt();
     }

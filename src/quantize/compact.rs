@@ -1,6 +1,6 @@
 //! The compact code: a rotated residual as signed bytes.
 
-use super::{kernels, narrow};
+use super::{narrow, sums};
 use bytemuck::{Pod, Zeroable};
 
 /// What stands beside the bytes of a compact code, 16 bytes:
@@ -60,7 +60,7 @@ impl Encoded {
 /// Rounds a residual to bytes: i = round(127 r / max |r|).
 #[inline(always)]
 pub(super) fn encode(residual: &[f32], code: &mut [i8]) -> Encoded {
-    let largest = kernels::largest(residual);
+    let largest = sums::largest(residual);
     if largest == 0.0 {
         code.fill(0);
         return Encoded::default();
@@ -69,10 +69,10 @@ pub(super) fn encode(residual: &[f32], code: &mut [i8]) -> Encoded {
     for (i, r) in code.iter_mut().zip(residual) {
         *i = round(r * steps);
     }
-    let norm_squared = kernels::sum2(residual, residual, |r, s| r * s);
-    let product = kernels::sum2(residual, code, |r, i| r * i as f32);
+    let norm_squared = sums::sum2(residual, residual, |r, s| r * s);
+    let product = sums::sum2(residual, code, |r, i| r * i as f32);
     let scale = norm_squared / product;
-    let error = kernels::sum2(residual, code, |r, i| {
+    let error = sums::sum2(residual, code, |r, i| {
         let e = r - scale * i as f32;
         e * e
     });

@@ -1,6 +1,7 @@
 //! The inline code: what a node keeps of each neighbour.
 
 use super::{CompactRef, kernels, narrow};
+use crate::distance::lanes::Isa;
 use std::cmp::Reverse;
 use std::sync::LazyLock;
 
@@ -83,21 +84,25 @@ pub(super) fn quantize(
             let (bytes, padding) = out.split_at_mut(dims);
             bytes.copy_from_slice(bytemuck::cast_slice(code));
             padding.fill(0);
-            2 * kernels::dot(code, code) as i64
+            2 * norm_squared(code)
         }
         Quantizer::Rabitq1 => pack::<1>(code, &[0; 128], out),
         Quantizer::Rabitq2 => pack::<2>(code, &levels(code, &CROSSINGS_2), out),
         Quantizer::Rabitq4 => pack::<4>(code, &levels(code, &CROSSINGS_4), out),
     };
-    let norm_squared = kernels::dot(c.code, c.code) as i64;
     let scale = match product {
         0 => 0.0,
-        _ => narrow(c.factors.scale as f64 * (2 * norm_squared) as f64 / product as f64),
+        _ => narrow(c.factors.scale as f64 * (2 * norm_squared(c.code)) as f64 / product as f64),
     };
     Factors {
         add: c.factors.add,
         scale,
     }
+}
+
+fn norm_squared(code: &[i8]) -> i64 {
+    let sum = code.iter().map(|&i| i as i32).sum();
+    kernels::dot(Isa::best(), code, code, sum) as i64
 }
 
 /// Writes the planes of grid values whose magnitudes are `levels[|i|] + 1/2`; returns twice their

@@ -1,66 +1,172 @@
-//! The loops over dimensions. Sums of floats are kept in sixteen lanes and added up in one order, so
-//! that every instruction set gives the same bits; products of codes are integers.
+//! Products of codes. They are sums of integers and exact, so every instruction set gives the same;
+//! what follows in floats is done in the same order, so that estimates are the same to the last bit.
+//!
+//! A code that stands in bit planes is turned into its unsigned numbers u a register at a time, and
+//! those meet the query's signed bytes in one product of bytes. Where bits are not easily spread over
+//! bytes (the portable code), the query stands in bit planes as well, and ones are counted.
 
-/// Sum of `term` over pairs.
-#[inline(always)]
-pub(super) fn sum2<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
-    let mut lanes = [0.0; 16];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..16 {
-            lanes[lane] += term(a[lane], b[lane]);
-        }
-    }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += term(*a, *b);
-    }
-    fold(lanes, |a, b| a + b)
+use super::{Quantizer, finite};
+use crate::distance::lanes::Isa;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// A query's code as kernels take it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QueryCode<'a> {
+    /// bytes, zeros up to a multiple of 64
+    pub bytes: &'a [i8],
+    /// the same as bit planes, where [`wants_planes`] says so: eight words for each 64 bytes
+    pub planes: &'a [u64],
 }
 
-/// Largest magnitude.
-#[inline(always)]
-pub(super) fn largest(x: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [0.0; 16];
-    let (chunks, rest) = x.as_chunks::<16>();
-    for x in chunks {
-        for lane in 0..16 {
-            lanes[lane] = larger(lanes[lane], x[lane].abs());
-        }
-    }
-    for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane = larger(*lane, x.abs());
-    }
-    fold(lanes, larger)
+/// Inline codes, one after another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    pub quantizer: Quantizer,
+    /// dimensions of a code
+    pub dims: usize,
+    pub codes: &'a [u8],
+    pub adds: &'a [f32],
+    pub scales: &'a [f32],
 }
 
-#[inline(always)]
-fn fold(mut lanes: [f32; 16], op: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = 8;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = op(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
+/// How estimates are made of products: (base + add + offset) - (scale_x * scale) * (2 product - centre),
+/// where the product is of unsigned numbers with the query's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub base: f32,
+    pub offset: f32,
+    pub scale: f32,
+    pub centre: i32,
 }
 
-/// Inner product of two codes of the same length.
+impl Line {
+    #[inline(always)]
+    fn at(self, add: f32, scale: f32, product: i32) -> f32 {
+        let product = (2 * product - self.centre) as f32;
+        finite((self.base + add + self.offset) - (scale * self.scale) * product)
+    }
+}
+
+/// Whether estimates read a query's bit planes.
 #[inline]
-pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
+pub(super) fn wants_planes(isa: Isa) -> bool {
+    isa == Isa::Portable
+}
+
+/// The bit planes of a query's bytes: bit b of byte j is bit j % 64 of word 8 (j / 64) + b.
+pub(super) fn fill_planes(bytes: &[i8], planes: &mut Vec<u64>) {
+    planes.clear();
+    for bytes in bytes.chunks_exact(64) {
+        let mut words = [0u64; 8];
+        for (at, &byte) in bytes.iter().enumerate() {
+            for (bit, word) in words.iter_mut().enumerate() {
+                *word |= ((byte as u8 >> bit & 1) as u64) << at;
+            }
+        }
+        planes.extend(words);
+    }
+}
+
+/// Inner product of two codes of the same length; `sum_b` is the sum of `b`.
+#[inline]
+pub(super) fn dot(isa: Isa, a: &[i8], b: &[i8], sum_b: i32) -> i32 {
+    assert_eq!(a.len(), b.len());
+    match isa {
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected; the lengths
+        // are equal.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { x86::dot_vnni(a, b, sum_b) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { x86::dot_avx512(a, b) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::dot_avx2(a, b) },
+        Isa::Portable => {
+            let _ = sum_b;
+            dot_portable(a, b)
+        }
+    }
+}
+
+fn dot_portable(a: &[i8], b: &[i8]) -> i32 {
     let pairs = a.iter().zip(b);
     pairs.map(|(&a, &b)| a as i32 * b as i32).sum()
 }
 
-/// Inner product of a bit plane (ones are 1) and a code.
+/// Estimates for all codes of a batch.
 #[inline]
-pub(super) fn plane_dot(plane: &[u8], code: &[i8]) -> i32 {
-    let mut sum = 0;
-    for (byte, code) in plane.iter().zip(code.chunks(8)) {
-        for (bit, &i) in code.iter().enumerate() {
-            sum += (byte >> bit & 1) as i32 * i as i32;
+pub(super) fn estimate(
+    isa: Isa,
+    query: QueryCode<'_>,
+    batch: Batch<'_>,
+    line: Line,
+    out: &mut [f32],
+) {
+    // what kernels rely on when they read
+    let len = batch.quantizer.code_len(batch.dims);
+    assert!(batch.dims > 0 && batch.dims <= query.bytes.len());
+    assert!(query.bytes.len().is_multiple_of(64));
+    assert_eq!(batch.codes.len(), out.len() * len);
+    assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+    match isa {
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths
+        // were just checked.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { x86::estimate_vnni(query.bytes, batch, line, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { x86::estimate_avx512(query.bytes, batch, line, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::estimate_avx2(query.bytes, batch, line, out) },
+        Isa::Portable => estimate_portable(query, batch, line, out),
+    }
+}
+
+fn estimate_portable(query: QueryCode<'_>, batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    let bits = batch.quantizer.bits();
+    let codes = batch
+        .codes
+        .chunks_exact(batch.quantizer.code_len(batch.dims));
+    let factors = batch.adds.iter().zip(batch.scales);
+    for ((out, code), (&add, &scale)) in out.iter_mut().zip(codes).zip(factors) {
+        let product = match batch.quantizer {
+            Quantizer::Sq8 => unsigned_dot(&code[..batch.dims], &query.bytes[..batch.dims]),
+            _ => {
+                let planes = code.chunks_exact(code.len() / bits).enumerate();
+                planes
+                    .map(|(bit, plane)| count(plane, query.planes) << bit)
+                    .sum()
+            }
+        };
+        *out = line.at(add, scale, product);
+    }
+}
+
+/// Product of a code's bytes, offset by 128 to be unsigned, and a query's.
+#[inline(always)]
+fn unsigned_dot(code: &[u8], query: &[i8]) -> i32 {
+    let pairs = code.iter().zip(query);
+    pairs.map(|(&i, &q)| (i ^ 0x80) as i32 * q as i32).sum()
+}
+
+/// Product of a plane of ones and zeros and a query in planes.
+#[inline(always)]
+fn count(plane: &[u8], query: &[u64]) -> i32 {
+    let (words, _) = plane.as_chunks::<8>();
+    let (query, _) = query.as_chunks::<8>();
+    let mut counts = [0u32; 8];
+    for (word, planes) in words.iter().zip(query) {
+        let word = u64::from_le_bytes(*word);
+        for (count, plane) in counts.iter_mut().zip(planes) {
+            *count += (word & plane).count_ones();
         }
     }
-    sum
+    let [magnitudes @ .., sign] = counts;
+    let places = magnitudes.iter().enumerate();
+    let magnitude: i32 = places.map(|(bit, &count)| (count << bit) as i32).sum();
+    magnitude - ((sign as i32) << 7)
 }

@@ -48,6 +48,7 @@ mod inline;
 mod kernels;
 mod query;
 pub mod rotation;
+mod sums;
 
 pub use codec::Codec;
 pub use compact::{Compact, CompactRef};

@@ -1,8 +1,10 @@
 //! A query against the codes of an index.
 
 use super::codec::{length_to, norm};
-use super::{Codec, CompactRef, Quantizer, finite, kernels, narrow};
+use super::kernels::{self, Batch, Line, QueryCode};
+use super::{Codec, CompactRef, Quantizer, finite, narrow};
 use crate::distance::Metric;
+use crate::distance::lanes::{Isa, for_every_isa};
 
 /// A query as codes are compared with it: a compact code of its own, and what its distances start from.
 ///
@@ -11,6 +13,8 @@ use crate::distance::Metric;
 pub struct Query {
     /// one byte for each dimension, then zeros up to a multiple of 64
     code: Vec<i8>,
+    /// the same in bit planes, where kernels want them
+    planes: Vec<u64>,
     dims: usize,
     /// sums of the code's first 0, 64, 128, ... bytes
     sums: Vec<i32>,
@@ -35,6 +39,11 @@ pub struct Query {
 impl Query {
     /// Makes it the query for `x`, a vector of the codec's dimensions and finite values.
     pub fn reset(&mut self, codec: &Codec, x: &[f32]) {
+        reset(Isa::best(), self, codec, x);
+    }
+
+    #[inline(always)]
+    fn start_from(&mut self, codec: &Codec, x: &[f32]) {
         let length = match codec.metric() {
             Metric::L2 => 0.0,
             _ => norm(x),
@@ -60,7 +69,6 @@ impl Query {
         let compact = encoded.compact(0.0, unit);
         self.scale = compact.scale;
         self.error = compact.error;
-        self.finish();
     }
 
     /// Makes it the query for a stored vector: distances then are [`Codec::distance`].
@@ -72,9 +80,10 @@ impl Query {
         self.scale = c.factors.scale;
         self.error = c.factors.error;
         self.norm = self.residual_norm(c);
-        self.finish();
+        self.finish(Isa::best());
     }
 
+    #[inline(always)]
     fn start(&mut self, codec: &Codec) {
         self.dims = codec.dims();
         self.code.clear();
@@ -89,7 +98,11 @@ impl Query {
         };
     }
 
-    fn finish(&mut self) {
+    #[inline(always)]
+    fn finish(&mut self, isa: Isa) {
+        if kernels::wants_planes(isa) {
+            kernels::fill_planes(&self.code, &mut self.planes);
+        }
         self.sums.clear();
         self.sums.push(0);
         let mut sum = 0;
@@ -109,7 +122,8 @@ impl Query {
     /// Internal distance of a stored vector, nearly exact.
     #[inline]
     pub fn distance(&self, c: CompactRef<'_>) -> f32 {
-        let dot = kernels::dot(&self.code[..self.dims], c.code) as f32;
+        let (query, sum) = (&self.code[..self.dims], c.factors.sum);
+        let dot = kernels::dot(Isa::best(), query, c.code, sum) as f32;
         let scale = self.scale * c.factors.scale;
         finite((self.base + c.factors.add + self.offset) - 2.0 * (scale * dot))
     }
@@ -138,7 +152,8 @@ impl Query {
         if self.add_is_norm_squared && c.factors.add < f32::MAX {
             return c.factors.add.sqrt();
         }
-        let coded = c.factors.scale as f64 * (kernels::dot(c.code, c.code) as f64).sqrt();
+        let coded_squared = kernels::dot(Isa::best(), c.code, c.code, c.factors.sum);
+        let coded = c.factors.scale as f64 * (coded_squared as f64).sqrt();
         let error = c.factors.error as f64;
         narrow((coded * coded - error * error).max(0.0).sqrt())
     }
@@ -162,28 +177,36 @@ impl Query {
         scales: &[f32],
         out: &mut [f32],
     ) {
-        let len = quantizer.code_len(code_dims);
-        assert!(code_dims <= self.dims && codes.len() == adds.len() * len);
-        assert!(scales.len() == adds.len() && out.len() == adds.len());
-        let bits = quantizer.bits();
-        let centre = match quantizer {
-            Quantizer::Sq8 => 0,
-            _ => ((1 << bits) - 1) * self.sum_of(code_dims),
+        let sum = self.sum_of(code_dims);
+        let query = QueryCode {
+            bytes: &self.code,
+            planes: &self.planes,
         };
-        for (at, code) in codes.chunks_exact(len).enumerate() {
-            let dot = match quantizer {
-                Quantizer::Sq8 => {
-                    kernels::dot(bytemuck::cast_slice(&code[..code_dims]), &self.code)
-                }
-                _ => {
-                    let planes = code.chunks_exact(len / bits).enumerate();
-                    planes
-                        .map(|(bit, plane)| kernels::plane_dot(plane, &self.code) << bit)
-                        .sum()
-                }
-            };
-            let product = (scales[at] * self.scale) * (2 * dot - centre) as f32;
-            out[at] = finite((self.base + adds[at] + self.offset) - product);
-        }
+        let batch = Batch {
+            quantizer,
+            dims: code_dims,
+            codes,
+            adds,
+            scales,
+        };
+        // g = u - (2^bits - 1) / 2; signed bytes are u - 128
+        let centre = match quantizer {
+            Quantizer::Sq8 => 256 * sum,
+            _ => ((1 << quantizer.bits()) - 1) * sum,
+        };
+        let line = Line {
+            base: self.base,
+            offset: self.offset,
+            scale: self.scale,
+            centre,
+        };
+        kernels::estimate(Isa::best(), query, batch, line, out);
+    }
+}
+
+for_every_isa! {
+    fn reset(query: &mut Query, codec: &Codec, x: &[f32]) {
+        query.start_from(codec, x);
+        query.finish(Isa::best());
     }
 }

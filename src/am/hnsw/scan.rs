@@ -177,10 +177,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
-    if let Some(value) = query.as_ref().filter(|query| hnsw.column.is_indexable(query))
+    let query = query.filter(|query| hnsw.column.is_indexable(query));
+    if query.is_some()
         && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
-        blocks.begin(&meta, value.clone(), wanted);
+        blocks.begin(&meta, query.unwrap_or_default(), wanted);
         state.phase = Phase::Blocks(blocks);
         return;
     }

@@ -356,6 +356,14 @@ impl Entries {
         self.is_open[entry].store(true, Ordering::Release);
     }
 
+    /// Adds an entry, open at once.
+    fn push(&mut self, node: u32, record: CompactRef<'_>) -> io::Result<()> {
+        self.records.push(record)?;
+        self.nodes.push(node);
+        self.is_open.push(AtomicBool::new(true));
+        Ok(())
+    }
+
     pub(super) fn is_open(&self, entry: usize) -> bool {
         self.is_open[entry].load(Ordering::Acquire)
     }
@@ -578,8 +586,8 @@ impl Graph {
         into.extend(links.covered.iter().map(with(Verdict::Covered)));
     }
 
-    #[inline(always)]
-    pub(super) fn distance(&self, a: u32, b: u32) -> f32 {
-        self.codec.distance(self.get(a), self.get(b))
+    /// Lets searches start from a linked node.
+    pub(super) fn add_entry(&mut self, node: u32) -> io::Result<()> {
+        self.entries.push(node, self.records.get(node as usize))
     }
 }

@@ -54,13 +54,13 @@ pub type Reached = [usize; MOST_CURVE_POINTS];
 
 /// Walks as far as `effort` says, and at least as the largest multiple does, and notes how many
 /// rows had been found where searches with smaller multiples end. `proceed` is asked after every
-/// step; `false` ends the walk.
+/// step, with all rows found so far; `false` ends the walk.
 pub fn trace<S: BlockStore>(
     walk: &mut Walk<S>,
     store: &mut S,
     seeds: impl IntoIterator<Item = (S::Node, f32)>,
     effort: Effort,
-    mut proceed: impl FnMut(&mut S) -> bool,
+    mut proceed: impl FnMut(&mut S, &[Near<S::Row>]) -> bool,
 ) -> Reached {
     walk.start(seeds);
     walk.aim(effort);
@@ -82,7 +82,7 @@ pub fn trace<S: BlockStore>(
             Some(None) => {}
             Some(Some(found)) => nearest.push(walk.found()[found].distance),
         }
-        if !proceed(store) {
+        if !proceed(store, walk.found()) {
             return reached;
         }
     }

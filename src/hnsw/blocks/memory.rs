@@ -170,9 +170,8 @@ fn grow_private(old: Option<Mapping>, bytes: usize) -> io::Result<NonNull<libc::
         #[cfg(target_os = "linux")]
         Some(old) => {
             // SAFETY: `old` is a whole mapping, and its region goes by the answer from now on.
-            let base = unsafe {
-                libc::mremap(old.base.as_ptr(), old.bytes, bytes, libc::MREMAP_MAYMOVE)
-            };
+            let base =
+                unsafe { libc::mremap(old.base.as_ptr(), old.bytes, bytes, libc::MREMAP_MAYMOVE) };
             if base == libc::MAP_FAILED {
                 return Err(io::Error::last_os_error());
             }

@@ -3,11 +3,17 @@
 
 pub mod build;
 pub mod calibrate;
+mod exact;
 pub mod format;
 mod link;
 pub mod memory;
-mod tmp;
+mod order;
+mod reach;
 mod walk;
 
 pub use link::Worker;
+pub use reach::Attached;
 pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};
+
+#[cfg(test)]
+mod build_tests;

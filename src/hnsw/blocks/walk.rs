@@ -7,7 +7,7 @@
 //! beyond that bound are put aside and come back when more rows are asked for.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Where blocks are kept: in memory, or in an index's pages. A store knows its query.
 pub trait BlockStore {
@@ -221,9 +221,14 @@ pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
     worst + (multiple * multiple - 1.0) * worst.abs()
 }
 
+/// Nodes asked for ahead of their expansion.
+const FLIGHT: usize = 2;
+
 /// A walk. It can be used again for another query, which keeps its memory.
 pub struct Walk<S: BlockStore> {
     frontier: BinaryHeap<Reverse<Seen<S::Node>>>,
+    /// taken from the frontier and asked for, to be expanded next, the first one first
+    flight: VecDeque<Seen<S::Node>>,
     /// beyond the bound when they were seen; a node can be here several times
     aside: Vec<Seen<S::Node>>,
     seen: KeySet,
@@ -239,6 +244,7 @@ impl<S: BlockStore> Default for Walk<S> {
     fn default() -> Self {
         Walk {
             frontier: BinaryHeap::new(),
+            flight: VecDeque::with_capacity(FLIGHT),
             aside: Vec::new(),
             seen: KeySet::new(),
             found: Vec::new(),
@@ -258,6 +264,7 @@ impl<S: BlockStore> Walk<S> {
     /// Forgets the last query and starts from `seeds`, nodes with estimates.
     pub fn start(&mut self, seeds: impl IntoIterator<Item = (S::Node, f32)>) {
         self.frontier.clear();
+        self.flight.clear();
         self.aside.clear();
         self.seen.clear();
         self.found.clear();
@@ -305,19 +312,29 @@ impl<S: BlockStore> Walk<S> {
         }
     }
 
-    /// Expands the nearest node of the frontier. `None` where the walk has got as far as it was to
-    /// go, or seen everything; else the index of the row in [`Walk::found`], unless the node had none.
+    /// Expands a node: the nearest of the frontier, except that a few are taken out ahead, so that
+    /// their memory is there when they are expanded. All within the bound are expanded sooner or
+    /// later, so the order matters little. `None` where the walk has got as far as it was to go, or
+    /// seen everything; else the index of the row in [`Walk::found`], unless the node had none.
     #[inline]
     pub fn step(&mut self, store: &mut S) -> Option<Option<usize>> {
-        let &Reverse(next) = self.frontier.peek()?;
         let bound = self.bound();
-        if next.estimate > bound {
-            return None;
+        while self.flight.len() < FLIGHT
+            && let Some(&Reverse(next)) = self.frontier.peek()
+            && next.estimate <= bound
+        {
+            self.frontier.pop();
+            store.prefetch(next.node);
+            self.flight.push_back(next);
         }
-        self.frontier.pop();
-        if let Some(Reverse(after)) = self.frontier.peek() {
-            store.prefetch(after.node);
-        }
+        let next = loop {
+            let next = self.flight.pop_front()?;
+            if next.estimate <= bound {
+                break next;
+            }
+            // the bound has come nearer since: as if it had never been taken out
+            self.frontier.push(Reverse(next));
+        };
         let Walk {
             frontier,
             aside,
@@ -346,7 +363,9 @@ impl<S: BlockStore> Walk<S> {
 
     /// Estimate of the node that is expanded next, if any is left within the bound.
     pub fn next_estimate(&self) -> Option<f32> {
-        self.frontier.peek().map(|Reverse(next)| next.estimate)
+        let waiting = self.frontier.peek().map(|Reverse(next)| next.estimate);
+        let flying = self.flight.iter().map(|next| next.estimate);
+        flying.chain(waiting).min_by(f32::total_cmp)
     }
 
     /// Rows found so far, in the order of expansion.
@@ -356,7 +375,7 @@ impl<S: BlockStore> Walk<S> {
 
     /// Whether every node that can be reached has been expanded.
     pub fn is_exhausted(&self) -> bool {
-        self.frontier.is_empty() && self.aside.is_empty()
+        self.frontier.is_empty() && self.flight.is_empty() && self.aside.is_empty()
     }
 
     /// What the walk has done.

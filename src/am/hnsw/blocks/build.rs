@@ -19,7 +19,7 @@ use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
 use crate::hnsw::blocks::format::{Block, BlockMut, Kept, Span, encode_value};
 use crate::hnsw::blocks::memory::Region;
-use crate::hnsw::blocks::{Walk, Worker};
+use crate::hnsw::blocks::{Attached, Walk, Worker};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
 use crate::pg::progress::{self, Phase};
@@ -30,7 +30,7 @@ use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows from which the centroid is computed.
@@ -39,6 +39,8 @@ const SAMPLE: usize = 10_000;
 const MOST_HELD_BACK: usize = 500;
 /// One of so many rows at most is held back.
 const HELD_BACK_SHARE: usize = 50;
+/// A search of the calibration ends when it has found so many rows.
+const MOST_MEASURED_ROWS: usize = 2_000;
 /// Rows below which nothing is measured.
 const LEAST_MEASURED: usize = 2_000;
 
@@ -247,15 +249,15 @@ impl Load {
             ..
         } = self;
         let is_spilled = intake.is_spilled();
-        let graph = intake.finish().unwrap_or_else(|e| raise_io(e));
+        let mut graph = intake.finish().unwrap_or_else(|e| raise_io(e));
         let held_back = match graph.len() {
             few if few < LEAST_MEASURED => 0,
             nodes => MOST_HELD_BACK.min(nodes / HELD_BACK_SHARE),
         };
         let linked = graph.len() - held_back;
-        link(&graph, linked, &blocks.hnsw);
+        link(&mut graph, linked, &blocks.hnsw);
         let queries: Vec<u32> = (linked..graph.len()).map(|turn| graph.at_turn(turn)).collect();
-        let nearest = exact_neighbours(&graph, &queries, linked);
+        let nearest = exact_neighbours(&graph, &queries);
 
         progress::phase(Phase::WritingIndex);
         let codes = Codes::of(&blocks, &graph, is_spilled).unwrap_or_else(|e| raise_io(e));
@@ -295,7 +297,7 @@ fn threads_for(nodes: usize) -> usize {
 }
 
 /// Links the first `turns` nodes, on as many threads as the server allows a build.
-fn link(graph: &Graph, turns: usize, hnsw: &Hnsw) {
+fn link(graph: &mut Graph, turns: usize, hnsw: &Hnsw) {
     progress::phase(Phase::BuildingGraph);
     progress::tuples_total(turns as u64);
     progress::tuples_done(0);
@@ -305,6 +307,7 @@ fn link(graph: &Graph, turns: usize, hnsw: &Hnsw) {
         hnsw.index.name()
     );
     let next = AtomicUsize::new(0);
+    let linking = &*graph;
     threads::run(
         threads,
         |stop| {
@@ -314,43 +317,69 @@ fn link(graph: &Graph, turns: usize, hnsw: &Hnsw) {
                 if turn >= turns {
                     break;
                 }
-                graph.link(graph.at_turn(turn), &mut worker);
+                linking.link(linking.at_turn(turn), &mut worker);
             }
         },
         || progress::tuples_done(next.load(Ordering::Relaxed).min(turns) as u64),
     );
-    graph.attach_unreachable(turns);
+    let result = Mutex::new((graph, Ok(Attached::default())));
+    threads::run(
+        1,
+        |stop| {
+            let mut locked = result.lock().unwrap_or_else(PoisonError::into_inner);
+            let (graph, attached) = &mut *locked;
+            *attached = graph.attach_unreached(&mut Worker::default(), stop);
+        },
+        || {},
+    );
+    let (_, attached) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let attached = attached.unwrap_or_else(|e| raise_io(e));
+    pgrx::debug1!(
+        "attached {} nodes that nothing led to, {} as entries",
+        attached.by_link + attached.as_entry,
+        attached.as_entry
+    );
 }
 
-/// The nearest nodes of each query among the first `linked` turns.
-fn exact_neighbours(graph: &Graph, queries: &[u32], linked: usize) -> Vec<Vec<u32>> {
+/// The nearest linked nodes of each query.
+fn exact_neighbours(graph: &Graph, queries: &[u32]) -> Vec<Vec<u32>> {
     if queries.is_empty() {
         return Vec::new();
     }
-    let threads = threads_for(linked);
-    let parts = Mutex::new(Vec::new());
+    let threads = threads_for(graph.len());
+    let share = queries.len().div_ceil(threads);
+    let found: Mutex<Vec<Vec<u32>>> = Mutex::new(vec![Vec::new(); queries.len()]);
     let next = AtomicUsize::new(0);
     threads::run(
         threads,
         |stop| {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            let found = graph.nearest_of(queries, calibrate::RANK, part, threads, stop);
-            parts
-                .lock()
-                .unwrap_or_else(|poison| poison.into_inner())
-                .push(found);
+            let first = next.fetch_add(1, Ordering::Relaxed) * share;
+            let Some(part) = queries.get(first..(first + share).min(queries.len())) else {
+                return;
+            };
+            let nearest = graph.exact_nearest(part, calibrate::RANK, stop);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            for (n, nearest) in nearest.into_iter().enumerate() {
+                found[first + n] = nearest.into_iter().map(|near| near.node).collect();
+            }
         },
         || {},
     );
-    let parts = parts.into_inner().unwrap_or_else(|poison| poison.into_inner());
-    (0..queries.len())
-        .map(|query| {
-            let mut near: Vec<_> = parts.iter().flat_map(|part| part[query].iter()).collect();
-            near.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-            near.truncate(calibrate::RANK);
-            near.into_iter().map(|near| near.node).collect()
-        })
-        .collect()
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The order in which nodes go to pages.
+fn order_of(graph: &Graph, on_page: usize) -> Vec<u32> {
+    let order = Mutex::new(Vec::new());
+    threads::run(
+        1,
+        |stop| {
+            let found = graph.order(on_page, stop);
+            *order.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        },
+        || {},
+    );
+    order.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A node as the calibration keeps it.
@@ -384,18 +413,26 @@ fn measure(
         pgrx::check_for_interrupts!();
         store.query.reset_of(&blocks.codec, graph.get(query));
         store.seeds(&meta, &mut seeds);
-        let reached = calibrate::trace(&mut walk, &mut store, seeds.drain(..), effort, |_| true);
-        store.release();
-        let places: Vec<usize> = nearest
-            .iter()
-            .map(|&node| {
-                let id = ids[node as usize].id();
-                let mut found = walk.found().iter();
-                found
-                    .position(|near| Some(near.row.0) == id)
-                    .unwrap_or(usize::MAX)
-            })
-            .collect();
+        let wanted: Vec<Option<NodeId>> = nearest.iter().map(|&n| ids[n as usize].id()).collect();
+        let mut places = vec![usize::MAX; wanted.len()];
+        let (mut seen, mut left) = (0, wanted.len());
+        let reached = calibrate::trace(
+            &mut walk,
+            &mut store,
+            seeds.drain(..),
+            effort,
+            |_, found| {
+                while let Some(near) = found.get(seen) {
+                    if let Some(n) = wanted.iter().position(|&id| id == Some(near.row.0)) {
+                        places[n] = seen;
+                        left -= 1;
+                    }
+                    seen += 1;
+                }
+                // with all of them found, no multiple finds more
+                left > 0 && seen < MOST_MEASURED_ROWS
+            },
+        );
         calibration.add(&reached, &places);
     }
     calibration::store(
@@ -478,9 +515,7 @@ impl Writer<'_> {
         let is_held_back = self.is_held_back;
         let (lists, tid_page) = self.tids.write(hnsw, |node| !is_held_back[node as usize]);
         self.lists = lists;
-        let order: Vec<u32> = self
-            .graph
-            .order()
+        let order: Vec<u32> = order_of(self.graph, self.on_page())
             .into_iter()
             .filter(|&node| !self.is_held_back[node as usize])
             .collect();
@@ -503,10 +538,15 @@ impl Writer<'_> {
         self.ids
     }
 
+    /// Nodes that fit on a page.
+    fn on_page(&self) -> usize {
+        let capacity = PAGE_SIZE - crate::page::HEADER - size_of::<Opaque>();
+        capacity / (self.blocks.layout.size + 4)
+    }
+
     /// Decides where every node goes: pages of nodes are filled in order.
     fn assign(&mut self, order: &[u32]) {
-        let capacity = PAGE_SIZE - crate::page::HEADER - size_of::<Opaque>();
-        let on_page = capacity / (self.blocks.layout.size + 4);
+        let on_page = self.on_page();
         let first = self.blocks.hnsw.index.blocks();
         for (n, &node) in order.iter().enumerate() {
             let id = NodeId {

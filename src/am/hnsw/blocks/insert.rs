@@ -213,15 +213,13 @@ impl Insert {
         store.query.reset_of(&blocks.codec, compact_of(value));
         store.seeds(&meta, seeds);
         let mut steps = 0usize;
-        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |store| {
+        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |_, _| {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                store.release();
                 pgrx::check_for_interrupts!();
             }
             true
         });
-        store.release();
         measured.add_found(&reached, walk.found());
     }
 
@@ -247,11 +245,9 @@ impl Insert {
         while walk.step(store).is_some() {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                store.release();
                 pgrx::check_for_interrupts!();
             }
         }
-        store.release();
         let found = walk.found().iter().map(|near| Neighbour {
             distance: blocks.codec.distance(compact, compact_of(&near.row.value)),
             found: near.row.clone(),

@@ -149,11 +149,6 @@ impl BlockScan {
         }
     }
 
-    /// The open index.
-    pub fn blocks(&self) -> &Rc<Blocks> {
-        &self.store.blocks
-    }
-
     /// Starts a search. `wanted` is what LIMIT and OFFSET ask for.
     pub fn begin(&mut self, meta: &Meta, query: Value, wanted: Option<u64>) {
         self.meta = *meta;
@@ -303,14 +298,12 @@ impl BlockScan {
         while self.walk.step(&mut self.store).is_some() {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                self.store.release();
                 pgrx::check_for_interrupts!();
                 if self.is_over_bound() && (self.mode == IterativeScan::Auto || !first) {
                     break;
                 }
             }
         }
-        self.store.release();
         for near in &self.walk.found()[self.ranked..] {
             self.ranking.push(*near);
         }
@@ -383,15 +376,14 @@ impl BlockScan {
 
     /// Lets go of pages: the scan is to begin anew.
     pub fn pause(&mut self) {
-        self.store.release();
         self.measure.reader.release();
     }
 
     /// Lets go of everything held of index and table.
     pub fn end(&mut self) {
-        self.store.release();
         self.measure.reader.end();
     }
+
 }
 
 /// A row of a sweep, by near distance, then by address.

@@ -4,7 +4,7 @@ use super::entries;
 use super::index::Blocks;
 use crate::hnsw::blocks::format::Block;
 use crate::hnsw::blocks::{BlockStore, KeySet, Near};
-use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, RawTid};
+use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
 use crate::pg::buffer::{Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
@@ -61,8 +61,6 @@ pub struct PageBlocks<K> {
     pub query: Query,
     hints: Hints,
     estimates: Vec<f32>,
-    /// the page that may be read next
-    ahead: Option<(u32, Pinned)>,
     /// nodes whose compact codes were read as neighbours; layout compact
     visited: KeySet,
     links: Vec<NodeId>,
@@ -77,7 +75,6 @@ impl<K: Keep> PageBlocks<K> {
         PageBlocks {
             hints: Hints::of(blocks.hnsw.index),
             estimates: vec![0.0; slots],
-            ahead: None,
             visited: KeySet::new(),
             links: Vec::new(),
             pages: 0,
@@ -103,19 +100,6 @@ impl<K: Keep> PageBlocks<K> {
     /// Pages read since [`seeds`](Self::seeds) began the search.
     pub fn pages(&self) -> u64 {
         self.pages
-    }
-
-    /// Lets go of the page pinned ahead: between rows a scan holds none.
-    pub fn release(&mut self) {
-        self.ahead = None;
-    }
-
-    #[inline]
-    fn pin(&mut self, block: u32) -> Pinned {
-        match self.ahead.take() {
-            Some((ahead, pin)) if ahead == block => pin,
-            _ => self.hints.pin(self.blocks.hnsw.index, block),
-        }
     }
 
     /// Reads the compact codes of a node's neighbours: those not read before.
@@ -165,7 +149,7 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
 
     fn expand(&mut self, id: NodeId, mut neighbour: impl FnMut(NodeId, f32)) -> Option<Near<K>> {
         self.pages += 1;
-        let page = self.pin(id.block).lock();
+        let page = self.hints.pin(self.blocks.hnsw.index, id.block).lock();
         let block = self.blocks.block_on(page.page(), id)?;
         let near = (!block.is_deleted()).then(|| {
             let compact = block.compact();
@@ -207,12 +191,9 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
 
     #[inline]
     fn prefetch(&mut self, id: NodeId) {
-        if self.ahead.as_ref().is_some_and(|(block, _)| *block == id.block) {
-            return;
-        }
-        let pin = self.hints.pin(self.blocks.hnsw.index, id.block);
-        pin.prefetch_page();
-        pin.prefetch_item(id.offset, self.blocks.layout.lines());
-        self.ahead = Some((id.block, pin));
+        let size = self.blocks.layout.size;
+        let from_end = size_of::<Opaque>() + id.offset as usize * size;
+        self.hints
+            .prefetch(self.blocks.hnsw.index, id.block, from_end, size);
     }
 }

@@ -1,0 +1,63 @@
+"""What the index aims at beside its peer: the column `goal` of the tables, one place for all of them."""
+
+LARGE = 300_000
+"""Rows from which a search of the peer costs enough that the round trip hides less of the difference."""
+
+SEARCH = {
+    "prepared": {0.95: 5.0, 0.98: 7.0, 0.99: 9.0},
+    "statement": {0.95: 10.0, 0.98: 12.0, 0.99: 15.0},
+}
+PREPARED_LARGE = {0.95: 8.0, 0.98: 12.0, 0.99: 16.0}
+"""Rate against the peer's at equal recall."""
+
+WIDE = {0.95: 12.0}
+"""The same in one statement from 1,536 dimensions on."""
+
+LIBRARY = {0.95: 1.3, 0.99: 2.5}
+"""Rate of one statement against hnswlib in process."""
+
+SESSIONS = 1.9
+"""Two clients against one."""
+
+BUILD = 4.0
+TAIL = 3.0
+"""p99 / p50, at most."""
+
+SCALE = 0.6
+"""Rate at ten times the rows."""
+
+INSERT = 3.0
+VACUUM = 10.0
+VACUUM_LOSS = 0.005
+"""Recall after VACUUM below that of the same rows indexed anew, at most."""
+
+COMPACT_SIZE = 0.4
+COMPACT_RATE = 2.0
+
+
+def search(form: str, recall: float, rows: int) -> str:
+    if form == "prepared" and rows >= LARGE:
+        return at_least(PREPARED_LARGE.get(recall))
+    return at_least(SEARCH.get(form, {}).get(recall))
+
+
+def index_size(dims: int, layout: str) -> str:
+    """Bytes of the index against the peer's."""
+    if layout == "compact":
+        return at_most(COMPACT_SIZE)
+    return at_most({384: 1.5, 768: 1.1, 1536: 1.1}.get(dims))
+
+
+def layout_rate(dims: int, layout: str, recall: float) -> str:
+    """Rate of one statement against the peer's, for an index with this layout."""
+    if layout == "compact":
+        return at_least(COMPACT_RATE)
+    return at_least(WIDE.get(recall)) if dims >= 1536 else at_least(SEARCH["statement"].get(recall))
+
+
+def at_least(value: float | None) -> str:
+    return "" if value is None else f"{value:g}x"
+
+
+def at_most(value: float | None) -> str:
+    return "" if value is None else f"<= {value:g}x"

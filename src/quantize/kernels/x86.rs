@@ -1,0 +1,479 @@
+//! The kernels for x86-64.
+
+// SAFETY (all blocks of this module): intrinsics of the instruction set that the caller promises; every
+// read and write is inside a slice, as the comments at them say.
+
+use super::super::Quantizer;
+use super::{Batch, Line};
+use std::arch::x86_64::*;
+
+/// # Safety
+/// The slices have the same length.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub unsafe fn dot_vnni(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
+    let (len, a, b) = (a.len(), a.as_ptr(), b.as_ptr());
+    // the instruction multiplies unsigned by signed: (a + 128) b, and the sum takes 128 b off
+    let offset = _mm512_set1_epi8(-128);
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let mut at = 0;
+    while at + 256 <= len {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: ends at `len` at most.
+            let (x, y) = unsafe {
+                (
+                    _mm512_loadu_si512(a.add(at + 64 * i).cast()),
+                    _mm512_loadu_si512(b.add(at + 64 * i).cast()),
+                )
+            };
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(x, offset), y);
+        }
+        at += 256;
+    }
+    for sum in &mut sums {
+        if at >= len {
+            break;
+        }
+        let mask = first_64(len - at);
+        // SAFETY: the mask ends at `len`; what it leaves out is not read.
+        let (x, y) = unsafe {
+            (
+                _mm512_maskz_loadu_epi8(mask, a.add(at)),
+                _mm512_maskz_loadu_epi8(mask, b.add(at)),
+            )
+        };
+        *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(x, offset), y);
+        at += 64;
+    }
+    let [s, t, u, v] = sums;
+    let sum = _mm512_add_epi32(_mm512_add_epi32(s, t), _mm512_add_epi32(u, v));
+    _mm512_reduce_add_epi32(sum) - 128 * sum_b
+}
+
+/// # Safety
+/// The slices have the same length.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub unsafe fn dot_avx512(a: &[i8], b: &[i8]) -> i32 {
+    let (len, a, b) = (a.len(), a.as_ptr(), b.as_ptr());
+    let mut sums = [_mm512_setzero_si512(); 2];
+    let mut at = 0;
+    while at < len {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let from = (at + 32 * i).min(len);
+            let mask = first_64(len - from) as u32;
+            // SAFETY: the mask ends at `len`; what it leaves out is not read.
+            let (x, y) = unsafe {
+                (
+                    _mm256_maskz_loadu_epi8(mask, a.add(from)),
+                    _mm256_maskz_loadu_epi8(mask, b.add(from)),
+                )
+            };
+            let products = _mm512_madd_epi16(_mm512_cvtepi8_epi16(x), _mm512_cvtepi8_epi16(y));
+            *sum = _mm512_add_epi32(*sum, products);
+        }
+        at += 64;
+    }
+    _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
+}
+
+/// # Safety
+/// The slices have the same length.
+#[target_feature(enable = "avx2")]
+pub unsafe fn dot_avx2(a: &[i8], b: &[i8]) -> i32 {
+    let (a_blocks, a_rest) = a.as_chunks::<16>();
+    let (b_blocks, b_rest) = b.as_chunks::<16>();
+    let mut sums = [_mm256_setzero_si256(); 4];
+    for (a, b) in a_blocks.chunks(4).zip(b_blocks.chunks(4)) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum = _mm256_add_epi32(*sum, products_16(a, b));
+        }
+    }
+    let (mut x, mut y) = ([0; 16], [0; 16]);
+    x[..a_rest.len()].copy_from_slice(a_rest);
+    y[..b_rest.len()].copy_from_slice(b_rest);
+    let [s, t, u, v] = sums;
+    let sum = _mm256_add_epi32(_mm256_add_epi32(s, t), _mm256_add_epi32(u, v));
+    sum_256(_mm256_add_epi32(sum, products_16(&x, &y)))
+}
+
+/// Products of sixteen pairs, added in pairs.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn products_16(a: &[i8; 16], b: &[i8; 16]) -> __m256i {
+    // SAFETY: sixteen bytes are there; the load needs no alignment.
+    let (x, y) = unsafe {
+        (
+            _mm_loadu_si128(a.as_ptr().cast()),
+            _mm_loadu_si128(b.as_ptr().cast()),
+        )
+    };
+    _mm256_madd_epi16(_mm256_cvtepi8_epi16(x), _mm256_cvtepi8_epi16(y))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_256(x: __m256i) -> i32 {
+    let halves = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+    let pairs = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b01_00_11_10>(halves));
+    _mm_cvtsi128_si32(_mm_add_epi32(
+        pairs,
+        _mm_shuffle_epi32::<0b10_11_00_01>(pairs),
+    ))
+}
+
+/// A mask of the first `count` of 64.
+#[inline(always)]
+fn first_64(count: usize) -> u64 {
+    match count {
+        0 => 0,
+        1..64 => !0 >> (64 - count),
+        _ => !0,
+    }
+}
+
+/// # Safety
+/// As [`super::estimate`] checks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub unsafe fn estimate_vnni(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    // SAFETY: as promised by the caller, here and below.
+    unsafe {
+        match batch.quantizer {
+            Quantizer::Rabitq1 => wide::estimate::<1, true>(query, batch, line, out),
+            Quantizer::Rabitq2 => wide::estimate::<2, true>(query, batch, line, out),
+            Quantizer::Rabitq4 => wide::estimate::<4, true>(query, batch, line, out),
+            Quantizer::Sq8 => wide::estimate::<8, true>(query, batch, line, out),
+        }
+    }
+}
+
+/// # Safety
+/// As [`super::estimate`] checks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub unsafe fn estimate_avx512(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    // SAFETY: as promised by the caller, here and below.
+    unsafe {
+        match batch.quantizer {
+            Quantizer::Rabitq1 => wide::estimate::<1, false>(query, batch, line, out),
+            Quantizer::Rabitq2 => wide::estimate::<2, false>(query, batch, line, out),
+            Quantizer::Rabitq4 => wide::estimate::<4, false>(query, batch, line, out),
+            Quantizer::Sq8 => wide::estimate::<8, false>(query, batch, line, out),
+        }
+    }
+}
+
+/// # Safety
+/// As [`super::estimate`] checks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn estimate_avx2(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    // SAFETY: as promised by the caller, here and below.
+    unsafe {
+        match batch.quantizer {
+            Quantizer::Rabitq1 => narrow::estimate::<1>(query, batch, line, out),
+            Quantizer::Rabitq2 => narrow::estimate::<2>(query, batch, line, out),
+            Quantizer::Rabitq4 => narrow::estimate::<4>(query, batch, line, out),
+            Quantizer::Sq8 => narrow::estimate::<8>(query, batch, line, out),
+        }
+    }
+}
+
+/// A code inside a batch.
+#[derive(Clone, Copy)]
+struct Code {
+    /// its first byte
+    start: *const u8,
+    /// bytes from one plane to the next
+    plane_len: usize,
+    /// dimensions
+    dims: usize,
+}
+
+impl Code {
+    /// 64 bits of a plane.
+    ///
+    /// # Safety
+    /// The word is one of the code's.
+    #[inline(always)]
+    unsafe fn word(self, plane: usize, word: usize) -> u64 {
+        let at = plane * self.plane_len + 8 * word;
+        // SAFETY: inside the code, as promised by the caller.
+        unsafe { self.start.add(at).cast::<u64>().read_unaligned() }
+    }
+}
+
+/// Codes `first..first + 4` of a batch; the last one again where there are no more.
+#[inline(always)]
+fn four(batch: Batch<'_>, bits: usize, first: usize) -> [Code; 4] {
+    let len = batch.quantizer.code_len(batch.dims);
+    let last = batch.adds.len() - 1;
+    std::array::from_fn(|i| Code {
+        start: batch.codes[(first + i).min(last) * len..].as_ptr(),
+        plane_len: len / bits,
+        dims: batch.dims,
+    })
+}
+
+/// AVX-512.
+mod wide {
+    use super::*;
+
+    #[inline(always)]
+    pub unsafe fn estimate<const BITS: usize, const VNNI: bool>(
+        query: &[i8],
+        batch: Batch<'_>,
+        line: Line,
+        out: &mut [f32],
+    ) {
+        for first in (0..out.len()).step_by(16) {
+            let left = (out.len() - first).min(16);
+            // SAFETY: masks end with the slices, which are as long as `out`.
+            unsafe {
+                let mut rows = [_mm512_setzero_si512(); 4];
+                for (row, first) in rows[..left.div_ceil(4)]
+                    .iter_mut()
+                    .zip((first..).step_by(4))
+                {
+                    *row = four_products::<BITS, VNNI>(query, four(batch, BITS, first));
+                }
+                let products = add_rows(rows);
+                let mask = super::first_64(left) as u16;
+                let adds = _mm512_maskz_loadu_ps(mask, batch.adds.as_ptr().add(first));
+                let scales = _mm512_maskz_loadu_ps(mask, batch.scales.as_ptr().add(first));
+                let estimates = finish(line, adds, scales, products);
+                _mm512_mask_storeu_ps(out.as_mut_ptr().add(first), mask, estimates);
+            }
+        }
+    }
+
+    /// [`Line::at`], in the same order of operations.
+    #[inline(always)]
+    unsafe fn finish(line: Line, adds: __m512, scales: __m512, products: __m512i) -> __m512 {
+        unsafe {
+            let twice = _mm512_slli_epi32::<1>(products);
+            let products =
+                _mm512_cvtepi32_ps(_mm512_sub_epi32(twice, _mm512_set1_epi32(line.centre)));
+            let own = _mm512_add_ps(_mm512_set1_ps(line.base), adds);
+            let own = _mm512_add_ps(own, _mm512_set1_ps(line.offset));
+            let scales = _mm512_mul_ps(scales, _mm512_set1_ps(line.scale));
+            let far = _mm512_set1_ps(f32::MAX);
+            // of a NaN and another, the minimum is the second operand
+            let finite = _mm512_min_ps(_mm512_sub_ps(own, _mm512_mul_ps(scales, products)), far);
+            _mm512_max_ps(finite, _mm512_set1_ps(-f32::MAX))
+        }
+    }
+
+    /// Products of four codes with the query; each quarter of the result has a part of all four.
+    #[inline(always)]
+    unsafe fn four_products<const BITS: usize, const VNNI: bool>(
+        query: &[i8],
+        codes: [Code; 4],
+    ) -> __m512i {
+        unsafe {
+            let mut sums = [_mm512_setzero_si512(); 4];
+            for word in 0..codes[0].dims.div_ceil(64) {
+                // SAFETY: the query is as long as a code and filled up to a multiple of 64.
+                let query = _mm512_loadu_si512(query.as_ptr().add(64 * word).cast());
+                for (sum, code) in sums.iter_mut().zip(codes) {
+                    *sum = add_products::<BITS, VNNI>(*sum, numbers::<BITS>(code, word), query);
+                }
+            }
+            let [a, b, c, d] = sums;
+            let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
+        }
+    }
+
+    /// The unsigned numbers of 64 dimensions.
+    #[inline(always)]
+    unsafe fn numbers<const BITS: usize>(code: Code, word: usize) -> __m512i {
+        unsafe {
+            if BITS == 8 {
+                let mask = super::first_64(code.dims - 64 * word);
+                // SAFETY: the mask ends with the code.
+                let bytes = _mm512_maskz_loadu_epi8(mask, code.start.add(64 * word).cast());
+                return _mm512_xor_si512(bytes, _mm512_maskz_set1_epi8(mask, -128));
+            }
+            let mut numbers = _mm512_maskz_set1_epi8(code.word(0, word), 1);
+            for plane in 1..BITS {
+                let bit = _mm512_set1_epi8(1 << plane);
+                numbers = _mm512_mask_add_epi8(numbers, code.word(plane, word), numbers, bit);
+            }
+            numbers
+        }
+    }
+
+    /// Adds products of unsigned and signed bytes to sums, in fours.
+    #[inline(always)]
+    unsafe fn add_products<const BITS: usize, const VNNI: bool>(
+        sums: __m512i,
+        numbers: __m512i,
+        query: __m512i,
+    ) -> __m512i {
+        unsafe {
+            if VNNI {
+                return _mm512_dpbusd_epi32(sums, numbers, query);
+            }
+            if BITS < 8 {
+                return _mm512_add_epi32(sums, fours(numbers, query));
+            }
+            // a pair of products must fit 16 bits: 2 * 127 * 127 does, 2 * 255 * 127 does not
+            let low = _mm512_and_si512(numbers, _mm512_set1_epi8(0x7f));
+            let high = _mm512_and_si512(_mm512_srli_epi16::<7>(numbers), _mm512_set1_epi8(1));
+            let high = _mm512_slli_epi32::<7>(fours(high, query));
+            _mm512_add_epi32(_mm512_add_epi32(sums, fours(low, query)), high)
+        }
+    }
+
+    /// Products of bytes, added in fours; those of a pair fit 16 bits.
+    #[inline(always)]
+    unsafe fn fours(numbers: __m512i, query: __m512i) -> __m512i {
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(numbers, query);
+            _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_halves(x: __m512i, y: __m512i) -> __m512i {
+        unsafe {
+            _mm512_add_epi32(
+                _mm512_shuffle_i32x4::<0b01_00_01_00>(x, y),
+                _mm512_shuffle_i32x4::<0b11_10_11_10>(x, y),
+            )
+        }
+    }
+
+    /// Adds the quarters of each row; row after row, four sums each.
+    #[inline(always)]
+    unsafe fn add_rows([a, b, c, d]: [__m512i; 4]) -> __m512i {
+        unsafe {
+            let (ab, cd) = (add_halves(a, b), add_halves(c, d));
+            _mm512_add_epi32(
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(ab, cd),
+            )
+        }
+    }
+}
+
+/// AVX2.
+mod narrow {
+    use super::*;
+
+    #[inline(always)]
+    pub unsafe fn estimate<const BITS: usize>(
+        query: &[i8],
+        batch: Batch<'_>,
+        line: Line,
+        out: &mut [f32],
+    ) {
+        for (first, out) in (0..).step_by(4).zip(out.chunks_mut(4)) {
+            let mut products = [0; 4];
+            // SAFETY: four numbers are stored to four.
+            unsafe {
+                let four = four_products::<BITS>(query, four(batch, BITS, first));
+                _mm_storeu_si128(products.as_mut_ptr().cast(), four);
+            }
+            let factors = batch.adds[first..].iter().zip(&batch.scales[first..]);
+            for ((out, product), (&add, &scale)) in out.iter_mut().zip(products).zip(factors) {
+                *out = line.at(add, scale, product);
+            }
+        }
+    }
+
+    /// Products of four codes with the query.
+    #[inline(always)]
+    unsafe fn four_products<const BITS: usize>(query: &[i8], codes: [Code; 4]) -> __m128i {
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); 4];
+            for word in 0..codes[0].dims.div_ceil(64) {
+                for half in 0..2 {
+                    // SAFETY: the query is as long as a code and filled up to a multiple of 64.
+                    let from = query.as_ptr().add(64 * word + 32 * half);
+                    let query = _mm256_loadu_si256(from.cast());
+                    for (sum, code) in sums.iter_mut().zip(codes) {
+                        let numbers = numbers::<BITS>(code, word, half);
+                        *sum = add_products::<BITS>(*sum, numbers, query);
+                    }
+                }
+            }
+            let [a, b, c, d] = sums;
+            let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+            _mm_add_epi32(
+                _mm256_castsi256_si128(sums),
+                _mm256_extracti128_si256::<1>(sums),
+            )
+        }
+    }
+
+    /// The unsigned numbers of 32 dimensions.
+    #[inline(always)]
+    unsafe fn numbers<const BITS: usize>(code: Code, word: usize, half: usize) -> __m256i {
+        unsafe {
+            if BITS == 8 {
+                let from = 64 * word + 32 * half;
+                let mut bytes = [0x80; 32];
+                let here = code.dims.saturating_sub(from).min(32);
+                // SAFETY: ends with the code, and in the array.
+                std::ptr::copy_nonoverlapping(
+                    code.start.add(from.min(code.dims)),
+                    bytes.as_mut_ptr(),
+                    here,
+                );
+                let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+                return _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
+            }
+            let mut numbers = _mm256_setzero_si256();
+            for plane in 0..BITS {
+                let bits = (code.word(plane, word) >> (32 * half)) as u32;
+                let ones = _mm256_and_si256(spread(bits), _mm256_set1_epi8(1 << plane));
+                numbers = _mm256_or_si256(numbers, ones);
+            }
+            numbers
+        }
+    }
+
+    /// All ones in the bytes whose bit is one.
+    #[inline(always)]
+    unsafe fn spread(bits: u32) -> __m256i {
+        unsafe {
+            // byte j of the result looks at byte j / 8 of the bits
+            let byte = _mm256_setr_epi64x(
+                0,
+                0x0101_0101_0101_0101,
+                0x0202_0202_0202_0202,
+                0x0303_0303_0303_0303,
+            );
+            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), byte);
+            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+        }
+    }
+
+    /// Adds products of unsigned and signed bytes to sums, in fours.
+    #[inline(always)]
+    unsafe fn add_products<const BITS: usize>(
+        sums: __m256i,
+        numbers: __m256i,
+        query: __m256i,
+    ) -> __m256i {
+        unsafe {
+            if BITS < 8 {
+                return _mm256_add_epi32(sums, fours(numbers, query));
+            }
+            // as in AVX-512
+            let low = _mm256_and_si256(numbers, _mm256_set1_epi8(0x7f));
+            let high = _mm256_and_si256(_mm256_srli_epi16::<7>(numbers), _mm256_set1_epi8(1));
+            let high = _mm256_slli_epi32::<7>(fours(high, query));
+            _mm256_add_epi32(_mm256_add_epi32(sums, fours(low, query)), high)
+        }
+    }
+
+    /// Products of bytes, added in fours; those of a pair fit 16 bits.
+    #[inline(always)]
+    unsafe fn fours(numbers: __m256i, query: __m256i) -> __m256i {
+        unsafe {
+            let pairs = _mm256_maddubs_epi16(numbers, query);
+            _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+        }
+    }
+}
