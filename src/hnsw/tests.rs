@@ -1,4 +1,5 @@
 use super::build::MemoryStore;
+use super::format::Shape;
 use super::format::{self, *};
 use super::*;
 use crate::distance::{Element, Metric, Operand, Space};
@@ -238,7 +239,7 @@ proptest! {
         generation in any::<u32>(),
     ) {
         let level = level.min(highest_level(m));
-        let layout = Layout::choose(len, level, m);
+        let layout = Layout::choose(len, level, Shape::plain(m));
         prop_assert!(layout.size <= MAX_ITEM);
         prop_assert_eq!(layout.inline + (layout.chunks * CHUNK).min(len), len);
         let value: Vec<u8> = (0..len).map(|i| (i * 31) as u8).collect();
@@ -255,10 +256,10 @@ proptest! {
             tids: &tids,
             more_tids: RawTid::NONE,
         };
-        let mut item = aligned(&new.encode(m));
+        let mut item = aligned(&new.encode(Shape::plain(m)));
         let link = NodeId { block: 0x1_2345, offset: 77 };
-        NodeMut::of(bytes_of(&mut item), m).unwrap().set_links(level, [link]);
-        let node = Node::of(bytes_of(&mut item), m).unwrap();
+        NodeMut::of(bytes_of(&mut item), Shape::plain(m)).unwrap().set_links(level, [link]);
+        let node = Node::of(bytes_of(&mut item), Shape::plain(m)).unwrap();
         prop_assert_eq!(node.inline(), &value[len - layout.inline..]);
         prop_assert_eq!(node.chunks().iter().filter_map(|c| c.id()).collect::<Vec<_>>(), chunks);
         prop_assert_eq!(node.tids(), &tids[..]);
@@ -278,13 +279,13 @@ proptest! {
         if let Some(first) = item.first_mut() {
             *first = kind;
         }
-        if let Ok(node) = Node::of(item, m) {
+        if let Ok(node) = Node::of(item, Shape::plain(m)) {
             let _ = (node.inline(), node.chunks(), node.tids(), node.is_deleted());
             for level in 0..=node.header.level {
                 let _ = node.links(level);
             }
         }
-        let _ = NodeMut::of(item, m).map(|mut node| node.links(0).len());
+        let _ = NodeMut::of(item, Shape::plain(m)).map(|mut node| node.links(0).len());
         let _ = chunk_of(item);
         let _ = tid_list_of(item).map(|(header, tids)| (header.count, tids.len()));
         let _ = tid_list_mut(item).map(|(_, slots)| slots.len());

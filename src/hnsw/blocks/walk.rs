@@ -319,15 +319,15 @@ impl<S: BlockStore> Walk<S> {
     #[inline]
     pub fn step(&mut self, store: &mut S) -> Option<Option<usize>> {
         let bound = self.bound();
-        while self.flight.len() < FLIGHT
-            && let Some(&Reverse(next)) = self.frontier.peek()
-            && next.estimate <= bound
-        {
-            self.frontier.pop();
-            store.prefetch(next.node);
-            self.flight.push_back(next);
-        }
         let next = loop {
+            while self.flight.len() < FLIGHT
+                && let Some(&Reverse(next)) = self.frontier.peek()
+                && next.estimate <= bound
+            {
+                self.frontier.pop();
+                store.prefetch(next.node);
+                self.flight.push_back(next);
+            }
             let next = self.flight.pop_front()?;
             if next.estimate <= bound {
                 break next;
