@@ -217,6 +217,10 @@ pub struct Work {
 /// The internal distance that a multiple of the plain distance `worst` is.
 #[inline]
 pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
+    // infinite while fewer rows than wanted are found: 0 times that would be no number
+    if worst == f32::INFINITY {
+        return worst;
+    }
     // an inner product beyond the build's largest makes distances negative
     worst + (multiple * multiple - 1.0) * worst.abs()
 }
