@@ -5,10 +5,11 @@
 //! neighbour's own block holds: spans, verdicts, and codes of its neighbours, against which the new
 //! value is estimated. So each link back is one page visit.
 
-use super::calibration::Measured;
+use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::search::{Keep, PageBlocks};
+use crate::am::hnsw::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
@@ -25,6 +26,16 @@ use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
+/// Nodes below which inserts measure nothing.
+const LEAST_MEASURED: f64 = 1_000.0;
+/// Share of inserts that measure while there is no curve.
+const UNMEASURED_SHARE: f64 = 0.1;
+/// Share of inserts that measure afterwards.
+const MEASURED_SHARE: f64 = 0.01;
+/// Queries after which what was measured goes to the metapage.
+const QUERIES_AT_ONCE: u64 = 50;
+/// Share of a new measurement in the curve.
+const NEW_SHARE: f32 = 0.25;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: usize = 64;
 
@@ -73,6 +84,9 @@ pub struct Insert {
     /// how many nodes the index has, about
     nodes: f64,
     inserted: u64,
+    /// what searches of this statement told of the calibration curve, and the metapage does not
+    /// know yet
+    measured: Measured,
 }
 
 /// A new node on its way into the graph.
@@ -106,7 +120,13 @@ impl Insert {
             seeds: Vec::new(),
             nodes,
             inserted: 0,
+            measured: Measured::default(),
         }
+    }
+
+    /// The indexed column.
+    pub fn column(&self) -> Column {
+        self.blocks.hnsw.column
     }
 
     /// Inserts a row.
@@ -142,8 +162,32 @@ impl Insert {
         self.row_at(&meta, value, tid);
     }
 
+    /// A value that is being inserted is a query that the graph does not know: now and then one
+    /// measures the curve, so that an index that grows by inserts is calibrated, too.
+    fn measure_now_and_then(&mut self, meta: &Meta, value: &[u8]) {
+        let nodes = self.nodes + self.inserted as f64;
+        let share = match meta.curve_len {
+            0 if nodes > LEAST_MEASURED => UNMEASURED_SHARE,
+            0 => return,
+            _ => MEASURED_SHARE,
+        };
+        // a build inserts what it has measured with
+        if self.logging == Logging::AtEndOfBuild || self.rng.f64() >= share {
+            return;
+        }
+        let mut measured = std::mem::take(&mut self.measured);
+        self.measure(value, &mut measured);
+        if measured.queries() >= QUERIES_AT_ONCE {
+            let blocks = &self.blocks;
+            calibration::store(blocks, self.logging, &measured, nodes as u64, NEW_SHARE);
+            measured = Measured::default();
+        }
+        self.measured = measured;
+    }
+
     fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {
         let blocks = self.blocks.clone();
+        self.measure_now_and_then(meta, value);
         let candidates = self.search(meta, value);
         for candidate in &candidates {
             let same = hash_of_value(&candidate.found.value) == hash_of_value(value)
