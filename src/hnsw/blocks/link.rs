@@ -7,7 +7,7 @@ use crate::quantize::CompactRef;
 const SEEDS: usize = 4;
 
 /// How far ahead records are asked for.
-const AHEAD: usize = 4;
+const AHEAD: usize = 10;
 
 /// A link is covered by a nearer one whose end is this much nearer to its own end: internal distances
 /// are squares, so this is 1.05 in plain distance. The paper has 1; Vamana (Subramanya and others,
