@@ -106,9 +106,7 @@ pub struct Newcomer<'a> {
 impl Insert {
     /// Working memory for inserts into an index.
     pub fn new(blocks: Rc<Blocks>, logging: Logging) -> Self {
-        let nodes = blocks
-            .hnsw
-            .estimated_nodes(blocks.layout.block.value_len());
+        let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         Insert {
             store: PageBlocks::new(blocks.clone(), Query::default()),
             blocks,
@@ -219,13 +217,25 @@ impl Insert {
         };
         let mut is_linked = false;
         for neighbour in neighbours.iter().filter(|neighbour| !neighbour.covered) {
-            is_linked |= link_back(&blocks, self.logging, neighbour, &newcomer, Insistence::IfWorthIt);
+            is_linked |= link_back(
+                &blocks,
+                self.logging,
+                neighbour,
+                &newcomer,
+                Insistence::IfWorthIt,
+            );
         }
         if let Some(nearest) = neighbours.first()
             && !is_linked
         {
             // no neighbour wants it, but no search finds what nothing leads to
-            link_back(&blocks, self.logging, nearest, &newcomer, Insistence::InAnyCase);
+            link_back(
+                &blocks,
+                self.logging,
+                nearest,
+                &newcomer,
+                Insistence::InAnyCase,
+            );
         }
         self.enter(meta, value, id);
     }
@@ -234,7 +244,9 @@ impl Insert {
     fn enter(&mut self, meta: &Meta, value: &[u8], id: NodeId) {
         self.inserted += 1;
         if meta.entry.id().is_none() {
-            place::change_meta(&self.blocks.hnsw, self.logging, |meta| meta.entry = id.into());
+            place::change_meta(&self.blocks.hnsw, self.logging, |meta| {
+                meta.entry = id.into()
+            });
         }
         let nodes = self.nodes + self.inserted as f64;
         let share = entries::wanted(nodes) - entries::wanted(nodes - 1.0);
@@ -257,13 +269,19 @@ impl Insert {
         store.query.reset_of(&blocks.codec, compact_of(value));
         store.seeds(&meta, seeds);
         let mut steps = 0usize;
-        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |_, _| {
-            steps += 1;
-            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                pgrx::check_for_interrupts!();
-            }
-            true
-        });
+        let reached = calibrate::trace(
+            walk,
+            store,
+            seeds.drain(..),
+            calibrate::thorough(),
+            |_, _| {
+                steps += 1;
+                if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                    pgrx::check_for_interrupts!();
+                }
+                true
+            },
+        );
         measured.add_found(&reached, walk.found());
     }
 
@@ -317,7 +335,9 @@ pub fn select(blocks: &Blocks, candidates: Vec<Neighbour>, slots: usize) -> Vec<
         }
         let compact = compact_of(&candidate.found.value);
         candidate.covered = chosen.iter().any(|other| {
-            let between = blocks.codec.distance(compact, compact_of(&other.found.value));
+            let between = blocks
+                .codec
+                .distance(compact, compact_of(&other.found.value));
             between <= candidate.distance
         });
         match candidate.covered {
@@ -348,11 +368,7 @@ pub fn kept_of<'a>(blocks: &Blocks, compact: CompactRef<'_>, code: &'a mut [u8])
 }
 
 /// The item of a new block.
-pub fn encode_block(
-    blocks: &Blocks,
-    new: &NewNode<'_>,
-    neighbours: &[Neighbour],
-) -> Vec<u8> {
+pub fn encode_block(blocks: &Blocks, new: &NewNode<'_>, neighbours: &[Neighbour]) -> Vec<u8> {
     let hnsw: &Hnsw = &blocks.hnsw;
     let mut item = new.encode(hnsw.shape);
     let mut node = hnsw.check(META_BLOCK, || NodeMut::of(&mut item, hnsw.shape));
@@ -451,7 +467,13 @@ pub fn link_back(
         }
     }
     let spans = &block.spans()[..links.len()];
-    let admission = admit(spans, &between, neighbour.distance, blocks.layout.slots(), insistence);
+    let admission = admit(
+        spans,
+        &between,
+        neighbour.distance,
+        blocks.layout.slots(),
+        insistence,
+    );
     let Some(admission) = admission else {
         return false;
     };
@@ -480,7 +502,9 @@ fn distances_around(
             // a list with room takes the link without looking
             let links = block.links();
             let links = links.iter().filter_map(|link| link.id());
-            links.filter(|link| !newcomer.known.contains_key(link)).collect()
+            links
+                .filter(|link| !newcomer.known.contains_key(link))
+                .collect()
         })
         .unwrap_or_default();
     links
@@ -560,4 +584,3 @@ pub fn admit(
         spans: after,
     })
 }
-
