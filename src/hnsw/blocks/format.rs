@@ -191,6 +191,8 @@ impl Span {
     /// A link of a length.
     #[inline]
     pub fn new(distance: f32, covered: bool) -> Span {
+        // `clamp` would keep a NaN, `max` gives its argument for it
+        #[allow(clippy::manual_clamp)]
         let rounded = distance.max(0.0).min(f32::MAX / 2.0).to_bits() >> 16;
         Span((rounded as u16 & !1) | covered as u16)
     }
