@@ -13,7 +13,7 @@ const AHEAD: usize = 10;
 /// are squares, so this is 1.05 in plain distance. The paper has 1; Vamana (Subramanya and others,
 /// NeurIPS 2019) calls it alpha. Links that are barely covered are worth following: recall at
 /// `ef_construction` 64 becomes what 100 gives without, for less time.
-const SLACK: f32 = 1.1;
+pub const SLACK: f32 = 1.1;
 
 /// One thread's working memory.
 #[derive(Default)]

@@ -11,7 +11,7 @@ mod order;
 mod reach;
 mod walk;
 
-pub use link::Worker;
+pub use link::{SLACK, Worker};
 pub use reach::Attached;
 pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};
 

@@ -17,7 +17,7 @@ use crate::distance::{Metric, Value};
 use crate::hnsw::blocks::format::{
     Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
 };
-use crate::hnsw::blocks::{Effort, Walk, calibrate};
+use crate::hnsw::blocks::{Effort, SLACK, Walk, calibrate};
 use crate::hnsw::format::{Meta, NewNode, NodeId, NodeMut, RawTid};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
 use crate::pg::relation::Turnstile;
@@ -379,25 +379,35 @@ impl Insert {
     }
 }
 
-/// Chooses neighbours (Algorithm 4 of the paper, with keepPrunedConnections): the chosen first, then
-/// covered ones while there is room, both nearest first.
+/// Chooses neighbours (Algorithm 4 of the paper, with keepPrunedConnections, and the slack that
+/// builds give): the chosen first, then covered ones while there is room, both nearest first.
 pub fn select(blocks: &Blocks, candidates: Vec<Neighbour>, slots: usize) -> Vec<Neighbour> {
-    let mut chosen: Vec<Neighbour> = Vec::with_capacity(slots);
+    let mut chosen: Vec<Neighbour> = Vec::with_capacity(slots + 1);
+    // which of them only the slack lets in
+    let mut loose: Vec<bool> = Vec::with_capacity(slots + 1);
     let mut covered: Vec<Neighbour> = Vec::new();
     for mut candidate in candidates {
-        if chosen.len() == slots {
+        if chosen.len() == slots && !loose.contains(&true) {
             break;
         }
         let compact = compact_of(&candidate.found.value);
-        candidate.covered = chosen.iter().any(|other| {
-            let between = blocks
-                .codec
-                .distance(compact, compact_of(&other.found.value));
-            between <= candidate.distance
+        let mut is_loose = false;
+        candidate.covered = chosen.iter().zip(&loose).any(|(other, other_is_loose)| {
+            let other = compact_of(&other.found.value);
+            let between = blocks.codec.distance(compact, other);
+            is_loose |= between <= candidate.distance && !other_is_loose;
+            between * SLACK <= candidate.distance
         });
-        match candidate.covered {
-            true => covered.push(candidate),
-            false => chosen.push(candidate),
+        if candidate.covered {
+            covered.push(candidate);
+            continue;
+        }
+        chosen.push(candidate);
+        loose.push(is_loose);
+        if chosen.len() > slots {
+            let last = loose.iter().rposition(|&loose| loose).unwrap_or(slots);
+            chosen.remove(last);
+            loose.remove(last);
         }
     }
     let room = slots - chosen.len();
@@ -666,7 +676,7 @@ pub struct NewLink<'a> {
 pub fn admit(spans: &[Span], new: &NewLink<'_>, slots: usize) -> Option<Admission> {
     let (distance, between) = (new.distance, new.between);
     let covered = spans.iter().zip(between).any(|(span, &between)| {
-        !span.is_covered() && span.distance() <= distance && between <= distance
+        !span.is_covered() && span.distance() <= distance && between * SLACK <= distance
     });
     let span = Span::new(distance, covered);
     let mut after = spans.to_vec();
@@ -674,7 +684,7 @@ pub fn admit(spans: &[Span], new: &NewLink<'_>, slots: usize) -> Option<Admissio
     if !covered {
         for (slot, span) in after.iter_mut().enumerate() {
             let farther = span.distance() > distance;
-            if farther && !span.is_covered() && between[slot] <= span.distance() {
+            if farther && !span.is_covered() && between[slot] * SLACK <= span.distance() {
                 *span = span.with_verdict(true);
                 newly_covered.push(slot);
             }
