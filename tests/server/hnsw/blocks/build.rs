@@ -54,15 +54,13 @@ fn a_build_in_temporary_files_is_as_good_and_leaves_none() {
 
     // a cancel while it has files
     let token = client.cancel_token();
-    let canceller = std::thread::spawn({
-        move || {
-            wait_until("the build has files", || {
-                let open = std::fs::read_dir(format!("/proc/{backend}/fd")).unwrap();
-                open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-                    .any(|target| target.to_string_lossy().contains("pgsql_tmp"))
-            });
-            token.cancel_query(NoTls).unwrap();
-        }
+    let canceller = std::thread::spawn(move || {
+        wait_until("the build has files", || {
+            let open = std::fs::read_dir(format!("/proc/{backend}/fd")).unwrap();
+            open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+                .any(|target| target.to_string_lossy().contains("pgsql_tmp"))
+        });
+        token.cancel_query(NoTls).unwrap();
     });
     assert_eq!(sqlstate_of(&mut client, CREATE), "57014");
     canceller.join().unwrap();
