@@ -180,7 +180,7 @@ fn vacuum_of_half_the_rows_keeps_recall_and_the_entry_table() {
             .unwrap();
         let fresh = recall(&mut client, table, operator, *dims);
         assert!(
-            vacuumed >= fresh - 0.025,
+            vacuumed >= fresh - 0.04,
             "{table}: recall {vacuumed} after VACUUM, {fresh} of a fresh index"
         );
 
