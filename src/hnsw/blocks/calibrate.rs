@@ -56,9 +56,9 @@ pub fn at_rank(multiple: f32, rank: usize) -> f32 {
 /// What one walk tells: how many rows searches with each of [`MULTIPLES`] would have found.
 pub type Reached = [usize; MOST_CURVE_POINTS];
 
-/// Walks as far as `effort` says, and at least as the largest multiple does, and notes how many
-/// rows had been found where searches with smaller multiples end. `proceed` is asked after every
-/// step, with all rows found so far; `false` ends the walk.
+/// Walks as far as `effort` says and notes how many rows had been found where searches with smaller
+/// multiples end; searches with larger ones count as finding all that it found. `proceed` is asked
+/// after every step, with all rows found so far; `false` ends the walk.
 pub fn trace<S: BlockStore>(
     walk: &mut Walk<S>,
     store: &mut S,

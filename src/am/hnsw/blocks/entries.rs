@@ -126,7 +126,7 @@ impl Entry {
     }
 }
 
-/// Adds entries: to the first page that has room, or a new first page.
+/// Adds entries: to the first page of the table while it has room, then to new pages in front of it.
 pub fn add(blocks: &Blocks, logging: Logging, entries: &[Entry]) {
     let hnsw = &blocks.hnsw;
     let mut entries = entries.iter().peekable();

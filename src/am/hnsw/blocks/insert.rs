@@ -161,7 +161,8 @@ impl Insert {
     }
 
     /// A value that is being inserted is a query that the graph does not know: now and then one
-    /// measures the curve, so that an index that grows by inserts is calibrated, too.
+    /// measures the curve, so that an index that grows by inserts is calibrated, too. What is measured
+    /// counts once one statement has enough of it: COPY does, a statement of a few rows does not.
     fn measure_now_and_then(&mut self, meta: &Meta, value: &[u8]) {
         let nodes = self.nodes + self.inserted as f64;
         let share = match meta.curve_len {
