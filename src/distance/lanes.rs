@@ -71,38 +71,38 @@ impl Isa {
 }
 
 /// Defines a function of plain Rust that is compiled for every instruction set, for the compiler to
-/// vectorise; its first argument says which to run. What it calls has to be `inline(always)`. The
+/// vectorise; its first argument says which to run, and is there for what it calls. What it calls has to be `inline(always)`. The
 /// compiler never reorders or fuses float operations, so that all give the same bits.
 macro_rules! for_every_isa {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($isa:ident: Isa, $($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*
         #[inline]
-        $vis fn $name(isa: $crate::distance::lanes::Isa, $($arg: $type),*) $(-> $result)? {
+        $vis fn $name($isa: $crate::distance::lanes::Isa, $($arg: $type),*) $(-> $result)? {
             use $crate::distance::lanes::Isa;
 
             #[inline(always)]
-            fn body($($arg: $type),*) $(-> $result)? $body
+            fn body($isa: Isa, $($arg: $type),*) $(-> $result)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-            fn avx512($($arg: $type),*) $(-> $result)? {
-                body($($arg),*)
+            fn avx512($isa: Isa, $($arg: $type),*) $(-> $result)? {
+                body($isa, $($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c")]
-            fn avx2($($arg: $type),*) $(-> $result)? {
-                body($($arg),*)
+            fn avx2($isa: Isa, $($arg: $type),*) $(-> $result)? {
+                body($isa, $($arg),*)
             }
 
-            match isa {
+            match $isa {
                 // SAFETY: an `Isa` other than the portable one is only made where it was detected.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512($($arg),*) },
+                Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512($isa, $($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { avx2($($arg),*) },
-                Isa::Portable => body($($arg),*),
+                Isa::Avx2 => unsafe { avx2($isa, $($arg),*) },
+                Isa::Portable => body($isa, $($arg),*),
             }
         }
     };
@@ -113,7 +113,7 @@ pub(crate) use for_every_isa;
 ///
 /// # Safety
 /// Methods may only be called where the processor has the instruction set.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     /// Number of lanes.
     const WIDTH: usize;
     unsafe fn zero() -> Self;
@@ -124,13 +124,17 @@ pub(super) trait Lanes: Copy {
     unsafe fn mul_add(self, other: Self, sum: Self) -> Self;
     /// Sum of all lanes.
     unsafe fn sum(self) -> f32;
+    /// The Walsh-Hadamard transform of the lanes, strides ascending, without its factor.
+    unsafe fn hadamard(self) -> Self;
+    /// Writes `WIDTH` lanes, which must be there to write.
+    unsafe fn store(self, to: *mut f32);
 }
 
 /// A register that can be filled with elements of type `T`.
 ///
 /// # Safety
 /// As [`Lanes`], and the elements must be there to read.
-pub(super) trait Load<T>: Lanes {
+pub(crate) trait Load<T>: Lanes {
     /// `WIDTH` elements.
     unsafe fn load(from: *const T) -> Self;
     /// The first `count` elements (less than `WIDTH`), and zero in the lanes after them.
@@ -139,7 +143,7 @@ pub(super) trait Load<T>: Lanes {
 
 /// Lanes in plain Rust, for the compiler to vectorise.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; 8]);
+pub(crate) struct Portable([f32; 8]);
 
 impl Portable {
     #[inline(always)]
@@ -184,6 +188,22 @@ impl Lanes for Portable {
         let [a, b, c, d, e, f, g, h] = self.0;
         ((a + e) + (b + f)) + ((c + g) + (d + h))
     }
+    #[inline(always)]
+    unsafe fn hadamard(self) -> Self {
+        let mut lanes = self.0;
+        for stride in [1, 2, 4] {
+            for lane in (0..8).filter(|lane| lane & stride == 0) {
+                let (x, y) = (lanes[lane], lanes[lane + stride]);
+                (lanes[lane], lanes[lane + stride]) = (x + y, x - y);
+            }
+        }
+        Portable(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as promised by the caller; an array is as aligned as its elements.
+        unsafe { *to.cast() = self.0 }
+    }
 }
 
 impl Load<f32> for Portable {
@@ -221,7 +241,7 @@ impl Load<f16> for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -269,6 +289,25 @@ mod x86 {
                 let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
                 _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)))
             }
+        }
+        #[inline(always)]
+        unsafe fn hadamard(self) -> Self {
+            unsafe {
+                let x = self.0;
+                let other = _mm256_permute_ps::<0b10_11_00_01>(x);
+                let (sum, difference) = (_mm256_add_ps(other, x), _mm256_sub_ps(other, x));
+                let x = _mm256_blend_ps::<0b1010_1010>(sum, difference);
+                let other = _mm256_permute_ps::<0b01_00_11_10>(x);
+                let (sum, difference) = (_mm256_add_ps(other, x), _mm256_sub_ps(other, x));
+                let x = _mm256_blend_ps::<0b1100_1100>(sum, difference);
+                let other = _mm256_permute2f128_ps::<0x01>(x, x);
+                let (sum, difference) = (_mm256_add_ps(other, x), _mm256_sub_ps(other, x));
+                Avx2(_mm256_blend_ps::<0b1111_0000>(sum, difference))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self.0) }
         }
     }
 
@@ -332,6 +371,29 @@ mod x86 {
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { _mm512_reduce_add_ps(self.0) }
+        }
+        #[inline(always)]
+        unsafe fn hadamard(self) -> Self {
+            unsafe {
+                let x = self.0;
+                let other = _mm512_permute_ps::<0b10_11_00_01>(x);
+                let x = _mm512_mask_sub_ps(_mm512_add_ps(other, x), 0xaaaa, other, x);
+                let other = _mm512_permute_ps::<0b01_00_11_10>(x);
+                let x = _mm512_mask_sub_ps(_mm512_add_ps(other, x), 0xcccc, other, x);
+                let other = _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x);
+                let x = _mm512_mask_sub_ps(_mm512_add_ps(other, x), 0xf0f0, other, x);
+                let other = _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x);
+                Avx512(_mm512_mask_sub_ps(
+                    _mm512_add_ps(other, x),
+                    0xff00,
+                    other,
+                    x,
+                ))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
         }
     }
 

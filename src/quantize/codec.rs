@@ -101,6 +101,7 @@ impl Codec {
     #[inline(always)]
     pub(super) fn encode_scaled(
         &self,
+        isa: Isa,
         x: &[f32],
         factor: f64,
         scratch: &mut Vec<f32>,
@@ -110,7 +111,7 @@ impl Codec {
         assert_eq!(code.len(), self.dims(), "dimensions of a code");
         scratch.resize(self.dims(), 0.0);
         let unit = self.residual(x, factor, scratch);
-        self.rotation.rotate(scratch);
+        self.rotation.rotate(isa, scratch);
         (compact::encode(scratch, code), unit)
     }
 
@@ -180,12 +181,12 @@ impl Codec {
 }
 
 for_every_isa! {
-    fn encode(codec: &Codec, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
+    pub(super) fn encode(isa: Isa, codec: &Codec, x: &[f32], scratch: &mut Vec<f32>, code: &mut [i8]) -> Compact {
         let factor = match codec.metric {
             Metric::Cosine => length_to(1.0, norm(x)),
             _ => 1.0,
         };
-        let (encoded, unit) = codec.encode_scaled(x, factor, scratch, code);
+        let (encoded, unit) = codec.encode_scaled(isa, x, factor, scratch, code);
         let add = match codec.metric {
             Metric::InnerProduct => {
                 let product = sums::sum2(scratch, &codec.rotated_centroid, |r, c| r * c);

@@ -14,7 +14,7 @@ pub struct Query {
     /// one byte for each dimension, then zeros up to a multiple of 64
     code: Vec<i8>,
     /// the same in bit planes, where kernels want them
-    planes: Vec<u64>,
+    pub(super) planes: Vec<u64>,
     dims: usize,
     /// sums of the code's first 0, 64, 128, ... bytes
     sums: Vec<i32>,
@@ -43,7 +43,7 @@ impl Query {
     }
 
     #[inline(always)]
-    fn start_from(&mut self, codec: &Codec, x: &[f32]) {
+    fn start_from(&mut self, isa: Isa, codec: &Codec, x: &[f32]) {
         let length = match codec.metric() {
             Metric::L2 => 0.0,
             _ => norm(x),
@@ -55,7 +55,7 @@ impl Query {
         };
         self.start(codec);
         let code = &mut self.code[..self.dims];
-        let (encoded, unit) = codec.encode_scaled(x, factor, &mut self.scratch, code);
+        let (encoded, unit) = codec.encode_scaled(isa, x, factor, &mut self.scratch, code);
         self.norm = narrow((encoded.norm_squared as f64).sqrt() * unit);
         let norm_squared = encoded.norm_squared as f64 * unit * unit;
         match codec.metric() {
@@ -205,8 +205,8 @@ impl Query {
 }
 
 for_every_isa! {
-    fn reset(query: &mut Query, codec: &Codec, x: &[f32]) {
-        query.start_from(codec, x);
-        query.finish(Isa::best());
+    pub(super) fn reset(isa: Isa, query: &mut Query, codec: &Codec, x: &[f32]) {
+        query.start_from(isa, codec, x);
+        query.finish(isa);
     }
 }

@@ -217,8 +217,7 @@ pub struct Work {
 /// The internal distance that a multiple of the plain distance `worst` is.
 #[inline]
 pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
-    // infinite while fewer rows than wanted are found: 0 times that would be no number
-    if worst == f32::INFINITY {
+    if worst.is_infinite() {
         return worst;
     }
     // an inner product beyond the build's largest makes distances negative
