@@ -90,7 +90,8 @@ impl Readable {
             );
         }
         // SAFETY: reads the server's state.
-        if persistence != pg_sys::RELPERSISTENCE_PERMANENT && unsafe { pg_sys::RecoveryInProgress() }
+        if persistence != pg_sys::RELPERSISTENCE_PERMANENT
+            && unsafe { pg_sys::RecoveryInProgress() }
         {
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,

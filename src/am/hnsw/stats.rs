@@ -163,8 +163,14 @@ impl Stats {
         let is_calibrated = !curve.is_empty();
         let bytes = &self.bytes;
         let total = self.pages * PAGE_SIZE as u64;
-        let parts =
-            [bytes.vectors, bytes.links, bytes.codes, bytes.tuples, bytes.entries, bytes.free];
+        let parts = [
+            bytes.vectors,
+            bytes.links,
+            bytes.codes,
+            bytes.tuples,
+            bytes.entries,
+            bytes.free,
+        ];
         let overhead = total - parts.iter().sum::<u64>().min(total);
         call.row(&[
             Some(text(layout)),
@@ -210,10 +216,6 @@ impl Stats {
 }
 
 /// The items of a page.
-fn items<'a>(
-    hnsw: &'a Hnsw,
-    block: u32,
-    page: PageView<'a>,
-) -> impl Iterator<Item = &'a [u8]> {
+fn items<'a>(hnsw: &'a Hnsw, block: u32, page: PageView<'a>) -> impl Iterator<Item = &'a [u8]> {
     (1..=page.item_count()).filter_map(move |offset| hnsw.check(block, || page.item(offset)))
 }

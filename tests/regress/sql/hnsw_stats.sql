@@ -24,9 +24,9 @@ SELECT name, cardinality(calibration_multiples) = cardinality(calibration_recall
   0 <= ALL (calibration_recalls) AND 1 >= ALL (calibration_recalls) AND 1 <= ALL (calibration_multiples) AS sane, calibrated_elements > 0 AS calibrated FROM stats;
 
 -- what the last scan did
-SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7) LIMIT 1;
+SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7) LIMIT 1) n;
 SELECT expanded BETWEEN 2 AND 2499 AS expanded, estimated > expanded AS estimated, computed = expanded AS computed, pages > expanded AS pages, reranked >= 0 AS reranked, returned, swept, multiple >= 1 AS multiple, target_recall FROM hnsw_last_scan();
-SELECT id FROM t ORDER BY v <=> (SELECT v FROM t WHERE id = 7) LIMIT 1;
+SELECT count(*) FROM (SELECT id FROM t ORDER BY v <=> (SELECT v FROM t WHERE id = 7) LIMIT 1) n;
 SELECT expanded > 1 AS expanded, estimated, computed > expanded AS computed, pages > computed AS pages, reranked, returned, swept, multiple, target_recall FROM hnsw_last_scan();
 SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7)) n;
 SELECT returned, swept FROM hnsw_last_scan();
