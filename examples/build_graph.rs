@@ -53,10 +53,7 @@ impl Rows {
                 let centers: Vec<f32> = (0..1000 * 128).map(|_| 10.0 * normal()).collect();
                 let row = |_| {
                     let center = &centers[rng.usize(0..1000) * 128..][..128];
-                    center
-                        .iter()
-                        .map(|c| c + 0.1 * normal())
-                        .collect::<Vec<_>>()
+                    center.iter().map(|c| c + normal()).collect::<Vec<_>>()
                 };
                 (128, (0..count).flat_map(row).collect())
             }

@@ -159,9 +159,7 @@ impl Hints {
         let pool = unsafe { pg_sys::NBuffers } as u32;
         hints.0.is_large.set(blocks > pool / 2);
         if buffers.is_empty() || buffers.len() < MOST_HINTS {
-            let size = (blocks as usize)
-                .next_power_of_two()
-                .clamp(64, MOST_HINTS);
+            let size = (blocks as usize).next_power_of_two().clamp(64, MOST_HINTS);
             if size > buffers.len() {
                 *buffers = vec![0; size];
             }
@@ -184,17 +182,7 @@ impl Hints {
             self.ask_for(index, block, slot);
             return;
         }
-        // SAFETY: addresses inside the buffer pool's two arrays, of which nothing is read; local
-        // buffers, with negative numbers, were left out.
-        let (descriptor, page) = unsafe {
-            let n = hint as usize - 1;
-            let descriptors = pg_sys::BufferDescriptors;
-            let blocks = pg_sys::BufferBlocks.cast::<u8>();
-            (
-                descriptors.wrapping_add(n).cast::<u8>(),
-                blocks.wrapping_add(n * PAGE_SIZE),
-            )
-        };
+        let (descriptor, page) = addresses(hint);
         prefetch_line(descriptor);
         prefetch_line(page);
         prefetch_line(page.wrapping_add(PAGE_SIZE - 16));
@@ -212,11 +200,8 @@ impl Hints {
             if pg_sys::effective_io_concurrency <= 0 || block >= known_blocks(index) {
                 return;
             }
-            let found = pg_sys::PrefetchBuffer(
-                index.raw(),
-                pg_sys::ForkNumber::MAIN_FORKNUM,
-                block,
-            );
+            let found =
+                pg_sys::PrefetchBuffer(index.raw(), pg_sys::ForkNumber::MAIN_FORKNUM, block);
             if found.recent_buffer > 0 {
                 self.0.buffers.borrow_mut()[slot] = found.recent_buffer;
             }
@@ -295,6 +280,31 @@ impl Drop for Pinned {
             unsafe { unguarded::ReleaseBuffer(self.buffer) }
         }
     }
+}
+
+/// Asks the processor for a buffer's descriptor, its page's header and the line pointer of an item.
+/// Nothing happens for a number that is not of the shared pool.
+#[inline]
+pub fn prefetch_line_pointer(buffer: pg_sys::Buffer, offset: u16) {
+    if buffer <= 0 {
+        return;
+    }
+    let (descriptor, page) = addresses(buffer);
+    prefetch_line(descriptor);
+    prefetch_line(page);
+    prefetch_line(page.wrapping_add(crate::page::HEADER + 4 * offset as usize));
+}
+
+/// Where the descriptor and the page of a buffer of the shared pool are.
+#[inline]
+fn addresses(buffer: pg_sys::Buffer) -> (*const u8, *const u8) {
+    let n = buffer as usize - 1;
+    // SAFETY: reads two pointers that the server sets once, before any backend runs.
+    let (descriptors, blocks) = unsafe { (pg_sys::BufferDescriptors, pg_sys::BufferBlocks) };
+    (
+        descriptors.wrapping_add(n).cast::<u8>().cast_const(),
+        blocks.cast::<u8>().wrapping_add(n * PAGE_SIZE).cast_const(),
+    )
 }
 
 #[inline(always)]

@@ -116,8 +116,7 @@ impl Call {
         let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
         // SAFETY: the frame is valid; the assertion makes the arrays as long as the row type says.
         unsafe {
-            let class =
-                pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut descriptor);
+            let class = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut descriptor);
             assert_eq!(class, pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE);
             assert_eq!((*descriptor).natts as usize, columns.len());
             let descriptor = pg_sys::BlessTupleDesc(descriptor);

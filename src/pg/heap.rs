@@ -1,6 +1,7 @@
 //! Rows of the table during an index scan: the indexed value as the scan's snapshot sees it, for
 //! comparing rows by their exact distance.
 
+use super::buffer::prefetch_line_pointer;
 use crate::hnsw::format::RawTid;
 use pgrx::pg_sys::{self, Datum};
 use std::mem::MaybeUninit;
@@ -123,8 +124,8 @@ impl HeapReader {
         }
     }
 
-    /// Asks the operating system for the blocks of rows that will be fetched soon and are not in
-    /// the buffer pool. Does nothing where `effective_io_concurrency` is 0.
+    /// Asks for the pages of rows that will be fetched soon: the processor for those in the buffer
+    /// pool, the operating system for the others. Does nothing where `effective_io_concurrency` is 0.
     pub fn prefetch(&mut self, tids: &[RawTid]) {
         // SAFETY: the scan is valid and being executed. Nothing between the guard and the server
         // has a destructor.
@@ -141,7 +142,12 @@ impl HeapReader {
                 for &tid in tids {
                     let block = block_of(tid);
                     if block != last {
-                        unguarded::PrefetchBuffer(heap, pg_sys::ForkNumber::MAIN_FORKNUM, block);
+                        let found = unguarded::PrefetchBuffer(
+                            heap,
+                            pg_sys::ForkNumber::MAIN_FORKNUM,
+                            block,
+                        );
+                        prefetch_line_pointer(found.recent_buffer, tid.offset);
                         last = block;
                     }
                 }

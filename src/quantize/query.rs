@@ -131,20 +131,22 @@ impl Query {
     /// How far [`Query::distance`] can be from the internal distance of the original vectors.
     ///
     /// The product of residuals <r_q, r_x> is off by <r_q, e_x> + <e_q, f i>, where e are the two
-    /// codes' errors. Their directions are random by the rotation, so that a product of lengths
-    /// bounds it 7 / sqrt(D) times over: seven standard deviations.
+    /// codes' errors. Their directions are random by the rotation and independent of each other, so
+    /// the deviation is that of two independent terms; seven times that, or the product of
+    /// lengths (Cauchy and Schwarz) where that is less, bounds it.
     pub fn error_bound(&self, c: CompactRef<'_>) -> f32 {
         let (norm, centroid) = (self.norm as f64, self.centroid_norm as f64);
         let other_norm = self.residual_norm(c) as f64;
         let error = c.factors.error as f64;
         let coded_norm = other_norm.hypot(error);
-        let random = (7.0 / (self.dims as f64).sqrt()).min(1.0);
-        let product = norm * error + coded_norm * self.error as f64;
+        let (theirs, ours) = (norm * error, coded_norm * self.error as f64);
+        let deviations = 7.0 / (self.dims as f64).sqrt();
+        let product = (deviations * theirs.hypot(ours)).min(theirs + ours);
         // floats were rounded on the way
         let sizes = [self.base, self.offset, c.factors.add].map(|x| x.abs() as f64);
         let rounding = 1e-5 * (sizes.iter().sum::<f64>() + 2.0 * norm * other_norm)
             + 1e-6 * centroid * (norm + other_norm);
-        narrow(2.0 * random * product + rounding)
+        narrow(2.0 * product + rounding)
     }
 
     /// |r| of a stored vector.

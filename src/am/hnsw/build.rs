@@ -15,10 +15,10 @@ use crate::hnsw::format::{
 };
 use crate::hnsw::{Graph, Level, Params, Pushed, Worker};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
-use bytemuck::Zeroable;
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
 use crate::pg::threads;
+use bytemuck::Zeroable;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::pg_sys::{self, Datum};
@@ -116,11 +116,7 @@ unsafe fn build_plain(
 }
 
 /// Writes block 0 of an empty index, unlogged.
-pub fn write_meta_page(
-    hnsw: &Hnsw,
-    fork: pg_sys::ForkNumber::Type,
-    set: impl FnOnce(&mut Meta),
-) {
+pub fn write_meta_page(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type, set: impl FnOnce(&mut Meta)) {
     let mut page = Exclusive::extend(hnsw.index, fork);
     assert_eq!(
         page.block(),
@@ -212,8 +208,9 @@ impl Build {
     fn memory(&self) -> usize {
         // nodes are written with their addresses at hand
         let graph = self.graph.as_ref();
-        graph.map_or(0, |graph| graph.memory() + graph.len() * 2 * size_of::<NodeId>())
-            + self.tids.memory()
+        graph.map_or(0, |graph| {
+            graph.memory() + graph.len() * 2 * size_of::<NodeId>()
+        }) + self.tids.memory()
     }
 
     fn add(&mut self, value: Value, tid: RawTid) {

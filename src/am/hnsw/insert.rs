@@ -30,22 +30,42 @@ pub unsafe extern "C-unwind" fn aminsert(
     _heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     _index_unchanged: bool,
-    _info: *mut pg_sys::IndexInfo,
+    info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: the server passes an open index with one value for each column, and a valid TID.
-    let (index, value, tid) = unsafe {
+    // SAFETY: the server passes an open index with one value for each column, and a valid TID; the
+    // description stays for the statement, and with it what we keep there.
+    let (index, value, tid, kept) = unsafe {
         if *isnull {
             return false;
         }
-        (Index::new(index), *values, raw_tid(heap_tid))
+        let kept = (*info).ii_AmCache.cast::<blocks::insert::Insert>().as_mut();
+        (Index::new(index), *values, raw_tid(heap_tid), kept)
     };
+    if let Some(insert) = kept {
+        let column = insert.column();
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { column.value(value) };
+        if column.is_indexable(&value) {
+            insert.row(&value, tid);
+        }
+        return false;
+    }
     let (hnsw, meta) = Hnsw::open(index);
     // SAFETY: a non-NULL value of the indexed column.
     let value = unsafe { hnsw.column.value(value) };
     if hnsw.column.is_indexable(&value) {
         match Blocks::open(hnsw, &meta) {
             Some(blocks) => {
-                blocks::insert::Insert::new(Rc::new(blocks), Logging::EachChange).row(&value, tid)
+                let insert = blocks::insert::Insert::new(Rc::new(blocks), Logging::EachChange);
+                // SAFETY: the memory of the statement's description of the index.
+                let insert = unsafe {
+                    let context = (*info).ii_Context;
+                    let insert =
+                        pgrx::PgMemoryContexts::For(context).leak_and_drop_on_delete(insert);
+                    (*info).ii_AmCache = insert.cast();
+                    &mut *insert
+                };
+                insert.row(&value, tid);
             }
             None => Insert::new(hnsw, Logging::EachChange).row(value, tid),
         }

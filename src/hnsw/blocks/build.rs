@@ -578,7 +578,8 @@ impl Graph {
         let with = |verdict| {
             move |near: &Near| Link {
                 node: near.node,
-                distance: near.distance,
+                // without the mark in its lowest bit, by which equal ones could seem unsorted
+                distance: f32::from_bits(near.distance.to_bits() & !1),
                 verdict,
             }
         };

@@ -14,6 +14,9 @@ pub const RANK: usize = 10;
 pub const MULTIPLES: [f32; MOST_CURVE_POINTS] = [
     1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.075, 1.09, 1.105, 1.125, 1.15, 1.18, 1.22, 1.3, 1.4,
 ];
+/// The curve is measured with some hundred queries, so it may be too good by chance: this share of
+/// what is missing to all is asked for in addition.
+const MARGIN: f32 = 0.15;
 /// What is assumed of an index that was never measured: more effort than data needed so far.
 const UNMEASURED: [CurvePoint; 5] = [
     point(1.05, 0.85),
@@ -31,6 +34,7 @@ const fn point(multiple: f32, recall: f32) -> CurvePoint {
 /// largest measured where none did.
 pub fn multiple_for(curve: &[CurvePoint], target: f32) -> f32 {
     let curve = if curve.is_empty() { &UNMEASURED } else { curve };
+    let target = target + MARGIN * (1.0 - target);
     let Some(at) = curve.iter().position(|point| point.recall >= target) else {
         return curve.last().map_or(1.0, |point| point.multiple).max(1.0);
     };

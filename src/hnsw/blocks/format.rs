@@ -21,7 +21,8 @@
 //! Links in use come first. What belongs to an unused one is zero.
 
 use crate::hnsw::format::{
-    Layout, MAX_ITEM, Meta, NODE, Node, NodeHeader, NodeId, NodeMut, Opaque, PageKind, RawTid, Shape,
+    Layout, MAX_ITEM, Meta, NODE, Node, NodeHeader, NodeId, NodeMut, Opaque, PageKind, RawTid,
+    Shape,
 };
 use crate::page::{Damage, PageView};
 use crate::quantize::{Compact, CompactRef, Factors, Quantizer};
@@ -549,7 +550,8 @@ impl EntryLayout {
     /// The layout for values of `dims` dimensions.
     pub fn of(dims: u32) -> EntryLayout {
         let code_len = ENTRY_QUANTIZER.code_len(dims as usize);
-        let room = 8192 - crate::page::HEADER - size_of::<Opaque>() - size_of::<EntriesHeader>() - 24;
+        let room =
+            8192 - crate::page::HEADER - size_of::<Opaque>() - size_of::<EntriesHeader>() - 24;
         let capacity = room / (size_of::<RawTid>() + 8 + code_len);
         let tids_end = size_of::<EntriesHeader>() + capacity * size_of::<RawTid>();
         let adds_at = tids_end.next_multiple_of(8);
@@ -593,8 +595,7 @@ impl<'a> Entries<'a> {
             .contents()?
             .get(..layout.size)
             .ok_or(Damage("page of the entry table too short"))?;
-        let header: &EntriesHeader =
-            bytemuck::from_bytes(&contents[..size_of::<EntriesHeader>()]);
+        let header: &EntriesHeader = bytemuck::from_bytes(&contents[..size_of::<EntriesHeader>()]);
         if header.count as usize > layout.capacity {
             return Err(Damage("too many entries on a page"));
         }
@@ -659,7 +660,10 @@ impl<'a> EntriesMut<'a> {
             bytemuck::bytes_of(&RawTid::from(node)),
         );
         self.write(layout.adds_at + 4 * slot, &kept.factors.add.to_ne_bytes());
-        self.write(layout.scales_at + 4 * slot, &kept.factors.scale.to_ne_bytes());
+        self.write(
+            layout.scales_at + 4 * slot,
+            &kept.factors.scale.to_ne_bytes(),
+        );
         self.write(layout.codes_at + layout.code_len * slot, kept.code);
         self.header().count += 1;
         true

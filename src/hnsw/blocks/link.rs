@@ -7,7 +7,7 @@ use crate::quantize::CompactRef;
 const SEEDS: usize = 4;
 
 /// How far ahead records are asked for.
-const AHEAD: usize = 4;
+const AHEAD: usize = 10;
 
 /// A link is covered by a nearer one whose end is this much nearer to its own end: internal distances
 /// are squares, so this is 1.05 in plain distance. The paper has 1; Vamana (Subramanya and others,
@@ -71,16 +71,14 @@ impl Graph {
         links.chosen.clear();
         links.covered.clear();
         for &candidate in candidates {
-            if links.chosen.len() == self.shape.slots {
-                break;
+            let standing = self.standing(&links.chosen, candidate);
+            if standing == Standing::Covered {
+                links.covered.push(candidate);
+                continue;
             }
-            let code = self.get(candidate.node);
-            let is_covered = links.chosen.iter().any(|chosen| {
-                self.codec.distance(self.get(chosen.node), code) * SLACK <= candidate.distance
-            });
-            match is_covered {
-                true => links.covered.push(candidate),
-                false => links.chosen.push(candidate),
+            links.chosen.push(candidate.standing(standing));
+            if links.chosen.len() > self.shape.slots {
+                drop_chosen(&mut links.chosen);
             }
         }
         links
@@ -88,8 +86,25 @@ impl Graph {
             .truncate(self.shape.slots - links.chosen.len());
     }
 
-    /// Adds a link to a list, which keeps its order. A full list drops its farthest covered link,
-    /// or its farthest where none is covered.
+    /// How a link stands against chosen ones that are nearer.
+    #[inline]
+    fn standing(&self, nearer: &[Near], link: Near) -> Standing {
+        let code = self.get(link.node);
+        let mut standing = Standing::Clear;
+        for chosen in nearer {
+            let between = self.codec.distance(self.get(chosen.node), code);
+            if between * SLACK <= link.distance {
+                return Standing::Covered;
+            }
+            if between <= link.distance && !chosen.is_loose() {
+                standing = Standing::Loose;
+            }
+        }
+        standing
+    }
+
+    /// Adds a link to a list, which keeps its order. A full list drops its farthest covered link;
+    /// where none is covered its farthest loose one, and where none is loose its farthest.
     ///
     /// The new link is compared with the chosen ones only. What only a link covered that is now
     /// covered itself stays covered.
@@ -97,32 +112,32 @@ impl Graph {
         if list.contains(link.node) {
             return;
         }
-        let code = self.get(link.node);
-        let covers =
-            |a: u32, distance: f32| self.codec.distance(self.get(a), code) * SLACK <= distance;
         let at = place(&list.chosen, link.distance);
-        if list.chosen[..at]
-            .iter()
-            .any(|c| covers(c.node, link.distance))
-        {
+        let standing = self.standing(&list.chosen[..at], link);
+        if standing == Standing::Covered {
             let at = place(&list.covered, link.distance);
             list.covered.insert(at, link);
         } else {
-            list.chosen.insert(at, link);
+            list.chosen.insert(at, link.standing(standing));
+            let code = self.get(link.node);
             let mut i = at + 1;
             while i < list.chosen.len() {
                 let other = list.chosen[i];
-                if covers(other.node, other.distance) {
+                let between = self.codec.distance(self.get(other.node), code);
+                if between * SLACK <= other.distance {
                     list.chosen.remove(i);
                     let at = place(&list.covered, other.distance);
                     list.covered.insert(at, other);
-                } else {
-                    i += 1;
+                    continue;
                 }
+                if between <= other.distance && standing == Standing::Clear {
+                    list.chosen[i] = other.standing(Standing::Loose);
+                }
+                i += 1;
             }
         }
         if list.len() > self.shape.slots && list.covered.pop().is_none() {
-            list.chosen.pop();
+            drop_chosen(&mut list.chosen);
         }
     }
 
@@ -216,6 +231,42 @@ impl Graph {
             let at = place(found, distance);
             found.insert(at, Near { distance, node });
         }
+    }
+}
+
+/// How a link stands against nearer ones of its list. The paper's heuristic takes the clear ones
+/// alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// covered by none
+    Clear,
+    /// covered but for the slack: chosen while all chosen ones have room
+    Loose,
+    /// covered
+    Covered,
+}
+
+impl Near {
+    /// A chosen link's standing is the lowest bit of its distance.
+    fn standing(self, standing: Standing) -> Near {
+        let bits = self.distance.to_bits() & !1 | (standing == Standing::Loose) as u32;
+        Near {
+            distance: f32::from_bits(bits),
+            node: self.node,
+        }
+    }
+
+    fn is_loose(self) -> bool {
+        self.distance.to_bits() & 1 == 1
+    }
+}
+
+/// Drops the farthest loose link: clear ones lead out of a crowd of near neighbours. Without one
+/// that is loose, drops the farthest.
+fn drop_chosen(chosen: &mut Vec<Near>) {
+    match chosen.iter().rposition(|link| link.is_loose()) {
+        Some(at) => drop(chosen.remove(at)),
+        None => drop(chosen.pop()),
     }
 }
 

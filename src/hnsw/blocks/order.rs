@@ -1,6 +1,6 @@
 //! In which order nodes are written, so that neighbours share pages.
 
-use super::build::{Follow, Graph};
+use super::build::{Graph, Link};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ impl Graph {
     /// among themselves, and groups near each other too.
     ///
     /// Greedy: a group starts with a node that an earlier group has links to, and takes the node that
-    /// most links lead to from within it, until it is full. (Gorder, by Wei and others, SIGMOD 2016,
+    /// most links lead to from within it, near ones first, until it is full. (Gorder, by Wei and others, SIGMOD 2016,
     /// does this in a sliding window.) Once `stop` is set it returns soon, with nodes missing.
     pub fn order(&self, group: usize, stop: &AtomicBool) -> Vec<u32> {
         let mut order = Vec::with_capacity(self.len());
@@ -18,7 +18,7 @@ impl Graph {
         let mut is_waiting = vec![false; self.len()];
         let mut waiting = VecDeque::new();
         let mut scores: FxHashMap<u32, u32> = FxHashMap::default();
-        let mut neighbours = Vec::new();
+        let mut links = Vec::new();
         let mut rest = 0..self.len() as u32;
         while order.len() < self.len() && !stop.load(Ordering::Relaxed) {
             scores.clear();
@@ -38,13 +38,12 @@ impl Graph {
                 order.push(node);
                 is_placed[node as usize] = true;
                 scores.remove(&node);
-                for (follow, weight) in [(Follow::Chosen, 1), (Follow::All, 1)] {
-                    neighbours.clear();
-                    self.lists.read(node, follow, &mut neighbours);
-                    for &neighbour in &neighbours {
-                        if !is_placed[neighbour as usize] {
-                            *scores.entry(neighbour).or_default() += weight;
-                        }
+                nearest_first(self, node, &mut links);
+                for (rank, link) in links.iter().enumerate() {
+                    if !is_placed[link.node as usize] {
+                        // the nearest count for up to twice the farthest
+                        let score = (2 * links.len() - rank) as u32;
+                        *scores.entry(link.node).or_default() += score;
                     }
                 }
             }
@@ -58,4 +57,10 @@ impl Graph {
         }
         order
     }
+}
+
+fn nearest_first(graph: &Graph, node: u32, links: &mut Vec<Link>) {
+    links.clear();
+    graph.links(node, links);
+    links.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
 }

@@ -371,6 +371,11 @@ impl<S: BlockStore> Walk<S> {
         flying.chain(waiting).min_by(f32::total_cmp)
     }
 
+    /// Distance of the row of the rank aimed at; infinite while fewer are found.
+    pub fn farthest_wanted(&self) -> f32 {
+        self.nearest.worst()
+    }
+
     /// Rows found so far, in the order of expansion.
     pub fn found(&self) -> &[Near<S::Row>] {
         &self.found

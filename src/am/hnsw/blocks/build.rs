@@ -10,10 +10,10 @@ use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
 use super::insert::Insert;
 use super::search::{Keep, PageBlocks};
-use crate::am::hnsw::tids::TidLists;
 use crate::am::hnsw::insert::{effective_ef_construction, raw_tid};
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
+use crate::am::hnsw::tids::TidLists;
 use crate::distance::{Metric, Value};
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
@@ -30,8 +30,8 @@ use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Rows from which the centroid is computed.
 const SAMPLE: usize = 10_000;
@@ -256,7 +256,9 @@ impl Load {
         };
         let linked = graph.len() - held_back;
         link(&mut graph, linked, &blocks.hnsw);
-        let queries: Vec<u32> = (linked..graph.len()).map(|turn| graph.at_turn(turn)).collect();
+        let queries: Vec<u32> = (linked..graph.len())
+            .map(|turn| graph.at_turn(turn))
+            .collect();
         let nearest = exact_neighbours(&graph, &queries);
 
         progress::phase(Phase::WritingIndex);
@@ -571,7 +573,11 @@ impl Writer<'_> {
                 pgrx::check_for_interrupts!();
                 drop(page.take());
                 let mut new = Exclusive::extend(hnsw.index, pg_sys::ForkNumber::MAIN_FORKNUM);
-                assert_eq!(new.block(), id.block, "nobody else extends an index being built");
+                assert_eq!(
+                    new.block(),
+                    id.block,
+                    "nobody else extends an index being built"
+                );
                 let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
                 change.new_page(&mut new, &Opaque::new(PageKind::Nodes, 0));
                 change.commit();

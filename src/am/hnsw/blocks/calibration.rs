@@ -17,13 +17,18 @@ pub fn store(blocks: &Blocks, logging: Logging, measured: &Measured, nodes: u64,
     if curve.is_empty() {
         return;
     }
-    place::change_meta(&blocks.hnsw, logging, |meta| set(meta, &curve, nodes, weight));
+    place::change_meta(&blocks.hnsw, logging, |meta| {
+        set(meta, &curve, nodes, weight)
+    });
 }
 
 fn set(meta: &mut Meta, curve: &[CurvePoint], nodes: u64, weight: f32) {
     let before = meta.curve();
     let comparable = before.len() == curve.len()
-        && before.iter().zip(curve).all(|(a, b)| a.multiple == b.multiple);
+        && before
+            .iter()
+            .zip(curve)
+            .all(|(a, b)| a.multiple == b.multiple);
     let weight = if comparable { weight } else { 1.0 };
     let mut after = [CurvePoint::zeroed(); MOST_CURVE_POINTS];
     for (i, point) in curve.iter().enumerate() {

@@ -108,7 +108,9 @@ impl Entry {
     pub fn of(blocks: &Blocks, node: NodeId, compact: CompactRef<'_>) -> Entry {
         let mut code = vec![0; blocks.entries.code_len()];
         let dims = blocks.codec.dims();
-        let factors = blocks.codec.quantize(compact, ENTRY_QUANTIZER, dims, &mut code);
+        let factors = blocks
+            .codec
+            .quantize(compact, ENTRY_QUANTIZER, dims, &mut code);
         Entry {
             node,
             factors,

@@ -5,10 +5,11 @@
 //! neighbour's own block holds: spans, verdicts, and codes of its neighbours, against which the new
 //! value is estimated. So each link back is one page visit.
 
-use super::calibration::Measured;
+use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::search::{Keep, PageBlocks};
+use crate::am::hnsw::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
@@ -25,6 +26,16 @@ use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
+/// Nodes below which inserts measure nothing.
+const LEAST_MEASURED: f64 = 1_000.0;
+/// Share of inserts that measure while there is no curve.
+const UNMEASURED_SHARE: f64 = 0.1;
+/// Share of inserts that measure afterwards.
+const MEASURED_SHARE: f64 = 0.01;
+/// Queries after which what was measured goes to the metapage.
+const QUERIES_AT_ONCE: u64 = 50;
+/// Share of a new measurement in the curve.
+const NEW_SHARE: f32 = 0.25;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: usize = 64;
 
@@ -73,6 +84,9 @@ pub struct Insert {
     /// how many nodes the index has, about
     nodes: f64,
     inserted: u64,
+    /// what searches of this statement told of the calibration curve, and the metapage does not
+    /// know yet
+    measured: Measured,
 }
 
 /// A new node on its way into the graph.
@@ -92,9 +106,7 @@ pub struct Newcomer<'a> {
 impl Insert {
     /// Working memory for inserts into an index.
     pub fn new(blocks: Rc<Blocks>, logging: Logging) -> Self {
-        let nodes = blocks
-            .hnsw
-            .estimated_nodes(blocks.layout.block.value_len());
+        let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         Insert {
             store: PageBlocks::new(blocks.clone(), Query::default()),
             blocks,
@@ -106,7 +118,13 @@ impl Insert {
             seeds: Vec::new(),
             nodes,
             inserted: 0,
+            measured: Measured::default(),
         }
+    }
+
+    /// The indexed column.
+    pub fn column(&self) -> Column {
+        self.blocks.hnsw.column
     }
 
     /// Inserts a row.
@@ -142,8 +160,32 @@ impl Insert {
         self.row_at(&meta, value, tid);
     }
 
+    /// A value that is being inserted is a query that the graph does not know: now and then one
+    /// measures the curve, so that an index that grows by inserts is calibrated, too.
+    fn measure_now_and_then(&mut self, meta: &Meta, value: &[u8]) {
+        let nodes = self.nodes + self.inserted as f64;
+        let share = match meta.curve_len {
+            0 if nodes > LEAST_MEASURED => UNMEASURED_SHARE,
+            0 => return,
+            _ => MEASURED_SHARE,
+        };
+        // a build inserts what it has measured with
+        if self.logging == Logging::AtEndOfBuild || self.rng.f64() >= share {
+            return;
+        }
+        let mut measured = std::mem::take(&mut self.measured);
+        self.measure(value, &mut measured);
+        if measured.queries() >= QUERIES_AT_ONCE {
+            let blocks = &self.blocks;
+            calibration::store(blocks, self.logging, &measured, nodes as u64, NEW_SHARE);
+            measured = Measured::default();
+        }
+        self.measured = measured;
+    }
+
     fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {
         let blocks = self.blocks.clone();
+        self.measure_now_and_then(meta, value);
         let candidates = self.search(meta, value);
         for candidate in &candidates {
             let same = hash_of_value(&candidate.found.value) == hash_of_value(value)
@@ -175,13 +217,25 @@ impl Insert {
         };
         let mut is_linked = false;
         for neighbour in neighbours.iter().filter(|neighbour| !neighbour.covered) {
-            is_linked |= link_back(&blocks, self.logging, neighbour, &newcomer, Insistence::IfWorthIt);
+            is_linked |= link_back(
+                &blocks,
+                self.logging,
+                neighbour,
+                &newcomer,
+                Insistence::IfWorthIt,
+            );
         }
         if let Some(nearest) = neighbours.first()
             && !is_linked
         {
             // no neighbour wants it, but no search finds what nothing leads to
-            link_back(&blocks, self.logging, nearest, &newcomer, Insistence::InAnyCase);
+            link_back(
+                &blocks,
+                self.logging,
+                nearest,
+                &newcomer,
+                Insistence::InAnyCase,
+            );
         }
         self.enter(meta, value, id);
     }
@@ -190,7 +244,9 @@ impl Insert {
     fn enter(&mut self, meta: &Meta, value: &[u8], id: NodeId) {
         self.inserted += 1;
         if meta.entry.id().is_none() {
-            place::change_meta(&self.blocks.hnsw, self.logging, |meta| meta.entry = id.into());
+            place::change_meta(&self.blocks.hnsw, self.logging, |meta| {
+                meta.entry = id.into()
+            });
         }
         let nodes = self.nodes + self.inserted as f64;
         let share = entries::wanted(nodes) - entries::wanted(nodes - 1.0);
@@ -213,13 +269,19 @@ impl Insert {
         store.query.reset_of(&blocks.codec, compact_of(value));
         store.seeds(&meta, seeds);
         let mut steps = 0usize;
-        let reached = calibrate::trace(walk, store, seeds.drain(..), calibrate::thorough(), |_, _| {
-            steps += 1;
-            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                pgrx::check_for_interrupts!();
-            }
-            true
-        });
+        let reached = calibrate::trace(
+            walk,
+            store,
+            seeds.drain(..),
+            calibrate::thorough(),
+            |_, _| {
+                steps += 1;
+                if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                    pgrx::check_for_interrupts!();
+                }
+                true
+            },
+        );
         measured.add_found(&reached, walk.found());
     }
 
@@ -273,7 +335,9 @@ pub fn select(blocks: &Blocks, candidates: Vec<Neighbour>, slots: usize) -> Vec<
         }
         let compact = compact_of(&candidate.found.value);
         candidate.covered = chosen.iter().any(|other| {
-            let between = blocks.codec.distance(compact, compact_of(&other.found.value));
+            let between = blocks
+                .codec
+                .distance(compact, compact_of(&other.found.value));
             between <= candidate.distance
         });
         match candidate.covered {
@@ -304,11 +368,7 @@ pub fn kept_of<'a>(blocks: &Blocks, compact: CompactRef<'_>, code: &'a mut [u8])
 }
 
 /// The item of a new block.
-pub fn encode_block(
-    blocks: &Blocks,
-    new: &NewNode<'_>,
-    neighbours: &[Neighbour],
-) -> Vec<u8> {
+pub fn encode_block(blocks: &Blocks, new: &NewNode<'_>, neighbours: &[Neighbour]) -> Vec<u8> {
     let hnsw: &Hnsw = &blocks.hnsw;
     let mut item = new.encode(hnsw.shape);
     let mut node = hnsw.check(META_BLOCK, || NodeMut::of(&mut item, hnsw.shape));
@@ -407,7 +467,13 @@ pub fn link_back(
         }
     }
     let spans = &block.spans()[..links.len()];
-    let admission = admit(spans, &between, neighbour.distance, blocks.layout.slots(), insistence);
+    let admission = admit(
+        spans,
+        &between,
+        neighbour.distance,
+        blocks.layout.slots(),
+        insistence,
+    );
     let Some(admission) = admission else {
         return false;
     };
@@ -436,7 +502,9 @@ fn distances_around(
             // a list with room takes the link without looking
             let links = block.links();
             let links = links.iter().filter_map(|link| link.id());
-            links.filter(|link| !newcomer.known.contains_key(link)).collect()
+            links
+                .filter(|link| !newcomer.known.contains_key(link))
+                .collect()
         })
         .unwrap_or_default();
     links
@@ -516,4 +584,3 @@ pub fn admit(
         spans: after,
     })
 }
-

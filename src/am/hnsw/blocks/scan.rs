@@ -176,7 +176,11 @@ impl BlockScan {
             IterativeScan::Auto => ef_search.max(wanted.saturating_add(wanted / 2)),
             _ => ef_search,
         };
-        let rank = if classic { 1 } else { wanted.max(CALIBRATED_RANK) };
+        let rank = if classic {
+            1
+        } else {
+            wanted.max(CALIBRATED_RANK)
+        };
         self.aim_at(rank);
         self.allowed = match self.mode {
             IterativeScan::Auto => self.effort.rank.max(self.ef),
@@ -344,9 +348,17 @@ impl BlockScan {
                 }
             }
         }
+        let farthest = self.walk.farthest_wanted();
+        let mut tids = std::mem::take(&mut self.measure.lists);
+        tids.clear();
         for near in &self.walk.found()[self.ranked..] {
             self.ranking.push(*near);
+            if near.distance <= farthest {
+                tids.extend(near.row.tids().first());
+            }
         }
+        self.measure.reader.prefetch(&tids);
+        self.measure.lists = tids;
         self.ranked = self.walk.found().len();
         if self.mode == IterativeScan::Auto && self.is_over_bound() {
             // the batch was cut short: its rows may not be the nearest, the sweep has them all
@@ -366,7 +378,8 @@ impl BlockScan {
                 let slots = self.store.blocks.layout.slots() as u64;
                 let most = options::MAX_SCAN_TUPLES.get() as u64;
                 // pgvector counts the tuples visited, about half of a node's links are new ones
-                expanded.saturating_mul(slots / 2) >= most || self.walk.memory() >= self.memory_limit
+                expanded.saturating_mul(slots / 2) >= most
+                    || self.walk.memory() >= self.memory_limit
             }
         }
     }
@@ -425,7 +438,6 @@ impl BlockScan {
     pub fn end(&mut self) {
         self.measure.reader.end();
     }
-
 }
 
 /// The row handed out last.
@@ -555,7 +567,8 @@ impl Sweep {
             }
         }
         if !self.begun {
-            self.late.sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance));
+            self.late
+                .sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance));
         }
         self.begun = true;
         self.ended = !left_out;

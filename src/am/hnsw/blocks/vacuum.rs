@@ -133,8 +133,7 @@ impl<'a> Repair<'a> {
         for node in &mended {
             let found = blocks.block_on(page.page(), node.0.itself.id);
             let same = found.is_some_and(|found| {
-                found.header.generation == node.0.itself.generation
-                    && found.slots() == node.0.links
+                found.header.generation == node.0.itself.generation && found.slots() == node.0.links
             });
             match same {
                 true => still.push(node),
@@ -175,7 +174,10 @@ impl<'a> Repair<'a> {
             near.select_nth_unstable_by(most, |a, b| a.0.total_cmp(&b.0));
             near.truncate(most);
         }
-        let ids = live.iter().copied().chain(near.into_iter().map(|(_, id)| id));
+        let ids = live
+            .iter()
+            .copied()
+            .chain(near.into_iter().map(|(_, id)| id));
         let mut candidates = self.candidates(&node.itself, ids);
         if candidates.len() < slots / 2 {
             let found = self.search(&node.itself);
@@ -189,7 +191,11 @@ impl<'a> Repair<'a> {
             let by_distance = a.distance.total_cmp(&b.distance);
             by_distance.then_with(|| a.found.id.cmp(&b.found.id))
         });
-        self.keep_live(select(&self.blocks, candidates.clone(), slots), candidates, &live)
+        self.keep_live(
+            select(&self.blocks, candidates.clone(), slots),
+            candidates,
+            &live,
+        )
     }
 
     /// Links that live stay, whatever the heuristic says now: one of them may be the only one that
@@ -207,9 +213,7 @@ impl<'a> Repair<'a> {
                 continue;
             }
             if selected.len() >= slots {
-                let last_new = selected
-                    .iter()
-                    .rposition(|n| !live.contains(&n.found.id));
+                let last_new = selected.iter().rposition(|n| !live.contains(&n.found.id));
                 match last_new {
                     Some(at) => drop(selected.remove(at)),
                     None => break,
@@ -265,18 +269,17 @@ impl<'a> Repair<'a> {
     }
 
     /// Reads candidates; those gone or deleted meanwhile are left out.
-    fn candidates(
-        &self,
-        itself: &Found,
-        ids: impl Iterator<Item = NodeId>,
-    ) -> Vec<Neighbour> {
+    fn candidates(&self, itself: &Found, ids: impl Iterator<Item = NodeId>) -> Vec<Neighbour> {
         let compact = compact_of(&itself.value);
         ids.filter_map(|id| {
             let found = self.with_block(id, |block| {
                 (!block.is_deleted()).then(|| Found::of(id, &block))
             })??;
             Some(Neighbour {
-                distance: self.blocks.codec.distance(compact, compact_of(&found.value)),
+                distance: self
+                    .blocks
+                    .codec
+                    .distance(compact, compact_of(&found.value)),
                 found,
                 covered: false,
             })
