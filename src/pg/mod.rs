@@ -23,4 +23,5 @@ pgrx::pg_module_magic!();
 unsafe extern "C-unwind" fn pg_init() {
     crate::am::hnsw::options::init();
     crate::planner::limit::init();
+    crate::planner::junk::init();
 }
