@@ -573,6 +573,12 @@ impl EntryLayout {
     }
 }
 
+/// Contents of a page without entries.
+static NO_ENTRIES: Aligned = Aligned([0; 8192]);
+
+#[repr(C, align(8))]
+struct Aligned([u8; 8192]);
+
 /// A checked page of the entry table.
 #[derive(Clone, Copy)]
 pub struct Entries<'a> {
@@ -591,10 +597,13 @@ impl<'a> Entries<'a> {
         if kind != PageKind::Entries {
             return Err(Damage("not a page of the entry table"));
         }
-        let contents = page
-            .contents()?
-            .get(..layout.size)
-            .ok_or(Damage("page of the entry table too short"))?;
+        let contents = match page.contents()? {
+            // a crash came between making the page and filling it: it is in no table yet
+            [] => &NO_ENTRIES.0[..layout.size],
+            contents => contents
+                .get(..layout.size)
+                .ok_or(Damage("page of the entry table too short"))?,
+        };
         let header: &EntriesHeader = bytemuck::from_bytes(&contents[..size_of::<EntriesHeader>()]);
         if header.count as usize > layout.capacity {
             return Err(Damage("too many entries on a page"));

@@ -84,9 +84,6 @@ pub struct Insert {
     /// how many nodes the index has, about
     nodes: f64,
     inserted: u64,
-    /// what searches of this statement told of the calibration curve, and the metapage does not
-    /// know yet
-    measured: Measured,
 }
 
 /// A new node on its way into the graph.
@@ -118,7 +115,6 @@ impl Insert {
             seeds: Vec::new(),
             nodes,
             inserted: 0,
-            measured: Measured::default(),
         }
     }
 
@@ -174,14 +170,15 @@ impl Insert {
         if self.logging == Logging::AtEndOfBuild || self.rng.f64() >= share {
             return;
         }
-        let mut measured = std::mem::take(&mut self.measured);
+        let seed = meta.seed;
+        let mut measured = calibration::take(seed);
         self.measure(value, &mut measured);
         if measured.queries() >= QUERIES_AT_ONCE {
             let blocks = &self.blocks;
             calibration::store(blocks, self.logging, &measured, nodes as u64, NEW_SHARE);
             measured = Measured::default();
         }
-        self.measured = measured;
+        calibration::keep(seed, measured);
     }
 
     fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {
