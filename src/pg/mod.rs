@@ -25,4 +25,5 @@ unsafe extern "C-unwind" fn pg_init() {
     crate::planner::limit::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();
+    crate::planner::junk::init();
 }

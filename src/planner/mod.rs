@@ -3,4 +3,5 @@
 
 #[cfg(feature = "pg18")]
 pub mod explain;
+pub mod junk;
 pub mod limit;
