@@ -1,20 +1,57 @@
 //! Temporary files that threads use as plain memory.
 
+use crate::hnsw::blocks::memory::{Backing, Quota};
 use pgrx::pg_sys;
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-/// An empty file where the server keeps its temporary files (`temp_tablespaces`), already without
-/// a name: it is gone when it is closed, whatever happens. Raises what the server raises where it
-/// cannot make one.
-pub fn file() -> io::Result<File> {
-    // SAFETY: the server's file is open until we close it; the descriptor is duplicated before.
-    unsafe {
-        let temporary = pg_sys::OpenTemporaryFile(false);
-        let descriptor = pg_sys::FileGetRawDesc(temporary);
-        let owned: io::Result<OwnedFd> = BorrowedFd::borrow_raw(descriptor).try_clone_to_owned();
-        pg_sys::FileClose(temporary);
-        owned.map(File::from)
+/// Temporary files of one purpose; together they are bound by `temp_file_limit`, as all files of a
+/// session are that the server itself writes to.
+#[derive(Clone)]
+pub struct Files {
+    quota: Option<Arc<Quota>>,
+}
+
+impl Files {
+    /// No files yet, bound by the setting as it is now.
+    pub fn within_limit() -> Files {
+        // SAFETY: reads a setting.
+        let kilobytes = unsafe { pg_sys::temp_file_limit };
+        Files {
+            quota: u64::try_from(kilobytes)
+                .ok()
+                .map(|kilobytes| Quota::new(kilobytes * 1024)),
+        }
     }
+
+    /// An empty file where the server keeps its temporary files (`temp_tablespaces`), already
+    /// without a name: it is gone when it is closed, whatever happens. Raises what the server
+    /// raises where it cannot make one.
+    pub fn file(&mut self) -> io::Result<Backing> {
+        // SAFETY: the server's file is open until we close it; the descriptor is duplicated before.
+        let owned: io::Result<OwnedFd> = unsafe {
+            let temporary = pg_sys::OpenTemporaryFile(false);
+            let descriptor = pg_sys::FileGetRawDesc(temporary);
+            let owned = BorrowedFd::borrow_raw(descriptor).try_clone_to_owned();
+            pg_sys::FileClose(temporary);
+            owned
+        };
+        Ok(Backing {
+            file: File::from(owned?),
+            quota: self.quota.clone(),
+        })
+    }
+}
+
+/// Raises 53400 in the server's words: files would be more than `temp_file_limit`.
+pub fn raise_limit() -> ! {
+    // SAFETY: reads a setting.
+    let kilobytes = unsafe { pg_sys::temp_file_limit };
+    pgrx::ereport!(
+        ERROR,
+        pgrx::PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        format!("temporary file size exceeds temp_file_limit ({kilobytes}kB)")
+    );
 }

@@ -4,9 +4,8 @@
 //! the hash of its payload, and its list of links. The arrays are [`Region`]s: what does not fit
 //! the memory allowed goes on in files.
 
-use super::memory::Region;
+use super::memory::{Backing, Region};
 use crate::quantize::{Codec, Compact, CompactRef};
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -142,13 +141,13 @@ pub struct Intake<F> {
     is_spilled: bool,
 }
 
-impl<F: FnMut() -> io::Result<File>> Intake<F> {
+impl<F: FnMut() -> io::Result<B>, B: Into<Backing>> Intake<F> {
     /// Fewest places of the table of hashes.
     const FEWEST_PLACES: usize = 16 << 10;
 
     /// An empty graph of vectors that `codec` encodes. When it needs more than `limit` bytes of
-    /// private memory, links included, it moves to files that `spill` opens: empty, readable and
-    /// writable, of no other use, best already without a name.
+    /// private memory, links included, it moves to files that `spill` opens, see
+    /// [`Backing`].
     pub fn new(codec: Codec, shape: Shape, limit: usize, spill: F) -> io::Result<Self> {
         assert!((1..=MAX_SLOTS).contains(&shape.slots));
         let mut places = Region::default();

@@ -5,7 +5,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use thiserror::Error;
 
 /// What an array may hold.
 ///
@@ -21,6 +23,78 @@ unsafe impl Plain for u64 {}
 // SAFETY: an integer inside.
 unsafe impl Plain for AtomicU32 {}
 
+/// Why an array in a file did not grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the files may not take more room")]
+pub struct OverQuota;
+
+impl OverQuota {
+    /// Whether an error is this one.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<OverQuota>())
+    }
+}
+
+/// How many bytes several files may have together.
+#[derive(Debug)]
+pub struct Quota {
+    left: AtomicU64,
+}
+
+impl Quota {
+    /// A quota of so many bytes.
+    pub fn new(bytes: u64) -> Arc<Quota> {
+        Arc::new(Quota {
+            left: AtomicU64::new(bytes),
+        })
+    }
+
+    fn take(&self, bytes: u64) -> io::Result<()> {
+        let order = Ordering::Relaxed;
+        self.left
+            .fetch_update(order, order, |left| left.checked_sub(bytes))
+            .map(drop)
+            .map_err(|_| io::Error::new(io::ErrorKind::QuotaExceeded, OverQuota))
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A file that an array goes to: empty, readable and writable, of no other use, best already
+/// without a name.
+#[derive(Debug)]
+pub struct Backing {
+    /// the file
+    pub file: File,
+    /// what it counts against
+    pub quota: Option<Arc<Quota>>,
+}
+
+impl From<File> for Backing {
+    fn from(file: File) -> Self {
+        Backing { file, quota: None }
+    }
+}
+
+impl Backing {
+    /// Gives the file blocks for `bytes` bytes; it had `before`.
+    fn grow(&self, before: usize, bytes: usize) -> io::Result<()> {
+        let more = (bytes - before) as u64;
+        if let Some(quota) = &self.quota {
+            quota.take(more)?;
+        }
+        allocate(&self.file, bytes).inspect_err(|_| self.give_back(more))
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if let Some(quota) = &self.quota {
+            quota.give_back(bytes);
+        }
+    }
+}
+
 /// An array of zeros that can be made longer and moved into a file.
 ///
 /// Memory that nobody has written to takes none. A file's blocks are allocated before they are
@@ -30,7 +104,7 @@ pub struct Region<T: Plain> {
     base: NonNull<T>,
     /// bytes mapped at `base`; nothing is mapped where this is 0
     bytes: usize,
-    file: Option<File>,
+    file: Option<Backing>,
     holds: PhantomData<T>,
 }
 
@@ -52,10 +126,11 @@ impl<T: Plain> Default for Region<T> {
 
 impl<T: Plain> Region<T> {
     /// An empty array in this file, whose contents are lost.
-    pub fn in_file(file: File) -> io::Result<Self> {
-        file.set_len(0)?;
+    pub fn in_file(file: impl Into<Backing>) -> io::Result<Self> {
+        let backing = file.into();
+        backing.file.set_len(0)?;
         Ok(Region {
-            file: Some(file),
+            file: Some(backing),
             ..Region::default()
         })
     }
@@ -81,9 +156,10 @@ impl<T: Plain> Region<T> {
         }
         let base = match &self.file {
             None => grow_private(self.mapping(), bytes)?,
-            Some(file) => {
-                allocate(file, bytes)?;
-                let base = map(bytes, libc::MAP_SHARED, file.as_raw_fd())?;
+            Some(backing) => {
+                backing.grow(self.bytes, bytes)?;
+                let base = map(bytes, libc::MAP_SHARED, backing.file.as_raw_fd())
+                    .inspect_err(|_| backing.give_back((bytes - self.bytes) as u64))?;
                 unmap(self.mapping());
                 base
             }
@@ -94,7 +170,7 @@ impl<T: Plain> Region<T> {
     }
 
     /// Moves the array into a file, whose contents are lost.
-    pub fn move_to(&mut self, file: File) -> io::Result<()>
+    pub fn move_to(&mut self, file: impl Into<Backing>) -> io::Result<()>
     where
         T: Copy,
     {
@@ -134,6 +210,9 @@ impl<T: Plain> std::ops::DerefMut for Region<T> {
 impl<T: Plain> Drop for Region<T> {
     fn drop(&mut self) {
         unmap(self.mapping());
+        if let Some(backing) = &self.file {
+            backing.give_back(self.bytes as u64);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::distance::{Metric, Value};
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
 use crate::hnsw::blocks::format::{Block, BlockMut, Kept, Span, encode_value};
-use crate::hnsw::blocks::memory::Region;
+use crate::hnsw::blocks::memory::{Backing, OverQuota, Region};
 use crate::hnsw::blocks::{Attached, Walk, Worker};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
@@ -27,7 +27,6 @@ use crate::pg::{sample, temporary, threads};
 use crate::quantize::{Codec, Factors, Query};
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
-use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,12 +147,13 @@ impl Mean {
     }
 }
 
-type Spill = fn() -> io::Result<File>;
+type Spill = Box<dyn FnMut() -> io::Result<Backing>>;
 
 /// Rows on their way into the graph.
 struct Load {
     blocks: Rc<Blocks>,
     intake: Intake<Spill>,
+    files: temporary::Files,
     tids: TidLists,
     floats: Vec<f32>,
     scratch: Vec<f32>,
@@ -184,8 +184,12 @@ unsafe extern "C-unwind" fn row(
     }
 }
 
-/// Raises 58030 for a temporary file that could not be used.
+/// Raises 53400 for temporary files that would be more than `temp_file_limit`, 58030 for one that
+/// could not be used.
 fn raise_io(error: io::Error) -> ! {
+    if OverQuota::is(&error) {
+        temporary::raise_limit();
+    }
     pgrx::ereport!(
         ERROR,
         pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
@@ -204,12 +208,15 @@ impl Load {
             seed: fastrand::u64(..),
         };
         let limit = kilobytes.saturating_mul(1024);
-        let spill: Spill = temporary::file;
+        let files = temporary::Files::within_limit();
+        let mut opened = files.clone();
+        let spill: Spill = Box::new(move || opened.file());
         let intake = Intake::new(codec, shape, limit, spill).unwrap_or_else(|e| raise_io(e));
         Load {
             code: vec![0; blocks.hnsw.column.dims as usize],
             blocks,
             intake,
+            files,
             tids: TidLists::default(),
             floats: Vec::new(),
             scratch: Vec::new(),
@@ -245,10 +252,11 @@ impl Load {
         let Load {
             blocks,
             intake,
+            mut files,
             tids,
             ..
         } = self;
-        let is_spilled = intake.is_spilled();
+        let spill = intake.is_spilled().then_some(&mut files);
         let mut graph = intake.finish().unwrap_or_else(|e| raise_io(e));
         let held_back = match graph.len() {
             few if few < LEAST_MEASURED => 0,
@@ -262,7 +270,7 @@ impl Load {
         let nearest = exact_neighbours(&graph, &queries);
 
         progress::phase(Phase::WritingIndex);
-        let codes = Codes::of(&blocks, &graph, is_spilled).unwrap_or_else(|e| raise_io(e));
+        let codes = Codes::of(&blocks, &graph, spill).unwrap_or_else(|e| raise_io(e));
         let mut is_held_back = vec![false; graph.len()];
         for &node in &queries {
             is_held_back[node as usize] = true;
@@ -454,15 +462,20 @@ struct Codes {
 }
 
 impl Codes {
-    fn of(blocks: &Blocks, graph: &Graph, is_spilled: bool) -> io::Result<Codes> {
+    fn of(
+        blocks: &Blocks,
+        graph: &Graph,
+        spill: Option<&mut temporary::Files>,
+    ) -> io::Result<Codes> {
         let shape = &blocks.layout.block;
         let len = shape.code_len();
-        let mut bytes = match is_spilled {
-            true => Region::in_file(temporary::file()?)?,
-            false => Region::default(),
-        };
         let Some(quantizer) = shape.quantizer else {
+            let bytes = Region::default();
             return Ok(Codes { bytes, len });
+        };
+        let mut bytes = match spill {
+            Some(files) => Region::in_file(files.file()?)?,
+            None => Region::default(),
         };
         let size = size_of::<Factors>() + len;
         bytes.grow_to(graph.len() * size)?;
