@@ -30,10 +30,14 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: the server passes what a planner needs; the plan it makes is ours until returned.
     unsafe {
-        let planned = pg_sys::ffi::pg_guard_ffi_boundary(|| match PREVIOUS.get() {
-            Some(previous) => previous(parse, query, options, bound),
+        // The server's own function has its guard already. An ERROR that passes two of them one
+        // inside the other ends the process.
+        let planned = match PREVIOUS.get() {
+            Some(previous) => {
+                pg_sys::ffi::pg_guard_ffi_boundary(|| previous(parse, query, options, bound))
+            }
             None => pg_sys::standard_planner(parse, query, options, bound),
-        });
+        };
         // rows that are written may be what the junk column identifies
         if (*planned).commandType == pg_sys::CmdType::CMD_SELECT && (*planned).rowMarks.is_null() {
             root((*planned).planTree);
