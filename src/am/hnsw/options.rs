@@ -202,7 +202,7 @@ unsafe extern "C-unwind" fn check_ef_search(
     extra: *mut *mut c_void,
     source: pg_sys::GucSource::Type,
 ) -> bool {
-    if source <= pg_sys::GucSource::PGC_S_DEFAULT {
+    if source == pg_sys::GucSource::PGC_S_DEFAULT {
         return true;
     }
     // The server frees it with the value: by free() up to 15, by guc_free() later.

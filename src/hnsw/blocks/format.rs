@@ -191,7 +191,7 @@ impl Span {
     /// A link of a length.
     #[inline]
     pub fn new(distance: f32, covered: bool) -> Span {
-        let rounded = distance.max(0.0).min(f32::MAX / 2.0).to_bits() >> 16;
+        let rounded = distance.clamp(0.0, f32::MAX / 2.0).to_bits() >> 16;
         Span((rounded as u16 & !1) | covered as u16)
     }
 
