@@ -191,7 +191,8 @@ impl Span {
     /// A link of a length.
     #[inline]
     pub fn new(distance: f32, covered: bool) -> Span {
-        let rounded = distance.clamp(0.0, f32::MAX / 2.0).to_bits() >> 16;
+        // max() makes 0 of what is no number
+        let rounded = distance.max(0.0).clamp(0.0, f32::MAX / 2.0).to_bits() >> 16;
         Span((rounded as u16 & !1) | covered as u16)
     }
 
