@@ -84,14 +84,14 @@ fn a_stopped_build_ends_at_once_and_leaves_nothing() {
 }
 
 #[test]
-fn a_build_with_little_memory_says_so_and_is_right() {
+fn a_plain_build_with_little_memory_says_so_and_is_right() {
     let (server, mut client) = server_with("log_min_messages = notice");
     client
         .batch_execute(
             "CREATE TABLE items (id bigint, v vector(16));
              INSERT INTO items SELECT i, vec(i, 16) FROM generate_series(1, 4000) i;
              SET maintenance_work_mem = '1MB';
-             CREATE INDEX ON items USING hnsw (v vector_l2_ops)",
+             CREATE INDEX ON items USING hnsw (v vector_l2_ops) WITH (layout = plain)",
         )
         .unwrap();
     let log = server.log();

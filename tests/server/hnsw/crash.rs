@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use postgres::Client;
 
-use super::{NARROW, WIDE, check_index, number, server_with};
+use super::blocks::pages::{Deleted, Pages};
+use super::{CODED, NARROW, WIDE, check_index, number, server_with};
 use crate::harness::{Server, wait_until};
 
 /// Inserts, rolls back, deletes until the server goes away.
@@ -15,15 +16,18 @@ fn write(client: &mut Client, writer: i64) -> Result<(), postgres::Error> {
         let first = writer * 1_000_000 + round * 20;
         client.batch_execute(&format!(
             "INSERT INTO narrow SELECT i, vec(i, {NARROW}) FROM generate_series({first}, {first} + 19) i;
+             INSERT INTO coded SELECT i, vec(i, {CODED}) FROM generate_series({first}, {first} + 19) i;
              INSERT INTO wide SELECT i, vec(i, {WIDE}) FROM generate_series({first}, {first} + 1) i;
              INSERT INTO same SELECT i, '[1,1]' FROM generate_series({first}, {first} + 9) i"
         ))?;
         client.batch_execute(&format!(
             "BEGIN;
              INSERT INTO narrow SELECT -i, vec(-i, {NARROW}) FROM generate_series({first}, {first} + 4) i;
+             INSERT INTO coded SELECT -i, vec(-i, {CODED}) FROM generate_series({first}, {first} + 4) i;
              INSERT INTO same SELECT -i, '[1,1]' FROM generate_series({first}, {first} + 4) i;
              ROLLBACK;
              DELETE FROM narrow WHERE id BETWEEN {first} - 30 AND {first} - 20;
+             DELETE FROM coded WHERE id BETWEEN {first} - 30 AND {first} - 20;
              DELETE FROM wide WHERE id = {first} - 20;
              DELETE FROM same WHERE id BETWEEN {first} - 30 AND {first} - 24"
         ))?;
@@ -49,7 +53,7 @@ fn work_until(server: &Server, crash: impl FnOnce()) {
         let mut client = server.client();
         let crashed = &crashed;
         scope.spawn(move || {
-            let vacuum = "VACUUM (INDEX_CLEANUP ON) narrow, wide, same";
+            let vacuum = "VACUUM (INDEX_CLEANUP ON) narrow, coded, wide, same";
             let error = loop {
                 if let Err(error) = client.batch_execute(vacuum) {
                     break error;
@@ -69,7 +73,9 @@ fn work_until(server: &Server, crash: impl FnOnce()) {
 fn check(server: &Server) {
     let mut client = server.client();
     check_index(&mut client, "narrow");
+    check_index(&mut client, "coded");
     check_index(&mut client, "wide");
+    Pages::of(server, &mut client, "coded_v").check(Deleted::Allowed);
     assert_eq!(
         number(
             &mut client,
@@ -77,7 +83,7 @@ fn check(server: &Server) {
         ),
         number(&mut client, "SELECT count(*) FROM same")
     );
-    for table in ["narrow", "same"] {
+    for table in ["narrow", "coded", "same"] {
         let query = format!("SELECT count(*) FROM {table} WHERE id < 0");
         assert_eq!(
             number(&mut client, &query),
@@ -93,12 +99,15 @@ fn every_committed_row_is_found_after_crashes_among_writers_and_vacuum() {
     client
         .batch_execute(&format!(
             "CREATE TABLE narrow (id bigint, v vector({NARROW}));
+             CREATE TABLE coded (id bigint, v vector({CODED}));
              CREATE TABLE wide (id bigint, v vector({WIDE}));
              CREATE TABLE same (id bigint, v vector(2));
              CREATE INDEX ON narrow USING hnsw (v vector_l2_ops);
-             CREATE INDEX ON wide USING hnsw (v vector_l2_ops);
-             CREATE INDEX ON same USING hnsw (v vector_l2_ops);
+             CREATE INDEX coded_v ON coded USING hnsw (v vector_l2_ops);
+             CREATE INDEX ON wide USING hnsw (v vector_l2_ops) WITH (layout = plain);
+             CREATE INDEX ON same USING hnsw (v vector_l2_ops) WITH (layout = inline);
              INSERT INTO narrow SELECT i, vec(i, {NARROW}) FROM generate_series(1, 500) i;
+             INSERT INTO coded SELECT i, vec(i, {CODED}) FROM generate_series(1, 500) i;
              INSERT INTO wide SELECT i, vec(i, {WIDE}) FROM generate_series(1, 50) i"
         ))
         .unwrap();
@@ -110,6 +119,9 @@ fn every_committed_row_is_found_after_crashes_among_writers_and_vacuum() {
     client = server.client();
     client
         .batch_execute("DELETE FROM narrow WHERE id >= 1000000")
+        .unwrap();
+    client
+        .batch_execute("DELETE FROM coded WHERE id >= 1000000")
         .unwrap();
     client
         .batch_execute("DELETE FROM wide WHERE id >= 1000000")
@@ -126,26 +138,37 @@ fn every_committed_row_is_found_after_crashes_among_writers_and_vacuum() {
 
     let mut client = server.client();
     client
-        .batch_execute("VACUUM (INDEX_CLEANUP ON) narrow, wide, same")
+        .batch_execute("VACUUM (INDEX_CLEANUP ON) narrow, coded, wide, same")
         .unwrap();
     client
         .batch_execute(&format!(
-            "INSERT INTO narrow SELECT i, vec(i, {NARROW}) FROM generate_series(9000001, 9000500) i"
+            "INSERT INTO narrow SELECT i, vec(i, {NARROW}) FROM generate_series(9000001, 9000500) i;
+             INSERT INTO coded SELECT i, vec(i, {CODED}) FROM generate_series(9000001, 9000500) i"
         ))
         .unwrap();
     check(&server);
+    Pages::of(&server, &mut client, "coded_v").check(Deleted::Nowhere);
 }
 
 #[test]
 fn an_unlogged_index_is_empty_after_a_crash_and_takes_rows() {
+    crash_unlogged("");
+}
+
+#[test]
+fn an_unlogged_index_of_blocks_is_empty_after_a_crash_and_takes_rows() {
+    crash_unlogged("WITH (layout = inline)");
+}
+
+fn crash_unlogged(options: &str) {
     let (server, mut client) = server_with("");
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "CREATE UNLOGGED TABLE items (id bigint, v vector(8));
              INSERT INTO items SELECT i, vec(i, 8) FROM generate_series(1, 500) i;
-             CREATE INDEX ON items USING hnsw (v vector_l2_ops);
-             INSERT INTO items SELECT i, vec(i, 8) FROM generate_series(501, 1000) i",
-        )
+             CREATE INDEX ON items USING hnsw (v vector_l2_ops) {options};
+             INSERT INTO items SELECT i, vec(i, 8) FROM generate_series(501, 1000) i"
+        ))
         .unwrap();
     check_index(&mut client, "items");
     drop(client);

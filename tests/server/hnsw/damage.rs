@@ -5,68 +5,72 @@ use std::path::{Path, PathBuf};
 
 use postgres::Client;
 
+use super::blocks::pages::path_of;
 use super::{number, server_with};
 use crate::harness::{Server, sqlstate_of};
 
-const PAGE: usize = 8192;
+pub const PAGE: usize = 8192;
 
 /// From PostgreSQL 18 on pages have checksums unless initdb is told otherwise, and the server would
 /// find the damage before the extension sees it.
-const CHECKSUMS_IGNORED: &str = "ignore_checksum_failure = on";
+pub const CHECKSUMS_IGNORED: &str = "ignore_checksum_failure = on";
 
 /// An index whose file is to be damaged.
-struct Damaged {
-    table: String,
-    path: PathBuf,
+pub struct Damaged {
+    pub table: String,
+    pub path: PathBuf,
 }
 
 impl Damaged {
-    /// `table (id, v vector(dims))` with rows and an index.
-    fn create(server: &Server, client: &mut Client, table: String, dims: i32) -> Damaged {
+    /// `table (id, v vector(dims))` with rows and an index with options.
+    pub fn create(
+        server: &Server,
+        client: &mut Client,
+        table: &str,
+        dims: i32,
+        options: &str,
+    ) -> Damaged {
         let rows = if dims > 1000 { 30 } else { 400 };
         client
             .batch_execute(&format!(
                 "CREATE TABLE {table} (id bigint, v vector({dims}));
                  INSERT INTO {table} SELECT i, vec(i, {dims}) FROM generate_series(1, {rows}) i;
                  INSERT INTO {table} SELECT i, vec(1, {dims}) FROM generate_series(1, 50) i;
-                 CREATE INDEX {table}_v ON {table} USING hnsw (v vector_l2_ops)"
+                 CREATE INDEX {table}_v ON {table} USING hnsw (v vector_l2_ops) {options}"
             ))
             .unwrap();
-        let path: String = client
-            .query_one(&format!("SELECT pg_relation_filepath('{table}_v')"), &[])
-            .unwrap()
-            .get(0);
         Damaged {
-            table,
-            path: server.data().join(path),
+            path: path_of(server, client, &format!("{table}_v")),
+            table: table.to_owned(),
         }
     }
 }
 
-fn change(path: &Path, damage: impl FnOnce(&mut Vec<u8>)) {
+pub fn change(path: &Path, damage: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).unwrap();
     damage(&mut bytes);
     std::fs::write(path, bytes).unwrap();
 }
 
-fn page(block: usize) -> Range<usize> {
+pub fn page(block: usize) -> Range<usize> {
     block * PAGE..(block + 1) * PAGE
 }
 
 /// Where the first item of a page begins.
-fn first_item(bytes: &[u8], block: usize) -> usize {
+pub fn first_item(bytes: &[u8], block: usize) -> usize {
     let at = block * PAGE + 24;
     let pointer = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
     block * PAGE + (pointer & 0x7fff) as usize
 }
 
-/// The kind that a page's special area names: 2 nodes, 3 chunk, 4 TID lists.
-fn kind(bytes: &[u8], block: usize) -> u16 {
+/// The kind that a page's special area names: 2 nodes, 3 chunk, 4 TID lists,
+/// 6 centroid, 7 entry table.
+pub fn kind(bytes: &[u8], block: usize) -> u16 {
     let at = (block + 1) * PAGE - 10;
     u16::from_ne_bytes(bytes[at..at + 2].try_into().unwrap())
 }
 
-fn first_of_kind(bytes: &[u8], wanted: u16) -> usize {
+pub fn first_of_kind(bytes: &[u8], wanted: u16) -> usize {
     (1..bytes.len() / PAGE)
         .find(|&block| kind(bytes, block) == wanted)
         .unwrap_or_else(|| panic!("no page of kind {wanted}"))
@@ -74,7 +78,7 @@ fn first_of_kind(bytes: &[u8], wanted: u16) -> usize {
 
 type Damage = fn(&mut Vec<u8>);
 
-/// Name, dimensions, and what happens to the file.
+/// Name, dimensions, and what happens to the file of an index of the plain layout.
 const DAMAGES: &[(&str, i32, Damage)] = &[
     ("zeroed_nodes", 32, |bytes| {
         let block = first_of_kind(bytes, 2);
@@ -160,7 +164,9 @@ fn each_damage_is_reported_with_its_remedy_and_the_server_goes_on() {
     let (server, mut client) = server_with(CHECKSUMS_IGNORED);
     let indexes: Vec<Damaged> = DAMAGES
         .iter()
-        .map(|(name, dims, _)| Damaged::create(&server, &mut client, (*name).to_owned(), *dims))
+        .map(|(name, dims, _)| {
+            Damaged::create(&server, &mut client, name, *dims, "WITH (layout = plain)")
+        })
         .collect();
     client.batch_execute("CHECKPOINT").unwrap();
     drop(client);
@@ -226,13 +232,18 @@ fn each_damage_is_reported_with_its_remedy_and_the_server_goes_on() {
 #[test]
 fn random_bytes_in_an_index_never_take_the_server_down() {
     let (server, mut client) = server_with(CHECKSUMS_IGNORED);
-    let indexes: Vec<(Damaged, i32)> = (0..40)
+    let indexes: Vec<(Damaged, i32)> = (0..60)
         .map(|n| {
-            let dims = if n % 4 == 0 { 2500 } else { 16 };
-            (
-                Damaged::create(&server, &mut client, format!("damaged{n}"), dims),
-                dims,
-            )
+            let (dims, options) = match n % 5 {
+                0 => (2500, "WITH (layout = plain)"),
+                1 => (16, "WITH (layout = plain)"),
+                2 => (2500, ""),
+                3 => (16, "WITH (layout = compact)"),
+                _ => (16, ""),
+            };
+            let table = format!("damaged{n}");
+            let index = Damaged::create(&server, &mut client, &table, dims, options);
+            (index, dims)
         })
         .collect();
     client.batch_execute("CHECKPOINT").unwrap();

@@ -33,7 +33,7 @@ fn bytes_of_deleted_vectors_are_gone_after_vacuum_and_checkpoint() {
                      FROM generate_series(1, 10) i;
                  INSERT INTO {table} SELECT i, array_fill(i % 500, ARRAY[{dims}])::{element}
                      FROM generate_series(11, 60) i;
-                 CREATE INDEX {table}_v ON {table} USING hnsw (v {element}_l2_ops);
+                 CREATE INDEX {table}_v ON {table} USING hnsw (v {element}_l2_ops) WITH (layout = plain);
                  INSERT INTO {table} SELECT i, (array_fill({value}, ARRAY[{dims} - 1]) || (i % 9)::numeric)::{element}
                      FROM generate_series(61, 100) i;
                  INSERT INTO {table} SELECT i, array_fill(i, ARRAY[{dims}])::{element}

@@ -12,15 +12,24 @@ fn own_memory(process: i64) -> i64 {
 
 #[test]
 fn twenty_thousand_searches_leave_no_memory_behind() {
+    search_often("");
+}
+
+#[test]
+fn twenty_thousand_searches_of_blocks_leave_no_memory_behind() {
+    search_often("WITH (layout = inline)");
+}
+
+fn search_often(options: &str) {
     let (_server, mut client) = server_with("");
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "CREATE TABLE items (id bigint, v vector(8));
              INSERT INTO items SELECT i, vec(i, 8) FROM generate_series(1, 2000) i;
-             CREATE INDEX ON items USING hnsw (v vector_l2_ops);
+             CREATE INDEX ON items USING hnsw (v vector_l2_ops) {options};
              SET enable_seqscan = off;
-             SET work_mem = '1MB'",
-        )
+             SET work_mem = '1MB'"
+        ))
         .unwrap();
     let backend = number(&mut client, "SELECT pg_backend_pid()::bigint");
     let search = client

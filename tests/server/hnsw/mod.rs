@@ -1,10 +1,12 @@
 //! The `hnsw` access method under what servers go through.
 
+mod blocks;
 mod build;
 mod crash;
 mod damage;
 mod erasure;
 mod memory;
+mod order;
 mod soak;
 mod standby;
 
@@ -21,10 +23,12 @@ const VEC: &str = "
     RETURN (SELECT array_agg(hashint8extended(i, n) % 1000003 / 1000003.0::float8)::vector
             FROM generate_series(1, dims) n)";
 
-/// Dimensions of vectors that share a page.
+/// Dimensions of vectors that share a page, few enough for the plain layout.
 const NARROW: i32 = 8;
 /// Dimensions of vectors of more than a page.
 const WIDE: i32 = 2100;
+/// Dimensions of vectors that an index keeps as blocks.
+const CODED: i32 = 24;
 
 /// A server with the extension and `vec`.
 fn server_with(settings: &str) -> (Server, Client) {
@@ -48,6 +52,12 @@ fn number(client: &mut Client, query: &str) -> i64 {
 /// Checks an index on `table (id, v)` against the table: all its rows come out of the index, each
 /// once and in order, and nearly each is what a search for its own vector finds first.
 fn check_index(client: &mut Client, table: &str) {
+    check_rows(client, table, "<->");
+    check_own_vectors(client, table, "<->");
+}
+
+/// All rows of `table (id, v)` come out of its index, each once and nearly all in order.
+fn check_rows(client: &mut Client, table: &str, operator: &str) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
         .unwrap();
@@ -57,8 +67,8 @@ fn check_index(client: &mut Client, table: &str) {
             &format!(
                 "SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE d < before)
                  FROM (SELECT id, d, lag(d) OVER () AS before
-                       FROM (SELECT id, v <-> (SELECT v FROM {table} LIMIT 1) AS d FROM {table}
-                             ORDER BY v <-> (SELECT v FROM {table} LIMIT 1)) nearest) ordered"
+                       FROM (SELECT id, v {operator} (SELECT v FROM {table} LIMIT 1) AS d FROM {table}
+                             ORDER BY v {operator} (SELECT v FROM {table} LIMIT 1)) nearest) ordered"
             ),
             &[],
         )
@@ -69,12 +79,25 @@ fn check_index(client: &mut Client, table: &str) {
         (rows, rows),
         "rows of {table} in its index"
     );
+    // what a walk finds too late comes last
+    let late: i64 = row.get(2);
+    assert!(
+        late * 500 <= rows,
+        "{late} rows of {table} are nearer than the one before"
+    );
+}
 
+/// Nearly each row of `table (id, v)` is what a search for its own vector finds first.
+fn check_own_vectors(client: &mut Client, table: &str, operator: &str) {
+    client
+        .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
+        .unwrap();
+    let rows = number(client, &format!("SELECT count(*) FROM {table}"));
     let astray = number(
         client,
         &format!(
             "SELECT count(*) FROM {table} t WHERE v IS DISTINCT FROM
-             (SELECT v FROM {table} ORDER BY v <-> t.v LIMIT 1)"
+             (SELECT v FROM {table} ORDER BY v {operator} t.v LIMIT 1)"
         ),
     );
     assert!(

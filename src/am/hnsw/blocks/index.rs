@@ -15,9 +15,11 @@ use std::rc::Rc;
 /// Codecs that a backend keeps at hand.
 const MOST_CODECS: usize = 8;
 
+type Key = (u64, u32);
+
 thread_local! {
-    /// by the seed of the rotation, which no two indexes share
-    static CODECS: RefCell<Vec<(u64, Rc<Codec>)>> = const { RefCell::new(Vec::new()) };
+    /// by the seed of the rotation, which no two indexes share, and reach
+    static CODECS: RefCell<Vec<(Key, Rc<Codec>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An open index of blocks.
@@ -30,15 +32,18 @@ pub struct Blocks {
     pub entries: EntryLayout,
     /// makes codes and compares them
     pub codec: Rc<Codec>,
+    /// the codec's, as the metapage had it
+    reach: f32,
 }
 
 impl Blocks {
     /// Opens an index of blocks; `None` for one of the plain layout.
     pub fn open(hnsw: Hnsw, meta: &Meta) -> Option<Blocks> {
         let layout = BlockLayout::of(hnsw.shape)?;
+        let wanted = (meta.seed, meta.reach.to_bits());
         let known = CODECS.with_borrow(|codecs| {
-            let found = codecs.iter().find(|(seed, codec)| {
-                *seed == meta.seed
+            let found = codecs.iter().find(|(key, codec)| {
+                *key == wanted
                     && codec.dims() == meta.dims as usize
                     && codec.metric() == hnsw.column.space.metric
             });
@@ -57,7 +62,7 @@ impl Blocks {
                 if codecs.len() == MOST_CODECS {
                     codecs.remove(0);
                 }
-                codecs.push((meta.seed, codec.clone()));
+                codecs.push((wanted, codec.clone()));
             });
             codec
         });
@@ -66,7 +71,16 @@ impl Blocks {
             layout,
             entries: EntryLayout::of(meta.dims),
             codec,
+            reach: meta.reach,
         })
+    }
+
+    /// The index opened anew, where inserts have raised its reach since.
+    pub fn of_reach(&self, meta: &Meta) -> Option<Blocks> {
+        match self.reach.to_bits() == meta.reach.to_bits() {
+            true => None,
+            false => Blocks::open(self.hnsw, meta),
+        }
     }
 
     /// The block at an address of a page; `None` where there is none any more.
@@ -120,8 +134,10 @@ pub fn hash_of(value: &Value) -> u64 {
     use std::hash::Hasher;
     let mut hasher = rustc_hash::FxHasher::default();
     for word in value.words() {
-        // FxHasher mixes its last words little; spread each over the whole state
-        hasher.write_u64(word ^ word.rotate_left(32));
+        // FxHasher is linear; so that near values do not cancel out, each word is spread first, by
+        // steps that can be undone
+        let spread = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hasher.write_u64(spread ^ (spread >> 32));
     }
     let mixed = hasher.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)

@@ -13,7 +13,7 @@ use crate::am::hnsw::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
-use crate::distance::Value;
+use crate::distance::{Metric, Value};
 use crate::hnsw::blocks::format::{
     Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
 };
@@ -28,14 +28,21 @@ use std::rc::Rc;
 
 /// Nodes below which inserts measure nothing.
 const LEAST_MEASURED: f64 = 1_000.0;
-/// Share of inserts that measure while there is no curve.
-const UNMEASURED_SHARE: f64 = 0.1;
-/// Share of inserts that measure afterwards.
+/// Share of inserts that measure while there is no curve, or the index has outgrown it.
+const UNMEASURED_SHARE: f64 = 0.2;
+/// Share of inserts that measure otherwise.
 const MEASURED_SHARE: f64 = 0.01;
+/// An index so many times larger than when its curve was measured has outgrown it: it finds less
+/// with the same multiple.
+const OUTGROWN: f64 = 1.25;
 /// Queries after which what was measured goes to the metapage.
-const QUERIES_AT_ONCE: u64 = 50;
+const QUERIES_AT_ONCE: u64 = 100;
 /// Share of a new measurement in the curve.
 const NEW_SHARE: f32 = 0.25;
+/// The same where the index has outgrown the curve.
+const OUTGROWN_SHARE: f32 = 0.75;
+/// Vectors up to so many times longer than the index's reach leave it as it is (inner product).
+const LONGEST: f32 = 1.5;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: usize = 64;
 
@@ -84,6 +91,8 @@ pub struct Insert {
     /// how many nodes the index has, about
     nodes: f64,
     inserted: u64,
+    /// length of the vector being inserted, under inner product, or 0
+    norm: f32,
 }
 
 /// A new node on its way into the graph.
@@ -98,6 +107,8 @@ pub struct Newcomer<'a> {
     pub offset: f32,
     /// its distances to nodes, as far as they are known
     pub known: &'a FxHashMap<NodeId, f32>,
+    /// the nodes that it links to
+    pub links: &'a [NodeId],
 }
 
 impl Insert {
@@ -115,6 +126,7 @@ impl Insert {
             seeds: Vec::new(),
             nodes,
             inserted: 0,
+            norm: 0.0,
         }
     }
 
@@ -132,6 +144,13 @@ impl Insert {
             .blocks
             .codec
             .encode(&floats, &mut self.scratch, &mut code);
+        self.norm = match self.blocks.hnsw.column.space.metric {
+            Metric::InnerProduct => {
+                let squares = floats.iter().map(|&x| x as f64 * x as f64);
+                squares.sum::<f64>().sqrt().min(f32::MAX as f64) as f32
+            }
+            _ => 0.0,
+        };
         self.floats = floats;
         let compact = CompactRef {
             factors,
@@ -148,12 +167,37 @@ impl Insert {
         let share = Turnstile::lock(index, META_BLOCK, pg_sys::ShareLock);
         let meta = read_meta(index);
         if meta.entry.id().is_some() {
+            let meta = self.reach(meta);
             return self.row_at(&meta, value, tid);
         }
         drop(share);
         let _alone = Turnstile::lock(index, META_BLOCK, pg_sys::ExclusiveLock);
-        let meta = read_meta(index);
+        let meta = self.reach(read_meta(index));
         self.row_at(&meta, value, tid);
+    }
+
+    /// Sees to it that the index reaches about as far as the vector being inserted, and that this
+    /// session knows. Under inner product distances are counted from the reach, and where it is
+    /// far too small or too large for the vectors there, they tell nothing: an index that was
+    /// created empty takes it from its first vector. Spans of links from before it grew are too short
+    /// by what it grew, and are replaced with time.
+    fn reach(&mut self, meta: Meta) -> Meta {
+        let is_first = meta.entry.id().is_none() && self.norm != meta.reach;
+        let mut meta = meta;
+        if self.norm > 0.0 && (is_first || self.norm > LONGEST * meta.reach) {
+            let norm = self.norm;
+            place::change_meta(&self.blocks.hnsw, self.logging, |meta| {
+                if is_first || norm > meta.reach {
+                    meta.reach = norm;
+                }
+            });
+            meta = read_meta(self.blocks.hnsw.index);
+        }
+        if let Some(blocks) = self.blocks.of_reach(&meta) {
+            self.blocks = Rc::new(blocks);
+            self.store = PageBlocks::new(self.blocks.clone(), Query::default());
+        }
+        meta
     }
 
     /// A value that is being inserted is a query that the graph does not know: now and then one
@@ -161,10 +205,12 @@ impl Insert {
     /// counts once one statement has enough of it: COPY does, a statement of a few rows does not.
     fn measure_now_and_then(&mut self, meta: &Meta, value: &[u8]) {
         let nodes = self.nodes + self.inserted as f64;
-        let share = match meta.curve_len {
-            0 if nodes > LEAST_MEASURED => UNMEASURED_SHARE,
+        let is_outgrown = nodes > OUTGROWN * meta.calibrated_nodes as f64;
+        let (share, weight) = match meta.curve_len {
+            0 if nodes > LEAST_MEASURED => (UNMEASURED_SHARE, NEW_SHARE),
             0 => return,
-            _ => MEASURED_SHARE,
+            _ if is_outgrown => (UNMEASURED_SHARE, OUTGROWN_SHARE),
+            _ => (MEASURED_SHARE, NEW_SHARE),
         };
         // a build inserts what it has measured with
         if self.logging == Logging::AtEndOfBuild || self.rng.f64() >= share {
@@ -175,8 +221,7 @@ impl Insert {
         self.measure(value, &mut measured);
         if measured.queries() >= QUERIES_AT_ONCE {
             let blocks = &self.blocks;
-            calibration::store(blocks, self.logging, &measured, nodes as u64, NEW_SHARE);
-            measured = Measured::default();
+            return calibration::store(blocks, self.logging, &measured, nodes as u64, weight);
         }
         calibration::keep(seed, measured);
     }
@@ -206,34 +251,31 @@ impl Insert {
         let neighbours = select(&blocks, candidates, blocks.layout.slots());
         let id = place_block(&blocks, self.logging, value, tid, &neighbours);
         let mut code = vec![0; blocks.layout.block.code_len()];
+        let links: Vec<NodeId> = neighbours.iter().map(|n| n.found.id).collect();
         let newcomer = Newcomer {
             id,
             kept: kept_of(&blocks, compact_of(value), &mut code),
             query: &self.store.query,
             offset,
             known: &known,
+            links: &links,
         };
         let mut is_linked = false;
         for neighbour in neighbours.iter().filter(|neighbour| !neighbour.covered) {
-            is_linked |= link_back(
+            let linked = link_back(
                 &blocks,
                 self.logging,
                 neighbour,
                 &newcomer,
                 Insistence::IfWorthIt,
             );
+            is_linked |= linked != Linked::No;
         }
         if let Some(nearest) = neighbours.first()
             && !is_linked
         {
             // no neighbour wants it, but no search finds what nothing leads to
-            link_back(
-                &blocks,
-                self.logging,
-                nearest,
-                &newcomer,
-                Insistence::InAnyCase,
-            );
+            link_in_any_case(&blocks, self.logging, nearest, value, &newcomer);
         }
         self.enter(meta, value, id);
     }
@@ -412,18 +454,75 @@ fn place_block(
 pub enum Insistence {
     /// a full list may leave it out
     IfWorthIt,
-    /// a full list gives up its farthest
+    /// a full list gives up its farthest, best one that the new node leads to
     InAnyCase,
 }
 
-/// Links a neighbour back to a new node. Says whether the link is there now.
+/// What became of a link back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// it is not there
+    No,
+    /// it is there
+    Yes,
+    /// it is there, and nothing may lead to this node any more, which had its place
+    InPlaceOf(NodeId),
+}
+
+/// Links the nearest neighbour back to a new node of that value, whatever that takes. A node that
+/// loses its link for it gets one from the new node: where a crowd of nodes has the same code, each
+/// new one comes to the same neighbour, and would cut off the one before.
+pub fn link_in_any_case(
+    blocks: &Blocks,
+    logging: Logging,
+    nearest: &Neighbour,
+    value: &[u8],
+    newcomer: &Newcomer<'_>,
+) {
+    let linked = link_back(blocks, logging, nearest, newcomer, Insistence::InAnyCase);
+    let Linked::InPlaceOf(displaced) = linked else {
+        return;
+    };
+    let compact = compact_of(value);
+    let mut code = vec![0; blocks.layout.block.code_len()];
+    let read = blocks.with_block(displaced, Access::Random, |block| {
+        let distance = blocks.codec.distance(compact, block.compact());
+        (!block.is_deleted()).then(|| (distance, kept_of(blocks, block.compact(), &mut code)))
+    });
+    let Some(Some((distance, kept))) = read else {
+        return;
+    };
+    let hnsw = &blocks.hnsw;
+    let mut page = Exclusive::lock(hnsw.index, newcomer.id.block, Access::Random);
+    let Some(block) = blocks.block_on(page.page(), newcomer.id) else {
+        return;
+    };
+    let (count, spans) = (block.links().len(), block.spans());
+    if block.is_deleted() || block.links().contains(&displaced.into()) {
+        return;
+    }
+    let covered = spans[..count].iter().rposition(|span| span.is_covered());
+    let slot = match covered {
+        _ if count < blocks.layout.slots() => count,
+        Some(slot) => slot,
+        None => count - 1,
+    };
+    let mut change = Change::begin(hnsw.index, logging);
+    place::with_node_mut(hnsw, &mut change.page(&mut page), newcomer.id, |node| {
+        let span = Span::new(distance, true);
+        BlockMut::of(node, &blocks.layout).set(slot, displaced, span, Some(kept));
+    });
+    change.commit();
+}
+
+/// Links a neighbour back to a new node.
 pub fn link_back(
     blocks: &Blocks,
     logging: Logging,
     neighbour: &Neighbour,
     newcomer: &Newcomer<'_>,
     insistence: Insistence,
-) -> bool {
+) -> Linked {
     let hnsw = &blocks.hnsw;
     let id = neighbour.found.id;
     let more = match blocks.layout.block.quantizer {
@@ -432,14 +531,14 @@ pub fn link_back(
     };
     let mut page = Exclusive::lock(hnsw.index, id.block, Access::Random);
     let Some(block) = blocks.block_on(page.page(), id) else {
-        return false;
+        return Linked::No;
     };
     if block.header.generation != neighbour.found.generation || block.is_deleted() {
-        return false;
+        return Linked::No;
     }
     let links = block.links();
     if links.contains(&RawTid::from(newcomer.id)) {
-        return true;
+        return Linked::Yes;
     }
     let mut between = vec![f32::INFINITY; links.len()];
     if let Some(quantizer) = blocks.layout.block.quantizer {
@@ -465,16 +564,22 @@ pub fn link_back(
         }
     }
     let spans = &block.spans()[..links.len()];
-    let admission = admit(
-        spans,
-        &between,
-        neighbour.distance,
-        blocks.layout.slots(),
+    let around: Vec<bool> = links
+        .iter()
+        .map(|link| link.id().is_some_and(|id| newcomer.links.contains(&id)))
+        .collect();
+    let new = NewLink {
+        distance: neighbour.distance,
+        between: &between,
+        around: &around,
         insistence,
-    );
-    let Some(admission) = admission else {
-        return false;
     };
+    let admission = admit(spans, &new, blocks.layout.slots());
+    let Some(admission) = admission else {
+        return Linked::No;
+    };
+    let displaced = admission.replaced.filter(|&slot| !around[slot]);
+    let displaced = displaced.and_then(|slot| links[slot].id());
     let mut change = Change::begin(hnsw.index, logging);
     place::with_node_mut(hnsw, &mut change.page(&mut page), id, |node| {
         let mut links = BlockMut::of(node, &blocks.layout);
@@ -485,7 +590,7 @@ pub fn link_back(
         links.set(slot, newcomer.id, admission.span, Some(newcomer.kept));
     });
     change.commit();
-    true
+    displaced.map_or(Linked::Yes, Linked::InPlaceOf)
 }
 
 /// Distances of a new node to the neighbours of another, read from their blocks: what the compact
@@ -529,15 +634,22 @@ pub struct Admission {
     pub spans: Vec<Span>,
 }
 
-/// Decides on a new link of length `distance`, given the spans of those there and their distances to
-/// the new node. `None` where a full list is better without it.
-pub fn admit(
-    spans: &[Span],
-    between: &[f32],
-    distance: f32,
-    slots: usize,
-    insistence: Insistence,
-) -> Option<Admission> {
+/// A link that asks for a place in a list.
+pub struct NewLink<'a> {
+    /// its length
+    pub distance: f32,
+    /// how far from the new node those are that the list has links to
+    pub between: &'a [f32],
+    /// to which of them the new node has a link itself
+    pub around: &'a [bool],
+    /// whether it can be refused
+    pub insistence: Insistence,
+}
+
+/// Decides on a new link, given the spans of those there. `None` where a full list is better
+/// without it.
+pub fn admit(spans: &[Span], new: &NewLink<'_>, slots: usize) -> Option<Admission> {
+    let (distance, between) = (new.distance, new.between);
     let covered = spans.iter().zip(between).any(|(span, &between)| {
         !span.is_covered() && span.distance() <= distance && between <= distance
     });
@@ -556,12 +668,18 @@ pub fn admit(
     let mut replaced = None;
     if spans.len() >= slots {
         // the farthest covered link goes, or the farthest where none is covered
-        let farthest = |covered: bool| {
-            let ones = (0..after.len()).filter(|&slot| after[slot].is_covered() == covered);
+        let farthest = |is_one: &dyn Fn(usize) -> bool| {
+            let ones = (0..after.len()).filter(|&slot| is_one(slot));
             ones.max_by(|&a, &b| after[a].distance().total_cmp(&after[b].distance()))
         };
-        let worst = farthest(true).or_else(|| farthest(false))?;
-        if insistence == Insistence::IfWorthIt {
+        let covered_one = |slot: usize| after[slot].is_covered();
+        let insists = new.insistence == Insistence::InAnyCase;
+        // what the new node leads to stays reachable
+        let worst = farthest(&|slot| covered_one(slot) && new.around[slot])
+            .or_else(|| farthest(&|slot| insists && new.around[slot]))
+            .or_else(|| farthest(&covered_one))
+            .or_else(|| farthest(&|_| true))?;
+        if !insists {
             let worst_covered = after[worst].is_covered();
             let is_worse = match (covered, worst_covered) {
                 (true, false) => true,

@@ -104,8 +104,6 @@ pub struct BlockScan {
     /// the row handed out last
     last: Option<Last>,
     handed_out: Vec<NodeId>,
-    /// nearer than a row handed out before they were found; they come last
-    late: Vec<Near<ScanRow>>,
     sweep: Option<Box<Sweep>>,
     most_expansions: u64,
     memory_limit: usize,
@@ -142,7 +140,6 @@ impl BlockScan {
             allowed: 0,
             last: None,
             handed_out: Vec::new(),
-            late: Vec::new(),
             sweep: None,
             most_expansions: 0,
             memory_limit: 0,
@@ -152,12 +149,16 @@ impl BlockScan {
     /// Starts a search. `wanted` is what LIMIT and OFFSET ask for.
     pub fn begin(&mut self, meta: &Meta, query: Value, wanted: Option<u64>) {
         self.meta = *meta;
+        if let Some(blocks) = self.store.blocks.of_reach(meta) {
+            let blocks = Rc::new(blocks);
+            self.store = PageBlocks::new(blocks.clone(), Query::default());
+            self.measure.blocks = blocks;
+        }
         let blocks = self.store.blocks.clone();
         super::index::floats_of(blocks.hnsw.column.space.element, &query, &mut self.floats);
         self.store.query.reset(&blocks.codec, &self.floats);
         self.measure.query = query;
         self.ranking.clear();
-        self.late.clear();
         self.handed_out.clear();
         self.sweep = None;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
@@ -233,10 +234,7 @@ impl BlockScan {
             pgrx::check_for_interrupts!();
             if let Some(sweep) = &mut self.sweep {
                 let (measure, query) = (&mut self.measure, &self.store.query);
-                return match sweep.next(measure, query) {
-                    Some(near) => Some(near),
-                    None => self.late.pop(),
-                };
+                return sweep.next(measure, query);
             }
             if self.returned < self.allowed {
                 let (measure, query) = (&mut self.measure, &self.store.query);
@@ -255,9 +253,7 @@ impl BlockScan {
                         continue;
                     }
                     if self.mode != IterativeScan::RelaxedOrder && !self.comes_after_last(&near) {
-                        if self.mode == IterativeScan::Auto {
-                            self.late.push(near);
-                        }
+                        // too late; where all rows are asked for, the sweep finds it again
                         continue;
                     }
                     self.last = Some(Last { near, exact: None });
@@ -403,8 +399,6 @@ impl BlockScan {
             pages: 0,
             capacity: (self.memory_limit / size_of::<Swept>()).max(1000),
         }));
-        // the sweep finds these again
-        self.late.clear();
     }
 
     /// What the scan has done so far; `returned` is for the caller to fill in.
@@ -475,7 +469,7 @@ impl Ord for Swept {
 struct Sweep {
     ranking: Ranking<ScanRow>,
     handed_out: FxHashSet<NodeId>,
-    /// nearer than what the walk handed out last; they come last, nearest last
+    /// nearer than what the walk handed out last; they come last
     late: Vec<Near<ScanRow>>,
     /// what the walk handed out last
     after: f32,
@@ -512,7 +506,12 @@ impl Sweep {
             if !self.ended {
                 continue;
             }
-            return self.late.pop();
+            if self.late.is_empty() {
+                return None;
+            }
+            for near in self.late.drain(..) {
+                self.ranking.push(near);
+            }
         }
     }
 
@@ -565,10 +564,6 @@ impl Sweep {
                     left_out = true;
                 }
             }
-        }
-        if !self.begun {
-            self.late
-                .sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance));
         }
         self.begun = true;
         self.ended = !left_out;

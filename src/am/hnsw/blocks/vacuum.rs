@@ -8,7 +8,7 @@ use super::calibration;
 use super::entries::{self, Entry};
 use super::index::Blocks;
 use super::insert::{
-    Found, Insert, Insistence, Neighbour, Newcomer, encode_links, kept_of, link_back, select,
+    Found, Insert, Neighbour, Newcomer, encode_links, kept_of, link_in_any_case, select,
 };
 use super::search::Keep;
 use crate::am::hnsw::place;
@@ -299,9 +299,10 @@ impl<'a> Repair<'a> {
     /// Makes a node that nothing leads to a neighbour of the nearest one.
     pub fn reattach(&mut self, id: NodeId) {
         let found = self.with_block(id, |block| {
-            (!block.is_deleted()).then(|| Found::of(id, &block))
+            let links: Vec<NodeId> = block.links().iter().filter_map(|link| link.id()).collect();
+            (!block.is_deleted()).then(|| (Found::of(id, &block), links))
         });
-        let Some(Some(itself)) = found else {
+        let Some(Some((itself, links))) = found else {
             return;
         };
         let nearest = self.search(&itself).into_iter().next();
@@ -317,13 +318,14 @@ impl<'a> Repair<'a> {
             query: &self.query,
             offset: nearest.distance - self.query.distance(compact_of(&nearest.found.value)),
             known: &FxHashMap::default(),
+            links: &links,
         };
-        link_back(
+        link_in_any_case(
             &self.blocks,
             Logging::EachChange,
             &nearest,
+            &itself.value,
             &newcomer,
-            Insistence::InAnyCase,
         );
     }
 
