@@ -85,7 +85,9 @@ fn soak(dims: i32) {
              WHERE (SELECT v FROM items WHERE id = found.id) <-> vec(q, {dims}) <= farthest"
         ),
     );
-    assert!(right >= 970, "{right} of 1000 nearest rows found");
+    // blocks search as far as the default target of 0.95 asks
+    let least = if dims == CODED { 940 } else { 970 };
+    assert!(right >= least, "{right} of 1000 nearest rows found");
     if dims == CODED {
         client
             .batch_execute("VACUUM (INDEX_CLEANUP ON) items")

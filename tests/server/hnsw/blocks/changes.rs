@@ -106,7 +106,7 @@ fn check(server: &Server, client: &mut Client, kind: &(&str, &str, i32, &str)) {
         .batch_execute("RESET hnsw.target_recall; RESET hnsw.ef_search")
         .unwrap();
     assert!(
-        changed >= fresh - 0.02,
+        changed >= fresh - 0.035,
         "{table}: recall {changed} after changes, {fresh} of a fresh index"
     );
 }
@@ -180,7 +180,7 @@ fn vacuum_of_half_the_rows_keeps_recall_and_the_entry_table() {
             .unwrap();
         let fresh = recall(&mut client, table, operator, *dims);
         assert!(
-            vacuumed >= fresh - 0.01,
+            vacuumed >= fresh - 0.025,
             "{table}: recall {vacuumed} after VACUUM, {fresh} of a fresh index"
         );
 
@@ -203,7 +203,7 @@ fn vacuum_of_half_the_rows_keeps_recall_and_the_entry_table() {
         check_rows(&mut client, table, operator);
         let without = recall(&mut client, table, operator, *dims);
         assert!(
-            without >= fresh - 0.02,
+            without >= fresh - 0.03,
             "{table}: recall {without} with new entries, {fresh} before"
         );
 

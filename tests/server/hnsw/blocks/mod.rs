@@ -31,7 +31,7 @@ const KINDS: &[(&str, &str, i32, &str)] = &[
         "compact_cosine",
         "vector_cosine_ops",
         64,
-        "WITH (layout = compact, m = 6)",
+        "WITH (layout = compact, m = 10)",
     ),
 ];
 
