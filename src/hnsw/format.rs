@@ -196,15 +196,14 @@ impl From<NodeId> for RawTid {
 /// | 38 | 1 | layout: 0 plain, 1 blocks |
 /// | 39 | 1 | blocks: quantizer of the codes beside links, or 0 where there are none |
 /// | 40 | 4 | blocks: dimensions of these codes |
-/// | 44 | 4 | blocks: largest norm met by the build (inner product) |
+/// | 44 | 4 | blocks: largest norm in the build's sample; queries are scaled to it (inner product) |
 /// | 48 | 8 | blocks: seed of the rotation |
 /// | 56 | 4 | blocks: first page of the centroid, or 0 where it is zero |
 /// | 60 | 4 | blocks: first page of the entry table, or 0 |
 /// | 64 | 4 | blocks: points of the calibration curve |
 /// | 68 | 4 | blocks: nodes when it was measured |
 /// | 72 | 128 | blocks: the curve, see [`CurvePoint`] |
-/// | 200 | 4 | blocks: entries in the table |
-/// | 204 | 4 | zero |
+/// | 200 | 8 | zero |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Meta {
@@ -220,7 +219,7 @@ pub struct Meta {
     pub m: u16,
     /// size of the candidate list while inserting
     pub ef_construction: u16,
-    /// entry point of every search
+    /// entry point of every search; in an index of blocks only where the entry table is empty
     pub entry: RawTid,
     /// its level
     pub entry_level: u16,
@@ -250,7 +249,7 @@ pub struct Meta {
     pub calibrated_nodes: u32,
     /// which stopping multiple reached which recall
     pub curve: [CurvePoint; MOST_CURVE_POINTS],
-    /// entries in the entry table
+    /// zero: entries are counted page by page
     pub entry_count: u32,
     /// zero
     pub reserved: u32,

@@ -23,4 +23,7 @@ pgrx::pg_module_magic!();
 unsafe extern "C-unwind" fn pg_init() {
     crate::am::hnsw::options::init();
     crate::planner::limit::init();
+    #[cfg(feature = "pg18")]
+    crate::planner::explain::init();
+    crate::planner::junk::init();
 }

@@ -59,10 +59,12 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags:
     // SAFETY: the server passes a query; its plan state tree stays until its memory goes, and with
     // it our entries.
     unsafe {
-        pg_sys::ffi::pg_guard_ffi_boundary(|| match PREVIOUS.get() {
-            Some(previous) => previous(query, flags),
+        // The server's own function has its guard already. An ERROR that passes two of them one
+        // inside the other ends the process.
+        match PREVIOUS.get() {
+            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, flags)),
             None => pg_sys::standard_ExecutorStart(query, flags),
-        });
+        }
         if (*query).planstate.is_null() {
             return;
         }

@@ -1,6 +1,6 @@
-//! Building an index: the table is read into memory, the graph linked by threads, and the pages
-//! written in order. Where memory runs out, what is there is written and the rest is inserted row
-//! by row.
+//! Building an index. Here: of the plain layout; [`super::blocks::build`] has the other. The table is
+//! read into memory, the graph linked by threads, and the pages written in order. Where memory runs
+//! out, what is there is written and the rest is inserted row by row.
 
 use super::blocks;
 use super::column::Column;

@@ -74,6 +74,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 is_blocks: meta.layout == BLOCKS,
                 set_ef: (options::ef_search_is_set() || options::TARGET_RECALL.get() <= 0.0)
                     .then(|| options::ef_search() as f64),
+                target_recall: options::TARGET_RECALL.get(),
             }
             .estimate()
         };
@@ -116,6 +117,7 @@ struct Shape {
     is_blocks: bool,
     /// hnsw.ef_search where it is a floor
     set_ef: Option<f64>,
+    target_recall: f64,
 }
 
 struct Estimate {
@@ -144,7 +146,7 @@ impl Shape {
         let entries = 2.0 * self.rows.sqrt() * per_tuple * ENTRY;
         let found = match self.set_ef {
             Some(ef) => ef,
-            None => CALIBRATED_ROWS,
+            None => CALIBRATED_ROWS * (0.05 / (1.0 - self.target_recall)).sqrt(),
         };
         let expansions = (found + 4.0 * self.rows.max(1.0).ln()).min(self.rows);
         let startup = entries + per_tuple * SCAN + expansions * expansion;

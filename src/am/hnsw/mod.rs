@@ -54,3 +54,8 @@ pg_fn! {
 unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
     true
 }
+
+/// Whether an access method is this one.
+pub fn is_ours(routine: &pg_sys::IndexAmRoutine) -> bool {
+    routine.ambuild.map(|build| build as usize) == Some(build::ambuild as *const () as usize)
+}

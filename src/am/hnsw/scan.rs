@@ -217,6 +217,16 @@ enum Phase {
     Done,
 }
 
+/// Whether a scan is of an index of this access method.
+///
+/// # Safety
+/// `scan` is an open index scan.
+#[cfg(feature = "pg18")]
+pub unsafe fn is_ours(scan: pg_sys::IndexScanDesc) -> bool {
+    // SAFETY: an open scan has an open index, whose access method's callbacks are there.
+    unsafe { super::is_ours(&*(*(*scan).indexRelation).rd_indam) }
+}
+
 /// What the scans of a plan node did so far, for EXPLAIN.
 ///
 /// # Safety

@@ -19,8 +19,8 @@ const LEAST_DIMS: u32 = 16;
 fn suitable(dims: u32) -> Quantizer {
     match dims {
         0..=63 => Quantizer::Sq8,
-        64..=159 => Quantizer::Rabitq4,
-        160..=319 => Quantizer::Rabitq2,
+        64..=95 => Quantizer::Rabitq4,
+        96..=319 => Quantizer::Rabitq2,
         _ => Quantizer::Rabitq1,
     }
 }

@@ -1,6 +1,5 @@
 //! `vector_index_stats(regclass)`: what an index holds and where its bytes are, page by page.
 
-use super::build;
 use super::storage::Hnsw;
 use crate::hnsw::blocks::format::{Entries, EntryLayout};
 use crate::hnsw::format::{self, Meta, Node, NodeId, Opaque, PageKind, RawTid};
@@ -17,9 +16,7 @@ pg_fn! {
     /// `vector_index_stats(regclass)`; raises what [`Readable::open`] does.
     fn vector_index_stats(call) {
         let oid = (call.arg(0).value() as u32).into();
-        let readable = Readable::open(oid, "hnsw", |routine| {
-            routine.ambuild.map(|f| f as usize) == Some(build::ambuild as *const () as usize)
-        });
+        let readable = Readable::open(oid, "hnsw", super::is_ours);
         let (hnsw, meta) = Hnsw::open(readable.index());
         let mut stats = Stats::new(&hnsw);
         stats.read(&hnsw);

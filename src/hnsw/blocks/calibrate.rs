@@ -14,9 +14,9 @@ pub const RANK: usize = 10;
 pub const MULTIPLES: [f32; MOST_CURVE_POINTS] = [
     1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.075, 1.09, 1.105, 1.125, 1.15, 1.18, 1.22, 1.3, 1.4,
 ];
-/// The curve is measured with some hundred queries, so it may be too good by chance: this share of
-/// what is missing to all is asked for in addition.
-const MARGIN: f32 = 0.15;
+/// The curve is measured with some hundred queries, so it may be too good by chance: it is kept so
+/// many standard errors lower.
+const STANDARD_ERRORS: f32 = 2.0;
 /// What is assumed of an index that was never measured: more effort than data needed so far.
 const UNMEASURED: [CurvePoint; 5] = [
     point(1.05, 0.85),
@@ -34,7 +34,6 @@ const fn point(multiple: f32, recall: f32) -> CurvePoint {
 /// largest measured where none did.
 pub fn multiple_for(curve: &[CurvePoint], target: f32) -> f32 {
     let curve = if curve.is_empty() { &UNMEASURED } else { curve };
-    let target = target + MARGIN * (1.0 - target);
     let Some(at) = curve.iter().position(|point| point.recall >= target) else {
         return curve.last().map_or(1.0, |point| point.multiple).max(1.0);
     };
@@ -56,9 +55,9 @@ pub fn at_rank(multiple: f32, rank: usize) -> f32 {
 /// What one walk tells: how many rows searches with each of [`MULTIPLES`] would have found.
 pub type Reached = [usize; MOST_CURVE_POINTS];
 
-/// Walks as far as `effort` says, and at least as the largest multiple does, and notes how many
-/// rows had been found where searches with smaller multiples end. `proceed` is asked after every
-/// step, with all rows found so far; `false` ends the walk.
+/// Walks as far as `effort` says and notes how many rows had been found where searches with smaller
+/// multiples end; searches with larger ones count as finding all that it found. `proceed` is asked
+/// after every step, with all rows found so far; `false` ends the walk.
 pub fn trace<S: BlockStore>(
     walk: &mut Walk<S>,
     store: &mut S,
@@ -106,6 +105,8 @@ pub fn thorough() -> Effort {
 pub struct Calibration {
     /// found of the nearest, by multiple
     hits: [u64; MOST_CURVE_POINTS],
+    /// sum of the squares of each query's hits
+    squares: [u64; MOST_CURVE_POINTS],
     wanted: u64,
     queries: u64,
 }
@@ -114,8 +115,10 @@ impl Calibration {
     /// Adds one query: what its walk [`trace`]d, and where in the order of expansion its exact
     /// neighbours were found. A neighbour that was not is `usize::MAX`.
     pub fn add(&mut self, reached: &Reached, nearest: &[usize]) {
-        for (hits, &reached) in self.hits.iter_mut().zip(reached) {
-            *hits += nearest.iter().filter(|&&at| at < reached).count() as u64;
+        for (n, &reached) in reached.iter().enumerate() {
+            let hits = nearest.iter().filter(|&&at| at < reached).count() as u64;
+            self.hits[n] += hits;
+            self.squares[n] += hits * hits;
         }
         self.wanted += nearest.len() as u64;
         self.queries += 1;
@@ -139,12 +142,16 @@ impl Calibration {
         if self.wanted == 0 {
             return Vec::new();
         }
-        let points = MULTIPLES.iter().zip(self.hits);
+        let each = self.wanted as f32 / self.queries as f32;
+        let queries = self.queries as f32;
         let mut best = 0.0f32;
-        points
-            .map(|(&multiple, hits)| {
-                best = best.max(hits as f32 / self.wanted as f32);
-                point(multiple, best)
+        (0..MOST_CURVE_POINTS)
+            .map(|n| {
+                let mean = self.hits[n] as f32 / queries;
+                let variance = (self.squares[n] as f32 / queries - mean * mean).max(0.0);
+                let error = (variance / queries).sqrt();
+                best = best.max((mean - STANDARD_ERRORS * error) / each);
+                point(MULTIPLES[n], best)
             })
             .collect()
     }

@@ -191,9 +191,8 @@ impl Span {
     /// A link of a length.
     #[inline]
     pub fn new(distance: f32, covered: bool) -> Span {
-        // `clamp` would keep a NaN, `max` gives its argument for it
-        #[allow(clippy::manual_clamp)]
-        let rounded = distance.max(0.0).min(f32::MAX / 2.0).to_bits() >> 16;
+        // max() makes 0 of what is no number
+        let rounded = distance.max(0.0).clamp(0.0, f32::MAX / 2.0).to_bits() >> 16;
         Span((rounded as u16 & !1) | covered as u16)
     }
 
@@ -575,6 +574,12 @@ impl EntryLayout {
     }
 }
 
+/// Contents of a page without entries.
+static NO_ENTRIES: Aligned = Aligned([0; 8192]);
+
+#[repr(C, align(8))]
+struct Aligned([u8; 8192]);
+
 /// A checked page of the entry table.
 #[derive(Clone, Copy)]
 pub struct Entries<'a> {
@@ -593,10 +598,13 @@ impl<'a> Entries<'a> {
         if kind != PageKind::Entries {
             return Err(Damage("not a page of the entry table"));
         }
-        let contents = page
-            .contents()?
-            .get(..layout.size)
-            .ok_or(Damage("page of the entry table too short"))?;
+        let contents = match page.contents()? {
+            // a crash came between making the page and filling it: it is in no table yet
+            [] => &NO_ENTRIES.0[..layout.size],
+            contents => contents
+                .get(..layout.size)
+                .ok_or(Damage("page of the entry table too short"))?,
+        };
         let header: &EntriesHeader = bytemuck::from_bytes(&contents[..size_of::<EntriesHeader>()]);
         if header.count as usize > layout.capacity {
             return Err(Damage("too many entries on a page"));

@@ -17,3 +17,7 @@ pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};
 
 #[cfg(test)]
 mod build_tests;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod walk_tests;

@@ -35,7 +35,7 @@ use std::sync::{Mutex, PoisonError};
 /// Rows from which the centroid is computed.
 const SAMPLE: usize = 10_000;
 /// Rows held back to measure the calibration curve with.
-const MOST_HELD_BACK: usize = 500;
+const MOST_HELD_BACK: usize = 1_000;
 /// One of so many rows at most is held back.
 const HELD_BACK_SHARE: usize = 50;
 /// A search of the calibration ends when it has found so many rows.

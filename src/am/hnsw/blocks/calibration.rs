@@ -7,9 +7,37 @@ use crate::hnsw::blocks::format::{CurvePoint, MOST_CURVE_POINTS};
 use crate::hnsw::format::Meta;
 use crate::pg::buffer::Logging;
 use bytemuck::Zeroable;
+use std::cell::RefCell;
 
 /// What was measured and is not on the metapage yet.
 pub type Measured = Calibration;
+
+/// Indexes whose measurements a backend keeps at hand.
+const MOST_INDEXES: usize = 8;
+
+thread_local! {
+    /// What inserts of this backend measured, by the seed of the rotation, which no two indexes
+    /// share: single-row statements add up.
+    static KEPT: RefCell<Vec<(u64, Measured)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes out what was kept for an index.
+pub fn take(seed: u64) -> Measured {
+    KEPT.with_borrow_mut(|kept| {
+        let at = kept.iter().position(|(known, _)| *known == seed);
+        at.map_or_else(Measured::default, |at| kept.swap_remove(at).1)
+    })
+}
+
+/// Keeps what was measured until there is more.
+pub fn keep(seed: u64, measured: Measured) {
+    KEPT.with_borrow_mut(|kept| {
+        if kept.len() == MOST_INDEXES {
+            kept.remove(0);
+        }
+        kept.push((seed, measured));
+    });
+}
 
 /// Puts a measured curve on the metapage. `weight` is its share where there is one already.
 pub fn store(blocks: &Blocks, logging: Logging, measured: &Measured, nodes: u64, weight: f32) {

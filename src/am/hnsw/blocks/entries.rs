@@ -126,45 +126,46 @@ impl Entry {
     }
 }
 
-/// Adds entries: to the first page that has room, or a new first page.
+/// Adds entries: to pages of the table that have room, or to a new first page.
 pub fn add(blocks: &Blocks, logging: Logging, entries: &[Entry]) {
     let hnsw = &blocks.hnsw;
     let mut entries = entries.iter().peekable();
-    while entries.peek().is_some() {
-        let first = crate::am::hnsw::storage::read_meta(hnsw.index).entries;
-        if first != 0 {
-            let mut page = Exclusive::lock(hnsw.index, first, Access::Random);
-            let there = hnsw.check(first, || Entries::of(page.page(), blocks.entries));
-            let room = blocks.entries.capacity - there.count;
-            if room > 0 {
-                let mut change = Change::begin(hnsw.index, logging);
-                let mut target = change.page(&mut page);
-                let contents = target.contents_bytes_mut(blocks.entries.size);
-                let mut table = EntriesMut::of(contents, blocks.entries);
-                for entry in entries.by_ref().take(room) {
-                    table.push(entry.node, entry.kept());
-                }
-                change.commit();
-                continue;
+    let mut next = crate::am::hnsw::storage::read_meta(hnsw.index).entries;
+    let mut chain = Chain::of(blocks);
+    while next != 0 && entries.peek().is_some() {
+        chain.step(blocks, next);
+        let mut page = Exclusive::lock(hnsw.index, next, Access::Random);
+        let there = hnsw.check(next, || Entries::of(page.page(), blocks.entries));
+        next = there.next;
+        let room = blocks.entries.capacity - there.count;
+        if room > 0 {
+            let mut change = Change::begin(hnsw.index, logging);
+            let mut target = change.page(&mut page);
+            let contents = target.contents_bytes_mut(blocks.entries.size);
+            let mut table = EntriesMut::of(contents, blocks.entries);
+            for entry in entries.by_ref().take(room) {
+                table.push(entry.node, entry.kept());
             }
+            change.commit();
         }
-        // a new page in front: written whole before the metapage leads to it
+    }
+    while entries.peek().is_some() {
+        // a new page in front, written whole in the change that leads to it
         let mut page = place::empty_page(hnsw, logging, PageKind::Entries);
-        let mut opaque = Opaque::new(PageKind::Entries, 0);
-        opaque.next = first;
         let block = page.block();
         let mut meta_page = Exclusive::lock(hnsw.index, META_BLOCK, Access::Random);
-        let now = hnsw.check(META_BLOCK, || Meta::of(meta_page.page()).map(|m| m.entries));
+        let first = hnsw.check(META_BLOCK, || Meta::of(meta_page.page()).map(|m| m.entries));
+        let mut opaque = Opaque::new(PageKind::Entries, 0);
+        opaque.next = first;
         let mut change = Change::begin(hnsw.index, logging);
         let mut target = change.new_page(&mut page, &opaque);
-        target.contents_bytes_mut(blocks.entries.size).fill(0);
-        if now == first {
-            change.page(&mut meta_page).contents_mut::<Meta>().entries = block;
-        } else {
-            // somebody else was faster: the page goes into the chain behind theirs
-            target.special_mut::<Opaque>().next = now;
-            change.page(&mut meta_page).contents_mut::<Meta>().entries = block;
+        let contents = target.contents_bytes_mut(blocks.entries.size);
+        contents.fill(0);
+        let mut table = EntriesMut::of(contents, blocks.entries);
+        for entry in entries.by_ref().take(blocks.entries.capacity) {
+            table.push(entry.node, entry.kept());
         }
+        change.page(&mut meta_page).contents_mut::<Meta>().entries = block;
         change.commit();
     }
 }

@@ -24,7 +24,6 @@ use crate::pg::relation::Turnstile;
 use crate::quantize::{CompactRef, Factors, Query};
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
-use std::cell::RefCell;
 use std::rc::Rc;
 
 /// Nodes below which inserts measure nothing.
@@ -42,14 +41,6 @@ const QUERIES_AT_ONCE: u64 = 100;
 const NEW_SHARE: f32 = 0.25;
 /// The same where the index has outgrown the curve.
 const OUTGROWN_SHARE: f32 = 0.75;
-/// Indexes whose measurements a session keeps.
-const MOST_MEASURED: usize = 8;
-
-thread_local! {
-    /// What inserts of this session told of calibration curves, and metapages do not know yet; by
-    /// the seed of the rotation, which no two indexes share. Statements of one row add up.
-    static MEASURED: RefCell<Vec<(u64, Measured)>> = const { RefCell::new(Vec::new()) };
-}
 /// Vectors up to so many times longer than the index's reach leave it as it is (inner product).
 const LONGEST: f32 = 1.5;
 /// Expansions between two looks at interrupts.
@@ -210,7 +201,8 @@ impl Insert {
     }
 
     /// A value that is being inserted is a query that the graph does not know: now and then one
-    /// measures the curve, so that an index that grows by inserts is calibrated, too.
+    /// measures the curve, so that an index that grows by inserts is calibrated, too. What is measured
+    /// counts once one statement has enough of it: COPY does, a statement of a few rows does not.
     fn measure_now_and_then(&mut self, meta: &Meta, value: &[u8]) {
         let nodes = self.nodes + self.inserted as f64;
         let is_outgrown = nodes > OUTGROWN * meta.calibrated_nodes as f64;
@@ -224,21 +216,14 @@ impl Insert {
         if self.logging == Logging::AtEndOfBuild || self.rng.f64() >= share {
             return;
         }
-        let mut measured = MEASURED.with_borrow_mut(|all| {
-            let at = all.iter().position(|(seed, _)| *seed == meta.seed);
-            at.map(|at| all.swap_remove(at).1).unwrap_or_default()
-        });
+        let seed = meta.seed;
+        let mut measured = calibration::take(seed);
         self.measure(value, &mut measured);
         if measured.queries() >= QUERIES_AT_ONCE {
             let blocks = &self.blocks;
             return calibration::store(blocks, self.logging, &measured, nodes as u64, weight);
         }
-        MEASURED.with_borrow_mut(|all| {
-            if all.len() == MOST_MEASURED {
-                all.remove(0);
-            }
-            all.push((meta.seed, measured));
-        });
+        calibration::keep(seed, measured);
     }
 
     fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {

@@ -101,8 +101,8 @@ pub struct BlockScan {
     returned: usize,
     /// rows to hand out before the next batch
     allowed: usize,
-    /// upper bound of the distance of the row handed out last
-    last: f32,
+    /// the row handed out last
+    last: Option<Last>,
     handed_out: Vec<NodeId>,
     sweep: Option<Box<Sweep>>,
     most_expansions: u64,
@@ -138,7 +138,7 @@ impl BlockScan {
             reranked: 0,
             returned: 0,
             allowed: 0,
-            last: f32::NEG_INFINITY,
+            last: None,
             handed_out: Vec::new(),
             sweep: None,
             most_expansions: 0,
@@ -162,7 +162,7 @@ impl BlockScan {
         self.handed_out.clear();
         self.sweep = None;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
-        self.last = f32::NEG_INFINITY;
+        self.last = None;
         self.mode = options::ITERATIVE_SCAN.get();
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
@@ -238,14 +238,25 @@ impl BlockScan {
             }
             if self.returned < self.allowed {
                 let (measure, query) = (&mut self.measure, &self.store.query);
-                if let Some(near) = self.ranking.pop(|row| measure.of(row, query)) {
-                    if near.distance + near.error < self.last
-                        && self.mode != IterativeScan::RelaxedOrder
-                    {
+                let mut unseen = 0;
+                let next = self.ranking.pop(|row| {
+                    let exact = measure.of(row, query);
+                    unseen += exact.is_none() as usize;
+                    exact
+                });
+                // rows that the snapshot does not see took part in the walk's rank: those beyond
+                // it were not searched for yet
+                self.returned += unseen;
+                if let Some(near) = next {
+                    if self.returned >= self.allowed {
+                        self.ranking.push(near);
+                        continue;
+                    }
+                    if self.mode != IterativeScan::RelaxedOrder && !self.comes_after_last(&near) {
                         // too late; where all rows are asked for, the sweep finds it again
                         continue;
                     }
-                    self.last = near.distance - near.error;
+                    self.last = Some(Last { near, exact: None });
                     return Some(near);
                 }
             }
@@ -255,6 +266,35 @@ impl BlockScan {
                 }
                 self.begin_sweep();
             }
+        }
+    }
+
+    /// Whether a row of a later batch is no nearer than the row handed out last.
+    fn comes_after_last(&mut self, near: &Near<ScanRow>) -> bool {
+        let Some(last) = &mut self.last else {
+            return true;
+        };
+        let (low, high) = (
+            last.near.distance - last.near.error,
+            last.near.distance + last.near.error,
+        );
+        if near.distance - near.error > high {
+            return true;
+        }
+        if near.distance + near.error < low {
+            return false;
+        }
+        let (measure, query) = (&mut self.measure, &self.store.query);
+        let Some(exact) = measure.of(&near.row, query) else {
+            return true;
+        };
+        if last.exact.is_none() {
+            last.exact = measure.of(&last.near.row, query);
+        }
+        match last.exact {
+            Some(last) => exact.operator >= last.operator,
+            // what the snapshot does not see bounds nothing; what came before it is nearer than `low`
+            None => exact.internal >= low,
         }
     }
 
@@ -347,7 +387,9 @@ impl BlockScan {
             ranking: Ranking::default(),
             handed_out: self.handed_out.drain(..).collect(),
             late: Vec::new(),
-            after: self.last,
+            after: self.last.as_ref().map_or(f32::NEG_INFINITY, |last| {
+                last.near.distance - last.near.error
+            }),
             limit: f32::NEG_INFINITY,
             begun: false,
             ended: false,
@@ -390,6 +432,13 @@ impl BlockScan {
     pub fn end(&mut self) {
         self.measure.reader.end();
     }
+}
+
+/// The row handed out last.
+struct Last {
+    near: Near<ScanRow>,
+    /// once it was needed
+    exact: Option<Exact>,
 }
 
 /// A row of a sweep, by near distance, then by address.

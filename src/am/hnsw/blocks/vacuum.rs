@@ -21,8 +21,6 @@ use crate::quantize::Query;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
-/// How often a page is mended again when it changes underneath.
-const ATTEMPTS: usize = 8;
 /// Candidates looked at closely for each link of a node.
 const CANDIDATES_PER_LINK: usize = 1;
 /// Deleted nodes that the curve is measured with.
@@ -74,11 +72,14 @@ impl<'a> Repair<'a> {
 
     /// Mends all nodes of a page of nodes, and takes what they link to out of `unlinked`.
     pub fn page(&mut self, block: u32, access: Access, unlinked: &mut FxHashSet<NodeId>) {
-        for _ in 0..ATTEMPTS {
+        // A node that an insert links to meanwhile is mended again. The others of its page are done,
+        // so this ends.
+        loop {
             let broken = self.broken_on(block, access);
             if broken.is_empty() || self.mend(block, broken) {
                 break;
             }
+            delay_point();
         }
         if unlinked.is_empty() {
             return;
