@@ -109,6 +109,8 @@ pub struct Calibration {
     squares: [u64; MOST_CURVE_POINTS],
     wanted: u64,
     queries: u64,
+    /// the neighbours were what a walk found, not what there is
+    is_assumed: bool,
 }
 
 impl Calibration {
@@ -129,6 +131,7 @@ impl Calibration {
         let mut order: Vec<usize> = (0..found.len()).collect();
         order.sort_unstable_by(|&a, &b| found[a].distance.total_cmp(&found[b].distance));
         order.truncate(RANK);
+        self.is_assumed = true;
         self.add(reached, &order);
     }
 
@@ -150,7 +153,10 @@ impl Calibration {
                 let mean = self.hits[n] as f32 / queries;
                 let variance = (self.squares[n] as f32 / queries - mean * mean).max(0.0);
                 let error = (variance / queries).sqrt();
-                best = best.max((mean - STANDARD_ERRORS * error) / each);
+                let recall = (mean - STANDARD_ERRORS * error) / each;
+                // what a walk never comes by is missing from both: measured, as much again
+                let unknown = if self.is_assumed { 1.0 - recall } else { 0.0 };
+                best = best.max(recall - unknown);
                 point(MULTIPLES[n], best)
             })
             .collect()

@@ -462,6 +462,8 @@ fn place_block(
 /// Whether a link back must be there afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Insistence {
+    /// a full list stays as it is
+    IfThereIsRoom,
     /// a full list may leave it out
     IfWorthIt,
     /// a full list gives up its farthest, best one that the new node leads to
@@ -676,6 +678,9 @@ pub fn admit(spans: &[Span], new: &NewLink<'_>, slots: usize) -> Option<Admissio
         }
     }
     let mut replaced = None;
+    if spans.len() >= slots && new.insistence == Insistence::IfThereIsRoom {
+        return None;
+    }
     if spans.len() >= slots {
         // the farthest covered link goes, or the farthest where none is covered
         let farthest = |is_one: &dyn Fn(usize) -> bool| {

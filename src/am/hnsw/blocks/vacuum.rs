@@ -8,7 +8,8 @@ use super::calibration;
 use super::entries::{self, Entry};
 use super::index::Blocks;
 use super::insert::{
-    Found, Insert, Neighbour, Newcomer, encode_links, kept_of, link_in_any_case, select,
+    Found, Insert, Insistence, Neighbour, Newcomer, encode_links, kept_of, link_back,
+    link_in_any_case, select,
 };
 use super::search::Keep;
 use crate::am::hnsw::place;
@@ -22,7 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// Candidates looked at closely for each link of a node.
-const CANDIDATES_PER_LINK: usize = 1;
+const CANDIDATES_PER_LINK: usize = 2;
 /// Deleted nodes that the curve is measured with.
 const MOST_QUERIES: usize = 200;
 
@@ -151,7 +152,43 @@ impl<'a> Repair<'a> {
             }
             change.commit();
         }
+        drop(page);
+        for (node, neighbours) in &mended {
+            self.link_back(node, neighbours);
+        }
         unchanged
+    }
+
+    /// Links a node's new neighbours back to it, where they have room.
+    fn link_back(&mut self, node: &Broken, neighbours: &[Neighbour]) {
+        let compact = compact_of(&node.itself.value);
+        self.query.reset_of(&self.blocks.codec, compact);
+        let mut code = vec![0; self.blocks.layout.block.code_len()];
+        let known: FxHashMap<NodeId, f32> = neighbours
+            .iter()
+            .map(|neighbour| (neighbour.found.id, neighbour.distance))
+            .collect();
+        let links: Vec<NodeId> = neighbours.iter().map(|n| n.found.id).collect();
+        let newcomer = Newcomer {
+            id: node.itself.id,
+            kept: kept_of(&self.blocks, compact, &mut code),
+            query: &self.query,
+            offset: 0.0,
+            known: &known,
+            links: &links,
+        };
+        for neighbour in neighbours.iter().filter(|neighbour| !neighbour.covered) {
+            let is_new = !node.links.contains(&RawTid::from(neighbour.found.id));
+            if is_new {
+                link_back(
+                    &self.blocks,
+                    Logging::EachChange,
+                    neighbour,
+                    &newcomer,
+                    Insistence::IfThereIsRoom,
+                );
+            }
+        }
     }
 
     /// The neighbours of a node anew: of those that live, those of its deleted ones, and where
