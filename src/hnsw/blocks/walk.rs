@@ -147,7 +147,7 @@ impl KeySet {
     /// An empty set.
     pub fn new() -> Self {
         KeySet {
-            slots: vec![0; Self::SMALLEST],
+            slots: Vec::new(),
             used: 0,
         }
     }
@@ -165,6 +165,9 @@ impl KeySet {
     /// Adds a key, which is not 0; false where it was there.
     #[inline]
     pub fn insert(&mut self, key: u64) -> bool {
+        if self.slots.is_empty() {
+            self.slots = vec![0; Self::SMALLEST];
+        }
         let mask = self.slots.len() - 1;
         let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask;
         loop {

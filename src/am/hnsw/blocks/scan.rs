@@ -17,6 +17,7 @@ use crate::pg::buffer::{Access, Shared, Strategy};
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
+use std::cell::Cell;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
@@ -112,19 +113,26 @@ pub struct BlockScan {
 impl BlockScan {
     /// A scan that has not begun. `reader` is of the same scan.
     pub fn new(blocks: Rc<Blocks>, meta: &Meta, reader: HeapReader) -> Self {
+        let Memory {
+            query,
+            walk,
+            ranking,
+            seeds,
+            floats,
+        } = SPARE.take().unwrap_or_default();
         BlockScan {
             meta: *meta,
-            store: PageBlocks::new(blocks.clone(), Query::default()),
-            walk: Walk::default(),
-            ranking: Ranking::default(),
+            store: PageBlocks::new(blocks.clone(), query),
+            walk,
+            ranking,
             measure: Measure {
                 blocks,
                 query: Value::default(),
                 reader,
                 lists: Vec::new(),
             },
-            seeds: Vec::new(),
-            floats: Vec::new(),
+            seeds,
+            floats,
             mode: IterativeScan::Auto,
             target: 0.0,
             ef: 0,
@@ -431,7 +439,37 @@ impl BlockScan {
     /// Lets go of everything held of index and table.
     pub fn end(&mut self) {
         self.measure.reader.end();
+        if self.walk.memory() > MOST_SPARE {
+            return;
+        }
+        self.walk.start(std::iter::empty());
+        self.ranking.clear();
+        SPARE.set(Some(Memory {
+            query: std::mem::take(&mut self.store.query),
+            walk: std::mem::take(&mut self.walk),
+            ranking: std::mem::take(&mut self.ranking),
+            seeds: std::mem::take(&mut self.seeds),
+            floats: std::mem::take(&mut self.floats),
+        }));
     }
+}
+
+/// Working memory of a scan, kept for the next one of this backend: a statement of one search would
+/// else spend some of its time on getting it from the system and giving it back.
+#[derive(Default)]
+struct Memory {
+    query: Query,
+    walk: Walk<PageBlocks<ScanRow>>,
+    ranking: Ranking<ScanRow>,
+    seeds: Vec<(NodeId, f32)>,
+    floats: Vec<f32>,
+}
+
+/// Bytes of a walk that are worth keeping.
+const MOST_SPARE: usize = 1 << 20;
+
+thread_local! {
+    static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
 /// The row handed out last.
