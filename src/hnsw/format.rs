@@ -249,10 +249,8 @@ pub struct Meta {
     pub calibrated_nodes: u32,
     /// which stopping multiple reached which recall
     pub curve: [CurvePoint; MOST_CURVE_POINTS],
-    /// zero: entries are counted page by page
-    pub entry_count: u32,
     /// zero
-    pub reserved: u32,
+    pub reserved: [u32; 2],
 }
 
 /// Layout of an index that keeps values in full.

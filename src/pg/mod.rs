@@ -10,6 +10,7 @@ pub mod numeric;
 pub mod progress;
 pub mod readable;
 pub mod relation;
+pub mod rows;
 pub mod sample;
 pub mod temporary;
 pub mod threads;

@@ -1,6 +1,6 @@
 //! A random sample of the rows that an index is being built from.
 
-use super::relation::Index;
+use super::rows::Rows;
 use pgrx::pg_sys::{self, Datum};
 
 /// Rows that one place of the table gives: more places say more of the table, and cost more.
@@ -25,20 +25,11 @@ pub struct Sample {
 /// `CONCURRENTLY`, an MVCC snapshot.
 ///
 /// What `f` allocates from the server is for `f` to free, as in a build.
-///
-/// # Safety
-/// `heap`, `index` and `info` are what the server passed to `ambuild`, which is running.
-pub unsafe fn sample(
-    heap: pg_sys::Relation,
-    index: Index,
-    info: *mut pg_sys::IndexInfo,
-    rows_wanted: u64,
-    mut f: impl FnMut(Datum),
-) -> Sample {
+pub fn sample(table: Rows, rows_wanted: u64, mut f: impl FnMut(Datum)) -> Sample {
+    let heap = table.heap();
     // SAFETY: an open table.
     let blocks =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
-    let table = Table { heap, index, info };
     let mut rng = fastrand::Rng::new();
     let parts = Parts::new(blocks, rows_wanted);
     let mut order: Vec<u32> = (0..parts.count).collect();
@@ -65,10 +56,15 @@ pub unsafe fn sample(
         }
         let length = run.min(range.len() as u32);
         let start = range.start + rng.u32(0..=range.len() as u32 - length);
-        // SAFETY: as promised by the caller.
-        let (given, found) = unsafe { table.read(start, length, share, &mut f) };
+        let mut given = 0;
+        table.each_of(start, length, |value, _| {
+            seen += 1;
+            if given < share {
+                given += 1;
+                f(value);
+            }
+        });
         rows += given;
-        seen += found;
         blocks_read += length as u64;
     }
     // a sample is no scan of the table, and surely not one for every run of blocks
@@ -123,100 +119,5 @@ impl Parts {
     fn range(&self, part: u32) -> std::ops::Range<u32> {
         let edge = |part: u64| (part * self.blocks as u64 / self.count as u64) as u32;
         edge(part as u64)..edge(part as u64 + 1)
-    }
-}
-
-/// What an index is built from.
-#[derive(Clone, Copy)]
-struct Table {
-    heap: pg_sys::Relation,
-    index: Index,
-    info: *mut pg_sys::IndexInfo,
-}
-
-/// What is done with the rows of one run of blocks.
-struct Run<'f> {
-    f: &'f mut dyn FnMut(Datum),
-    /// rows handed to `f`
-    given: u64,
-    /// rows seen
-    found: u64,
-    /// rows to hand to `f` at most
-    most: u64,
-}
-
-impl Table {
-    /// Hands out at most `most` rows of a run of blocks: how many were given, and how many there
-    /// are.
-    ///
-    /// # Safety
-    /// As for [`sample`].
-    unsafe fn read(
-        self,
-        start: u32,
-        length: u32,
-        most: u64,
-        f: &mut dyn FnMut(Datum),
-    ) -> (u64, u64) {
-        let mut run = Run {
-            f,
-            given: 0,
-            found: 0,
-            most,
-        };
-        // SAFETY: as promised by the caller; the callback gets `run`. Nothing between the guard
-        // and the server has a destructor.
-        unsafe {
-            let scan = (*(*self.heap).rd_tableam)
-                .index_build_range_scan
-                .expect("table access methods have it");
-            // Any version that may be visible to somebody will do, so that nobody is waited for;
-            // with CONCURRENTLY the server reads by a snapshot of its own, and it says so.
-            let any_visible = !(*self.info).ii_Concurrent;
-            pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                scan(
-                    self.heap,
-                    self.index.raw(),
-                    self.info,
-                    // from where we say, not from where another scan is
-                    false,
-                    any_visible,
-                    // the progress reported is the build's
-                    false,
-                    start,
-                    length,
-                    Some(row),
-                    (&raw mut run).cast(),
-                    std::ptr::null_mut(),
-                )
-            });
-        }
-        (run.given, run.found)
-    }
-}
-
-/// Called by the server for every row.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn row(
-    _index: pg_sys::Relation,
-    _tid: pg_sys::ItemPointer,
-    values: *mut Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    pgrx::check_for_interrupts!();
-    // SAFETY: `state` is the run that passed this callback, which waits for the scan; the arrays
-    // have an entry for the indexed column.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let run = &mut *state.cast::<Run>();
-        run.found += 1;
-        if run.given < run.most {
-            run.given += 1;
-            (run.f)(*values);
-        }
     }
 }

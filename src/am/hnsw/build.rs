@@ -4,7 +4,7 @@
 
 use super::blocks;
 use super::column::Column;
-use super::insert::{Insert, effective_ef_construction, raw_tid};
+use super::insert::{Insert, effective_ef_construction};
 use super::options;
 use super::storage::{Hnsw, META_BLOCK};
 use super::tids::{self, TidLists};
@@ -17,11 +17,12 @@ use crate::hnsw::{Graph, Level, Params, Pushed, Worker};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
+use crate::pg::rows::Rows;
 use crate::pg::threads;
 use bytemuck::Zeroable;
 use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,12 +37,11 @@ pub unsafe extern "C-unwind" fn ambuild(
     let hnsw = declared(index);
     options::tell_raised(index, hnsw.params);
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    // SAFETY: the server's table, index and description of the build.
-    let (heap_rows, index_rows) = unsafe {
-        match hnsw.shape.block {
-            Some(_) => blocks::build::build(hnsw, heap, info),
-            None => build_plain(hnsw, heap, info),
-        }
+    // SAFETY: what the server passed, for as long as this runs.
+    let rows = unsafe { Rows::new(heap, index, info) };
+    let (heap_rows, index_rows) = match hnsw.shape.block {
+        Some(_) => blocks::build::build(hnsw, rows),
+        None => build_plain(hnsw, rows),
     };
     if index.needs_wal() {
         // SAFETY: all pages are standard and of this index.
@@ -87,30 +87,15 @@ fn declared(index: Index) -> Hnsw {
 }
 
 /// Builds an index of the plain layout. Returns the numbers of heap rows and of rows indexed.
-///
-/// # Safety
-/// `heap` and `info` are what the server passed to build the index.
-unsafe fn build_plain(
-    hnsw: Hnsw,
-    heap: pg_sys::Relation,
-    info: *mut pg_sys::IndexInfo,
-) -> (f64, u64) {
+fn build_plain(hnsw: Hnsw, rows: Rows) -> (f64, u64) {
     write_meta_page(&hnsw, pg_sys::ForkNumber::MAIN_FORKNUM, |_| {});
     let mut build = Build::new(hnsw);
     progress::phase(Phase::LoadingTuples);
-    // SAFETY: as promised by the caller; the callback gets `build`.
-    let heap_rows = unsafe {
-        pg_sys::table_index_build_scan(
-            heap,
-            hnsw.index.raw(),
-            info,
-            true,
-            true,
-            Some(row),
-            (&raw mut build).cast(),
-            std::ptr::null_mut(),
-        )
-    };
+    let heap_rows = rows.each(|value, tid| {
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { build.hnsw.column.value(value) };
+        build.add(value, tid);
+    });
     build.write_graph();
     (heap_rows, build.rows)
 }
@@ -159,29 +144,6 @@ struct Build {
     insert: Insert,
     rows: u64,
     inserted: u64,
-}
-
-/// Called by the server for every row.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn row(
-    _index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    pgrx::check_for_interrupts!();
-    // SAFETY: `state` is the build that passed this callback, which waits for the scan; the
-    // arrays have an entry for the indexed column.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let build = &mut *state.cast::<Build>();
-        let value = build.hnsw.column.value(*values);
-        build.add(value, raw_tid(tid));
-    }
 }
 
 impl Build {

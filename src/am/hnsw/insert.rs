@@ -11,6 +11,7 @@ use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Searcher, format, select_neighbours};
 use crate::pg::buffer::{Access, Change, Exclusive, Hints, Logging};
 use crate::pg::relation::{Index, Turnstile};
+use crate::pg::rows::raw_tid;
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -71,21 +72,6 @@ pub unsafe extern "C-unwind" fn aminsert(
         }
     }
     false
-}
-
-/// A heap TID as the index keeps it.
-///
-/// # Safety
-/// `tid` points to a valid item pointer.
-pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
-    // SAFETY: as promised by the caller.
-    unsafe {
-        RawTid {
-            block_hi: (*tid).ip_blkid.bi_hi,
-            block_lo: (*tid).ip_blkid.bi_lo,
-            offset: (*tid).ip_posid,
-        }
-    }
 }
 
 /// Inserts into one index.

@@ -25,7 +25,7 @@ use crate::hnsw::format::{
     Shape,
 };
 use crate::page::{Damage, PageView};
-use crate::quantize::{Compact, CompactRef, Factors, Quantizer};
+use crate::quantize::{Compact, CompactRef, Factors, Quantizer, Query};
 use bytemuck::{Pod, Zeroable};
 
 /// Most points of a calibration curve.
@@ -377,6 +377,29 @@ impl<'a> Block<'a> {
     pub fn codes(&self, count: usize) -> &'a [u8] {
         let parts = &self.layout.parts;
         self.beside(parts.codes_at, count * parts.code_len)
+    }
+
+    /// Estimates of the distances of all links in use to a query, in their order: layout inline.
+    /// `None` in the compact layout, where a block holds no codes of its neighbours.
+    #[inline]
+    pub fn estimate<'e>(
+        &self,
+        query: &Query,
+        estimates: &'e mut Vec<f32>,
+    ) -> Option<&'e mut [f32]> {
+        let quantizer = self.layout.block.quantizer?;
+        let count = self.links().len();
+        estimates.resize(self.layout.slots, 0.0);
+        let estimates = &mut estimates[..count];
+        query.estimate(
+            quantizer,
+            self.layout.block.code_dims as usize,
+            self.codes(count),
+            &self.adds()[..count],
+            &self.scales()[..count],
+            estimates,
+        );
+        Some(estimates)
     }
 
     /// Everything kept of a link; layout inline.

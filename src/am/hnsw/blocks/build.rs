@@ -10,7 +10,7 @@ use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
 use super::insert::Insert;
 use super::search::{Keep, PageBlocks};
-use crate::am::hnsw::insert::{effective_ef_construction, raw_tid};
+use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;
@@ -23,9 +23,10 @@ use crate::hnsw::blocks::{Attached, Walk, Worker};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
 use crate::pg::progress::{self, Phase};
+use crate::pg::rows::Rows;
 use crate::pg::{sample, temporary, threads};
 use crate::quantize::{Codec, Factors, Query};
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use std::io;
 use std::rc::Rc;
@@ -45,17 +46,9 @@ const LEAST_MEASURED: usize = 2_000;
 
 /// Builds an index whose metapage is still to be written. Returns the numbers of heap rows and of
 /// rows indexed.
-///
-/// # Safety
-/// `heap` and `info` are what the server passed to build the index.
-pub unsafe fn build(
-    mut hnsw: Hnsw,
-    heap: pg_sys::Relation,
-    info: *mut pg_sys::IndexInfo,
-) -> (f64, u64) {
+pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    // SAFETY: as promised by the caller.
-    let mean = unsafe { Mean::of_sample(&hnsw, heap, info) };
+    let mean = Mean::of_sample(&hnsw, table);
     let seed = fastrand::u64(1..);
     crate::am::hnsw::build::write_meta_page(&hnsw, fork, |meta| {
         meta.seed = seed;
@@ -80,19 +73,11 @@ pub unsafe fn build(
     );
     let mut load = Load::new(blocks.clone(), codec);
     progress::phase(Phase::LoadingTuples);
-    // SAFETY: the server's table, index and description of the build; the callback gets `load`.
-    let heap_rows = unsafe {
-        pg_sys::table_index_build_scan(
-            heap,
-            hnsw.index.raw(),
-            info,
-            true,
-            true,
-            Some(row),
-            (&raw mut load).cast(),
-            std::ptr::null_mut(),
-        )
-    };
+    let heap_rows = table.each(|value, tid| {
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { hnsw.column.value(value) };
+        load.add(&value, tid);
+    });
     let rows = load.rows;
     load.finish();
     (heap_rows, rows)
@@ -106,35 +91,31 @@ struct Mean {
 }
 
 impl Mean {
-    /// # Safety
-    /// As [`build`].
-    unsafe fn of_sample(hnsw: &Hnsw, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Mean {
+    fn of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
         let mut sums = vec![0.0f64; hnsw.column.dims as usize];
         let mut count = 0u64;
         let mut longest = 0.0f64;
         let mut floats = Vec::new();
         let column = hnsw.column;
-        // SAFETY: as promised by the caller; the sample hands out non-NULL values of the column.
-        unsafe {
-            sample::sample(heap, hnsw.index, info, SAMPLE as u64, |datum| {
-                let value = column.value(datum);
-                floats_of(column.space.element, &value, &mut floats);
-                let squares = floats.iter().map(|&x| x as f64 * x as f64);
-                let norm = squares.sum::<f64>().sqrt();
-                if norm == 0.0 && column.space.metric == Metric::Cosine {
-                    return;
-                }
-                let scale = match column.space.metric {
-                    Metric::Cosine => 1.0 / norm,
-                    _ => 1.0,
-                };
-                longest = longest.max(norm);
-                count += 1;
-                for (sum, &x) in sums.iter_mut().zip(&floats) {
-                    *sum += x as f64 * scale;
-                }
-            });
-        }
+        sample::sample(table, SAMPLE as u64, |datum| {
+            // SAFETY: a non-NULL value of the indexed column.
+            let value = unsafe { column.value(datum) };
+            floats_of(column.space.element, &value, &mut floats);
+            let squares = floats.iter().map(|&x| x as f64 * x as f64);
+            let norm = squares.sum::<f64>().sqrt();
+            if norm == 0.0 && column.space.metric == Metric::Cosine {
+                return;
+            }
+            let scale = match column.space.metric {
+                Metric::Cosine => 1.0 / norm,
+                _ => 1.0,
+            };
+            longest = longest.max(norm);
+            count += 1;
+            for (sum, &x) in sums.iter_mut().zip(&floats) {
+                *sum += x as f64 * scale;
+            }
+        });
         let centroid = match count {
             0 => Vec::new(),
             _ => sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
@@ -159,29 +140,6 @@ struct Load {
     scratch: Vec<f32>,
     code: Vec<i8>,
     rows: u64,
-}
-
-/// Called by the server for every row.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn row(
-    _index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    pgrx::check_for_interrupts!();
-    // SAFETY: `state` is the load that passed this callback, which waits for the scan; the arrays
-    // have an entry for the indexed column.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let load = &mut *state.cast::<Load>();
-        let value = load.blocks.hnsw.column.value(*values);
-        load.add(&value, raw_tid(tid));
-    }
 }
 
 /// Raises 53400 for temporary files that would be more than `temp_file_limit`, 58030 for one that

@@ -552,19 +552,15 @@ pub fn link_back(
     if links.contains(&RawTid::from(newcomer.id)) {
         return Linked::Yes;
     }
-    let mut between = vec![f32::INFINITY; links.len()];
-    if let Some(quantizer) = blocks.layout.block.quantizer {
-        newcomer.query.estimate(
-            quantizer,
-            blocks.layout.block.code_dims as usize,
-            block.codes(links.len()),
-            &block.adds()[..links.len()],
-            &block.scales()[..links.len()],
-            &mut between,
-        );
-        for distance in &mut between {
-            *distance += newcomer.offset;
+    let mut between = Vec::new();
+    match block.estimate(newcomer.query, &mut between) {
+        Some(estimates) => {
+            for distance in estimates {
+                *distance += newcomer.offset;
+            }
+            between.truncate(links.len());
         }
+        None => between.resize(links.len(), f32::INFINITY),
     }
     for (link, distance) in links.iter().zip(&mut between) {
         let known = link.id().and_then(|link| {

@@ -71,10 +71,9 @@ pub struct PageBlocks<K> {
 impl<K: Keep> PageBlocks<K> {
     /// A search for `query`.
     pub fn new(blocks: Rc<Blocks>, query: Query) -> Self {
-        let slots = blocks.layout.slots();
         PageBlocks {
             hints: Hints::of(blocks.hnsw.index),
-            estimates: vec![0.0; slots],
+            estimates: Vec::new(),
             visited: KeySet::new(),
             links: Vec::new(),
             pages: 0,
@@ -160,20 +159,9 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
             }
         });
         let links = block.links();
-        let shape = &self.blocks.layout.block;
-        match shape.quantizer {
-            Some(quantizer) => {
-                let count = links.len();
-                let estimates = &mut self.estimates[..count];
-                self.query.estimate(
-                    quantizer,
-                    shape.code_dims as usize,
-                    block.codes(count),
-                    &block.adds()[..count],
-                    &block.scales()[..count],
-                    estimates,
-                );
-                for (link, &estimate) in links.iter().zip(estimates.iter()) {
+        match block.estimate(&self.query, &mut self.estimates) {
+            Some(estimates) => {
+                for (link, &mut estimate) in links.iter().zip(estimates) {
                     if let Some(id) = link.id() {
                         neighbour(id, estimate);
                     }

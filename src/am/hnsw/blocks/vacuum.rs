@@ -52,7 +52,7 @@ impl<'a> Repair<'a> {
             hints: Hints::of(blocks.hnsw.index),
             query: Query::default(),
             insert: Insert::new(blocks.clone(), Logging::EachChange),
-            estimates: vec![0.0; blocks.layout.slots()],
+            estimates: Vec::new(),
             rng: fastrand::Rng::new(),
             blocks,
         }
@@ -275,19 +275,8 @@ impl<'a> Repair<'a> {
             return;
         };
         let links = block.links();
-        let shape = &self.blocks.layout.block;
-        if let Some(quantizer) = shape.quantizer {
-            let count = links.len();
-            let estimates = &mut self.estimates[..count];
-            self.query.estimate(
-                quantizer,
-                shape.code_dims as usize,
-                block.codes(count),
-                &block.adds()[..count],
-                &block.scales()[..count],
-                estimates,
-            );
-            for (link, &estimate) in links.iter().zip(estimates.iter()) {
+        if let Some(estimates) = block.estimate(&self.query, &mut self.estimates) {
+            for (link, &mut estimate) in links.iter().zip(estimates) {
                 if let Some(id) = link.id()
                     && !self.deleted.contains(&id)
                     && seen.insert(id)

@@ -1,0 +1,116 @@
+//! The rows that an index is built from.
+
+use super::relation::Index;
+use crate::hnsw::format::RawTid;
+use pgrx::pg_sys::{self, Datum};
+
+/// The table of an index that is being built, as the server describes it.
+#[derive(Clone, Copy)]
+pub struct Rows {
+    heap: pg_sys::Relation,
+    index: Index,
+    info: *mut pg_sys::IndexInfo,
+}
+
+/// A heap TID as the index keeps it.
+///
+/// # Safety
+/// `tid` points to a valid item pointer.
+pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        RawTid {
+            block_hi: (*tid).ip_blkid.bi_hi,
+            block_lo: (*tid).ip_blkid.bi_lo,
+            offset: (*tid).ip_posid,
+        }
+    }
+}
+
+/// What is done with a row: its value in the index's first column, not NULL, and where it is.
+type Visit<'f> = &'f mut dyn FnMut(Datum, RawTid);
+
+impl Rows {
+    /// # Safety
+    /// The arguments are what the server passed to `ambuild`, which runs as long as the result and
+    /// its copies are used.
+    pub unsafe fn new(heap: pg_sys::Relation, index: Index, info: *mut pg_sys::IndexInfo) -> Self {
+        Rows { heap, index, info }
+    }
+
+    /// The table.
+    pub fn heap(self) -> pg_sys::Relation {
+        self.heap
+    }
+
+    /// Hands every row that the index is to have to `visit`, NULLs left out. Returns the rows of the
+    /// table. Shows progress, and answers interrupts at every row.
+    pub fn each(self, mut visit: impl FnMut(Datum, RawTid)) -> f64 {
+        let mut visit: Visit<'_> = &mut visit;
+        // SAFETY: as promised to `new`; the callback gets `visit`.
+        unsafe {
+            pg_sys::table_index_build_scan(
+                self.heap,
+                self.index.raw(),
+                self.info,
+                true,
+                true,
+                Some(row),
+                (&raw mut visit).cast(),
+                std::ptr::null_mut(),
+            )
+        }
+    }
+
+    /// The same for the rows of a run of blocks, without progress. Any version that may be visible to
+    /// somebody will do, so that nobody is waited for; with CONCURRENTLY the server reads by a
+    /// snapshot of its own.
+    pub fn each_of(self, start: u32, length: u32, mut visit: impl FnMut(Datum, RawTid)) {
+        let mut visit: Visit<'_> = &mut visit;
+        // SAFETY: as promised to `new`; the callback gets `visit`. Nothing between the guard and
+        // the server has a destructor.
+        unsafe {
+            let scan = (*(*self.heap).rd_tableam)
+                .index_build_range_scan
+                .expect("table access methods have it");
+            let any_visible = !(*self.info).ii_Concurrent;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                scan(
+                    self.heap,
+                    self.index.raw(),
+                    self.info,
+                    // from where we say, not from where another scan is
+                    false,
+                    any_visible,
+                    // the progress reported is the build's
+                    false,
+                    start,
+                    length,
+                    Some(row),
+                    (&raw mut visit).cast(),
+                    std::ptr::null_mut(),
+                )
+            });
+        }
+    }
+}
+
+/// Called by the server for every row.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn row(
+    _index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    visit: *mut std::ffi::c_void,
+) {
+    pgrx::check_for_interrupts!();
+    // SAFETY: `visit` is what `Rows` passed with this callback, and waits for the scan; the arrays have
+    // an entry for the indexed column.
+    unsafe {
+        if !*isnull {
+            (*visit.cast::<Visit<'_>>())(*values, raw_tid(tid));
+        }
+    }
+}
