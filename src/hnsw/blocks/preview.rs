@@ -62,7 +62,6 @@ impl Codes {
                 }
             }
         });
-        drop(pieces);
         Ok(Codes {
             bytes,
             quantizer,
