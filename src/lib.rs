@@ -7,6 +7,7 @@
 
 pub mod distance;
 pub mod hnsw;
+pub mod ivf;
 pub mod page;
 pub mod quantize;
 pub mod vector;
