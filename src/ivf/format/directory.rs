@@ -124,8 +124,10 @@ impl<'a> Entries<'a> {
 
     /// All lists on the page with their slots.
     pub fn iter(self) -> impl Iterator<Item = (usize, &'a Entry, &'a [u8])> {
-        (0..self.count)
-            .filter_map(move |slot| self.get(slot).map(|(entry, centroid)| (slot, entry, centroid)))
+        (0..self.count).filter_map(move |slot| {
+            self.get(slot)
+                .map(|(entry, centroid)| (slot, entry, centroid))
+        })
     }
 }
 
@@ -158,7 +160,10 @@ impl<'a> EntriesMut<'a> {
     /// Writes an entry into a slot, a free one or the first that is not in use.
     pub fn set(&mut self, slot: usize, entry: &Entry, centroid: &[u8]) {
         let count = self.count();
-        assert!(slot <= count && slot < self.layout.capacity(), "slot of the directory");
+        assert!(
+            slot <= count && slot < self.layout.capacity(),
+            "slot of the directory"
+        );
         assert_eq!(centroid.len(), self.layout.centroid_len);
         let bytes = self.at(slot);
         bytes.fill(0);

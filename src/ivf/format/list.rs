@@ -278,7 +278,11 @@ impl<'a> ListPageMut<'a> {
             (layout.has_factors, layout.adds_at, 4),
             (layout.has_factors, layout.scales_at, 4),
             (layout.has_factors, layout.errors_at, 2),
-            (layout.has_addresses, layout.addresses_at, size_of::<VectorAddress>()),
+            (
+                layout.has_addresses,
+                layout.addresses_at,
+                size_of::<VectorAddress>(),
+            ),
             (layout.has_norms, layout.norms_at, 4),
             (true, layout.codes_at, layout.code_len),
         ]

@@ -226,7 +226,10 @@ impl Meta {
             return Err(Damage("lists of a row out of range on the metapage"));
         }
         if meta.curve_points as usize > MOST_CURVE_POINTS
-            || meta.curve().iter().any(|p| !p.share.is_finite() || !p.recall.is_finite())
+            || meta
+                .curve()
+                .iter()
+                .any(|p| !p.share.is_finite() || !p.recall.is_finite())
         {
             return Err(Damage("calibration out of range on the metapage"));
         }
