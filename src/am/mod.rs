@@ -2,3 +2,5 @@
 
 pub mod column;
 pub mod hnsw;
+#[allow(dead_code, reason = "the verbs that use it are on their way")]
+pub mod ivf;

@@ -20,8 +20,8 @@ pub struct ListId(pub u32);
 /// | offset | size | field |
 /// |---|---|---|
 /// | 0 | 4 | list id; 0 for an entry that is free |
-/// | 4 | 4 | first page, or 0 |
-/// | 8 | 4 | last page, or 0: where rows are added |
+/// | 4 | 4 | first page; a list has one at least |
+/// | 8 | 4 | last page: where rows are added |
 /// | 12 | 4 | version: raised when rows of other lists are put into it |
 /// | 16 | 4 | pages |
 /// | 20 | 4 | rows, when last counted |
