@@ -143,19 +143,12 @@ impl Codec {
     pub fn centre(&self, point: &Rotated, code: &mut [i8]) -> Centre {
         assert_eq!(point.values.len(), self.dims(), "dimensions of a centroid");
         assert_eq!(code.len(), self.dims(), "dimensions of a code");
-        let encoded = compact::encode(&point.values, code);
-        // not the unbiased scale of a compact code, but the one with the smallest error
-        let product = sums::sum2(&point.values, code, |r, i| r * i as f32) as f64;
-        let squares = kernels::dot(Isa::best(), code, code, encoded.sum) as f64;
-        let scale = match squares {
-            0.0 => 0.0,
-            _ => narrow(product / squares * point.unit),
-        };
-        self.centre_of(scale, code)
+        let scale = nearest_bytes(&point.values, code);
+        self.centre_of(narrow(scale as f64 * point.unit), code)
     }
 
     /// The factors of a centroid that has these bytes and this scale.
-    fn centre_of(&self, scale: f32, code: &[i8]) -> Centre {
+    pub fn centre_of(&self, scale: f32, code: &[i8]) -> Centre {
         let sum = code.iter().map(|&i| i as i32).sum();
         let squares = kernels::dot(Isa::best(), code, code, sum) as f64;
         let norm_squared = squares * scale as f64 * scale as f64;
@@ -192,6 +185,23 @@ impl Codec {
         grid::pack(quantizer, &encoder.numbers, out);
         factors
     }
+}
+
+/// Rounds a point to bytes; returns the scale that puts them nearest to it, which is not the unbiased one
+/// of a compact code.
+pub(crate) fn nearest_bytes(point: &[f32], code: &mut [i8]) -> f32 {
+    let sum = compact::encode(point, code).sum;
+    let product = sums::sum2(point, code, |r, i| r * i as f32) as f64;
+    match product_of_bytes(code, code, sum) {
+        0 => 0.0,
+        squares => narrow(product / squares as f64),
+    }
+}
+
+/// Inner product of two codes; `sum_b` is the sum of the second.
+#[inline]
+pub(crate) fn product_of_bytes(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
+    kernels::dot(Isa::best(), a, b, sum_b)
 }
 
 for_every_isa! {

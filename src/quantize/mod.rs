@@ -75,6 +75,7 @@ pub use codec::Codec;
 pub use compact::{Compact, CompactRef};
 pub use inline::{Factors, Quantizer};
 pub use list::{Base, Centre, CentreRef, DEVIATIONS, ListEncoder, ListFactors, Rotated};
+pub(crate) use list::{nearest_bytes, product_of_bytes};
 pub use query::Query;
 
 #[cfg(test)]
