@@ -1,3 +1,4 @@
 //! Index access methods: the callbacks the server knows, over the algorithms of the other half.
 
+mod check;
 pub mod hnsw;

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod build;
+pub mod check;
 pub mod column;
 pub mod cost;
 pub mod insert;
