@@ -6,8 +6,10 @@
 //! folder is for.
 
 pub mod check;
+pub mod cluster;
 pub mod distance;
 pub mod hnsw;
+pub mod ivf;
 pub mod page;
 pub mod quantize;
 pub mod vector;

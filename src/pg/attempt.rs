@@ -19,20 +19,22 @@ fn attempt<R>(f: impl FnOnce() -> R) -> Result<R, String> {
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::CurrentMemoryContext = context;
         let outcome = PgTryBuilder::new(AssertUnwindSafe(|| Ok(f())))
-            .catch_others(Err)
+            .catch_others(|error| Err(Box::new(error)))
             .execute();
         let failure = match outcome {
             Ok(result) => {
                 pg_sys::ReleaseCurrentSubTransaction();
                 Ok(result)
             }
-            Err(CaughtError::PostgresError(report) | CaughtError::ErrorReport(report))
-                if says_damaged(report.sql_error_code()) =>
-            {
-                pg_sys::RollbackAndReleaseCurrentSubTransaction();
-                Err(report.message().to_owned())
-            }
-            Err(other) => other.rethrow(),
+            Err(error) => match *error {
+                CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
+                    if says_damaged(report.sql_error_code()) =>
+                {
+                    pg_sys::RollbackAndReleaseCurrentSubTransaction();
+                    Err(report.message().to_owned())
+                }
+                other => other.rethrow(),
+            },
         };
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;

@@ -22,7 +22,7 @@ impl ResultSet {
             let materialize = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
             if info.is_null()
                 || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
-                || (*info).allowedModes as u32 & materialize as u32 == 0
+                || (*info).allowedModes as u32 & materialize == 0
             {
                 raise_index(
                     Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -30,7 +30,7 @@ impl ResultSet {
                     None,
                 );
             }
-            let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as u32;
+            let random = pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random;
             let random_access = (*info).allowedModes as u32 & random != 0;
             let caller = pg_sys::CurrentMemoryContext;
             pg_sys::CurrentMemoryContext = (*(*info).econtext).ecxt_per_query_memory;

@@ -312,7 +312,8 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut planted = Vec::new();
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
-    let worse: &[(&str, fn(&mut Vec<u8>, &mut fastrand::Rng))] = &[
+    type Plant = fn(&mut Vec<u8>, &mut fastrand::Rng);
+    let worse: &[(&str, Plant)] = &[
         ("file cut short", |b, r| {
             b.truncate(r.usize(0..b.len() / PAGE) * PAGE)
         }),

@@ -16,7 +16,7 @@ use pgrx::pg_sys::Datum;
 use rustc_hash::FxHashSet;
 use std::ops::Range;
 
-impl Check<'_> {
+impl Check {
     /// Adds the rows that a node claims, of those in a range of the table's blocks, and checks what
     /// it refers to where `is_first`.
     pub fn claims(
@@ -304,7 +304,7 @@ impl Check<'_> {
     }
 }
 
-impl Items for Check<'_> {
+impl Items for Check {
     fn has(&mut self, item: NodeId, tid: RawTid) -> bool {
         let Some(copy) = self.read(item) else {
             return false;

@@ -3,8 +3,8 @@
 
 use super::{Check, Item, node_on};
 use crate::am::check::claims;
+use crate::am::column::Column;
 use crate::am::hnsw::blocks::index::{floats_of, hash_of};
-use crate::am::hnsw::column::Column;
 use crate::check::Findings;
 use crate::distance::Metric;
 use crate::hnsw::blocks::format::{
@@ -17,10 +17,9 @@ use crate::pg::buffer::Access;
 use crate::pg::relation::Index;
 use crate::quantize::{Codec, CompactRef, Factors};
 use pgrx::pg_sys::Datum;
-use std::marker::PhantomData;
 
 /// What is compared: values of nodes with values of rows, codes beside links with codes of nodes.
-pub struct Codes<'a> {
+pub struct Codes {
     column: Column,
     /// `None` in the plain layout
     pub codec: Option<(Codec, BlockLayout)>,
@@ -32,13 +31,12 @@ pub struct Codes<'a> {
     kept: Vec<u8>,
     floats: Vec<f32>,
     scratch: Vec<f32>,
-    lifetime: PhantomData<&'a ()>,
 }
 
 /// The centroid is not what it must be, and was told.
 pub struct NoCodec;
 
-impl Codes<'_> {
+impl Codes {
     /// Reads the centroid.
     pub fn new(
         index: Index,
@@ -73,7 +71,6 @@ impl Codes<'_> {
             kept: Vec::new(),
             floats: Vec::new(),
             scratch: Vec::new(),
-            lifetime: PhantomData,
         })
     }
 
@@ -162,7 +159,7 @@ impl Codes<'_> {
     }
 }
 
-impl Check<'_> {
+impl Check {
     /// Takes the values of nodes from a block on to hand, as many as memory has room for. The first
     /// block that it has not; all at once where there is nothing to compare.
     pub fn load_codes(&mut self, from: u32) -> u32 {

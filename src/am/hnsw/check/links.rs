@@ -13,7 +13,7 @@ struct Place {
     slot: usize,
 }
 
-impl Check<'_> {
+impl Check {
     /// Checks the links of a node. Where they lead is looked at in the first pass alone.
     pub fn links(&mut self, id: NodeId, item: &Item, is_first: bool, found: &mut Findings<'_>) {
         let mut suspicious: Vec<(Place, RawTid)> = Vec::new();

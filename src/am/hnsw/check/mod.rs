@@ -11,10 +11,10 @@ mod directory;
 mod links;
 mod reach;
 
-use super::column;
-use super::column::Column;
 use super::storage::META_BLOCK;
 use crate::am::check::claims::{self, CLAIM, Claim};
+use crate::am::column;
+use crate::am::column::Column;
 use crate::check::Findings;
 use crate::hnsw::check::{self as structure, Expected};
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, Shape};
@@ -88,7 +88,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     check.reach(found);
 }
 
-struct Check<'a> {
+struct Check {
     index: Index,
     access: Access,
     /// blocks when the check began
@@ -105,7 +105,7 @@ struct Check<'a> {
     used_pages: FxHashSet<u32>,
     /// heap TIDs of all nodes
     listed: u64,
-    codes: Codes<'a>,
+    codes: Codes,
     page: PageCopy,
     other: PageCopy,
 }
@@ -165,7 +165,7 @@ fn memory() -> usize {
     kilobytes.saturating_mul(1024)
 }
 
-impl Check<'_> {
+impl Check {
     /// Reads every page once: what holds of it alone, and what there is.
     fn pages(&mut self, found: &mut Findings<'_>) {
         let mut deleted = 0u64;

@@ -4,7 +4,7 @@ use super::{Check, node_on};
 use crate::check::Findings;
 use crate::hnsw::format::NodeId;
 
-impl Check<'_> {
+impl Check {
     /// Follows all links: page by page, again and again while there are nodes that have been reached
     /// and whose links have not been followed. Then tells the nodes left over.
     pub fn reach(&mut self, found: &mut Findings<'_>) {
@@ -25,10 +25,22 @@ impl Check<'_> {
                 break;
             }
         }
+        let mut lost: Vec<NodeId> = Vec::new();
+        let mut count = 0u64;
         for block in 1..self.blocks {
             for id in self.directory.unreached(block) {
-                self.unreached(id, found);
+                if self.is_unreached(id) {
+                    count += 1;
+                    lost.push(id);
+                    lost.truncate(1);
+                }
             }
+        }
+        if let Some(first) = lost.first() {
+            let message = format!(
+                "{count} live nodes, this one the first, that no links lead to: only scans that go through all pages find them"
+            );
+            found.warning(first.block, first.offset, message);
         }
     }
 
@@ -50,19 +62,13 @@ impl Check<'_> {
         }
     }
 
-    fn unreached(&mut self, id: NodeId, found: &mut Findings<'_>) {
+    /// Whether a node that was not reached is still the one it was, and live.
+    fn is_unreached(&mut self, id: NodeId) -> bool {
         pgrx::check_for_interrupts!();
         let generation = self.directory.generation(id);
-        let is_there = self.read(id).is_some_and(|item| {
+        self.read(id).is_some_and(|item| {
             let node = self.node(&item);
             !node.is_deleted() && Some(node.header.generation) == generation
-        });
-        if is_there {
-            found.warning(
-                id.block,
-                id.offset,
-                "no links lead here: only a scan that goes through all pages finds it; REINDEX links it",
-            );
-        }
+        })
     }
 }
