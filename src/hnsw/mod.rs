@@ -5,6 +5,7 @@
 pub mod blocks;
 mod build;
 pub mod format;
+pub mod keys;
 mod search;
 mod select;
 mod stream;
