@@ -5,7 +5,7 @@
 //! image of eight bytes. What a key leaves open, and what is asked across types that have no common
 //! image, is decided from the row itself ([`Check`]).
 
-use super::column::Column;
+use crate::am::column::Column;
 use crate::hnsw::format::RawTid;
 use crate::hnsw::keys::{
     Comparison, Condition, Conditions, Label, NULL, Test, Verdict, of_f64, of_hash, of_i64,

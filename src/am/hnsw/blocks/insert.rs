@@ -10,7 +10,7 @@ use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::map;
 use super::search::{Keep, PageBlocks};
-use crate::am::hnsw::column::Column;
+use crate::am::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;
