@@ -69,8 +69,7 @@ impl Column {
     /// Whether column `n` (from 0) of an index has an operator class of vectors.
     pub fn is_vector(index: Index, n: usize) -> bool {
         // SAFETY: an open index has an operator class for each column.
-        let support =
-            unsafe { pg_sys::index_getprocid(index.raw(), n as i16 + 1, SPACE_PROC) };
+        let support = unsafe { pg_sys::index_getprocid(index.raw(), n as i16 + 1, SPACE_PROC) };
         support != pg_sys::InvalidOid
     }
 

@@ -75,7 +75,7 @@ impl Label {
         // hashes of the server are well mixed; these two share no bits
         Label {
             fingerprint: hash % ((1 << FINGERPRINT_BITS) - 1) + 1,
-            bit: 1 << ((hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % SIGNATURE_BITS,
+            bit: 1 << (((hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % SIGNATURE_BITS),
         }
     }
 
@@ -413,7 +413,10 @@ mod tests {
             let strangers = (0..1000).map(|_| Label::of_hash(rng.u64(..)));
             let denied = strangers.filter(|&label| Test::Overlaps(vec![label]).of(key) == No);
             let denied = denied.count();
-            assert!(denied >= if count <= 4 { 995 } else { 700 }, "{count}: {denied}");
+            assert!(
+                denied >= if count <= 4 { 995 } else { 700 },
+                "{count}: {denied}"
+            );
         }
     }
 

@@ -4,9 +4,9 @@
 
 use super::blocks;
 use super::insert::{Insert, effective_ef_construction};
-use super::{keys, options};
 use super::storage::{Hnsw, META_BLOCK};
 use super::tids::{self, TidLists};
+use super::{keys, options};
 use crate::am::column::{Column, Method};
 use crate::distance::{Element, Value};
 use crate::hnsw::format::{

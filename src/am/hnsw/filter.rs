@@ -22,24 +22,9 @@ pub struct TidSet {
 }
 
 impl TidSet {
-    /// Allows a heap tuple.
-    pub fn insert(&mut self, tid: RawTid) {
-        self.tids.insert(tid);
-    }
-
-    /// Allows all tuples of a heap block.
-    pub fn insert_block(&mut self, block: u32) {
-        self.whole_blocks.insert(block);
-    }
-
-    /// Tuples allowed one by one.
-    pub fn len(&self) -> usize {
-        self.tids.len()
-    }
-
-    /// Whether nothing is allowed.
-    pub fn is_empty(&self) -> bool {
-        self.tids.is_empty() && self.whole_blocks.is_empty()
+    /// How many tuples are allowed; `None` where whole blocks are.
+    pub fn count(&self) -> Option<usize> {
+        self.whole_blocks.is_empty().then_some(self.tids.len())
     }
 
     /// Whether a heap tuple is allowed.
@@ -71,6 +56,24 @@ pub fn allowed(scan: pg_sys::IndexScanDesc) -> Option<Rc<TidSet>> {
         let found = scans.iter().find(|(known, _)| *known == scan);
         found.map(|(_, allowed)| allowed.clone())
     })
+}
+
+/// Allows heap tuples.
+impl Extend<RawTid> for TidSet {
+    fn extend<T: IntoIterator<Item = RawTid>>(&mut self, tids: T) {
+        self.tids.extend(tids);
+    }
+}
+
+/// A heap block whose tuples are all allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct WholeBlock(pub u32);
+
+impl Extend<WholeBlock> for TidSet {
+    fn extend<T: IntoIterator<Item = WholeBlock>>(&mut self, blocks: T) {
+        self.whole_blocks
+            .extend(blocks.into_iter().map(|block| block.0));
+    }
 }
 
 /// Which rows a scan wants.
@@ -141,11 +144,6 @@ impl Filter {
     /// Whether the executor has to look at the rows again.
     pub fn needs_recheck(&self) -> bool {
         !self.conditions.is_certain()
-    }
-
-    /// Gives up the pin on the row looked at last.
-    pub fn pause(&self) {
-        self.check.borrow_mut().pause();
     }
 
     /// Lets go of the table.

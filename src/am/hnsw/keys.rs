@@ -300,7 +300,9 @@ impl FilterColumn {
             } => Some((*key, *exact)),
             _ => None,
         };
-        let is_exact = tests.iter().all(|test| equal(test).is_some_and(|(_, exact)| exact));
+        let is_exact = tests
+            .iter()
+            .all(|test| equal(test).is_some_and(|(_, exact)| exact));
         if is_exact || (self.kind == Kind::Hash && tests.iter().all(|test| equal(test).is_some())) {
             let mut keys: Vec<u64> = tests.iter().filter_map(equal).map(|(key, _)| key).collect();
             keys.sort_unstable();
@@ -539,11 +541,6 @@ impl Check {
             Some(true) => Verdict::Yes,
             _ => Verdict::No,
         }
-    }
-
-    /// Gives up the pin on the row looked at last.
-    pub fn pause(&mut self) {
-        self.reader.release();
     }
 
     /// Lets go of the table.

@@ -309,12 +309,9 @@ impl Vacuum {
             previous = Some(at);
             if tids.len() < before {
                 let mut change = Change::begin(hnsw.index, Logging::EachChange);
-                place::with_tid_list_mut(
-                    &hnsw,
-                    &mut change.page(&mut list),
-                    at,
-                    |list| list.set(&tids, &keys),
-                );
+                place::with_tid_list_mut(&hnsw, &mut change.page(&mut list), at, |list| {
+                    list.set(&tids, &keys)
+                });
                 change.commit();
             }
         }

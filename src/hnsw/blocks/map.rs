@@ -445,7 +445,9 @@ mod tests {
     }
 
     fn keys(n: u32, count: usize) -> Vec<u64> {
-        (0..count as u64).map(|c| of_i64(n as i64 * 10 + c as i64)).collect()
+        (0..count as u64)
+            .map(|c| of_i64(n as i64 * 10 + c as i64))
+            .collect()
     }
 
     /// A page of the kind with those contents.
@@ -466,7 +468,10 @@ mod tests {
     fn entries_read_back_after_any_removal() {
         for (dims, quantizer, columns) in LAYOUTS {
             let layout = MapLayout::of(dims, quantizer, columns).unwrap();
-            assert!(layout.size <= ROOM && layout.directory_size <= ROOM, "{layout:?}");
+            assert!(
+                layout.size <= ROOM && layout.directory_size <= ROOM,
+                "{layout:?}"
+            );
             let mut words = vec![0u64; layout.size.div_ceil(8)];
             let contents: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut words)[..layout.size];
             let place = Place { block: 7, slot: 3 };
@@ -493,8 +498,14 @@ mod tests {
             let mut there: Vec<u32> = read.rows().iter().map(|row| row.generation).collect();
             for (slot, &n) in there.iter().enumerate() {
                 assert_eq!(read.rows()[slot], row(n));
-                assert_eq!((read.adds()[slot], read.scales()[slot]), (n as f32, -(n as f32)));
-                assert_eq!(read.codes()[slot * layout.code_len()..][..layout.code_len()], code(n));
+                assert_eq!(
+                    (read.adds()[slot], read.scales()[slot]),
+                    (n as f32, -(n as f32))
+                );
+                assert_eq!(
+                    read.codes()[slot * layout.code_len()..][..layout.code_len()],
+                    code(n)
+                );
                 let expected = keys(n, columns);
                 let found = (0..columns).map(|column| read.keys(column)[slot]);
                 assert!(found.eq(expected));
@@ -511,7 +522,8 @@ mod tests {
     fn the_directory_names_the_pages_that_can_match() {
         let layout = MapLayout::of(64, Quantizer::Rabitq4, 1).unwrap();
         let mut words = vec![0u64; layout.directory_size.div_ceil(8)];
-        let contents: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut words)[..layout.directory_size];
+        let contents: &mut [u8] =
+            &mut bytemuck::cast_slice_mut(&mut words)[..layout.directory_size];
         let mut directory = DirectoryMut::of(contents, layout);
         for n in 0..layout.directory_capacity as i64 {
             directory.push(100 + n as u32, &[of_i64(10 * n), of_i64(10 * n + 9)]);
@@ -531,9 +543,15 @@ mod tests {
             read.candidates(&Conditions::new(vec![condition]), &mut blocks);
             blocks
         };
-        assert_eq!(candidates(Test::AnyOf(vec![of_i64(31), of_i64(72)])), [103, 106, 107]);
+        assert_eq!(
+            candidates(Test::AnyOf(vec![of_i64(31), of_i64(72)])),
+            [103, 106, 107]
+        );
         assert_eq!(candidates(Test::Null), [106]);
-        assert_eq!(candidates(Test::NotNull).len(), layout.directory_capacity - 1);
+        assert_eq!(
+            candidates(Test::NotNull).len(),
+            layout.directory_capacity - 1
+        );
     }
 
     #[test]
@@ -542,7 +560,10 @@ mod tests {
         let of = |kind, contents: &[u8]| {
             let words = page_of(kind, contents);
             let page = PageView::new(bytemuck::cast_slice(&words));
-            (MapPage::of(page, layout).is_ok(), Directory::of(page, layout).is_ok())
+            (
+                MapPage::of(page, layout).is_ok(),
+                Directory::of(page, layout).is_ok(),
+            )
         };
         let mut full = vec![0; ROOM];
         assert_eq!(of(PageKind::Map, &full), (true, false));

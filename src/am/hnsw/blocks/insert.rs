@@ -257,7 +257,14 @@ impl Insert {
                 && *candidate.found.value == *value;
             let (id, generation) = (candidate.found.id, candidate.found.generation);
             if same
-                && place::add_tid(&blocks.hnsw, self.logging, id, generation, row.tid, row.keys)
+                && place::add_tid(
+                    &blocks.hnsw,
+                    self.logging,
+                    id,
+                    generation,
+                    row.tid,
+                    row.keys,
+                )
             {
                 return self.add_to_map(value, row, id, generation);
             }

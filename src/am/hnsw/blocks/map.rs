@@ -85,7 +85,11 @@ pub fn candidates(
     while next != 0 {
         steps += 1;
         if steps > most {
-            raise_damaged(hnsw.index, next, Damage("the directory leads back to itself"));
+            raise_damaged(
+                hnsw.index,
+                next,
+                Damage("the directory leads back to itself"),
+            );
         }
         let page = Shared::read(hnsw.index, next, Access::Random);
         let directory = directory_of(hnsw, layout, next, page.page());
@@ -203,7 +207,9 @@ fn add_page(
         next,
         ..Opaque::new(
             kind,
-            hnsw.check(page.block(), || Opaque::of(page.page())).1.generation,
+            hnsw.check(page.block(), || Opaque::of(page.page()))
+                .1
+                .generation,
         )
     };
     let map_opaque = opaque(PageKind::Map, &page, 0);
@@ -228,7 +234,8 @@ fn add_page(
         contents.fill(0);
     }
     DirectoryMut::of(contents, layout).push(block, &zone);
-    let meta = change.page(&mut meta_page).contents_mut::<Meta>();
+    let mut target = change.page(&mut meta_page);
+    let meta = target.contents_mut::<Meta>();
     meta.map_page = block;
     meta.map = directory_block;
     change.commit();
@@ -252,7 +259,11 @@ pub fn write<'a>(
     let first_directory = hnsw.index.blocks();
     let extend = |expected: u32| {
         let page = Exclusive::extend(hnsw.index, fork);
-        assert_eq!(page.block(), expected, "nobody else extends an index being built");
+        assert_eq!(
+            page.block(),
+            expected,
+            "nobody else extends an index being built"
+        );
         page
     };
     for n in 0..directories as u32 {
@@ -321,8 +332,8 @@ impl Room {
         is_dead: &mut dyn FnMut(RawTid) -> bool,
     ) {
         let block = page.block();
-        let is_map =
-            !page.page().is_new() && hnsw.check(block, || Opaque::of(page.page())).0 == PageKind::Map;
+        let is_map = !page.page().is_new()
+            && hnsw.check(block, || Opaque::of(page.page())).0 == PageKind::Map;
         if !is_map {
             return;
         }
@@ -332,7 +343,8 @@ impl Room {
             .filter(|(_, row)| is_dead(row.tid))
             .map(|(slot, _)| slot)
             .collect();
-        let has_room = (there.count - dead.len()) * ROOM_SHARE <= layout.capacity * (ROOM_SHARE - 1);
+        let has_room =
+            (there.count - dead.len()) * ROOM_SHARE <= layout.capacity * (ROOM_SHARE - 1);
         let next = if has_room { self.last } else { 0 };
         if has_room {
             self.last = block;
@@ -342,13 +354,16 @@ impl Room {
         }
         let (place, before) = (there.place, there.zone().to_vec());
         // a zone that shrinks is written to both pages at once
-        let mut directory =
-            (!dead.is_empty() && layout.keys > 0).then(|| lock_directory(hnsw, layout, place, block));
+        let mut directory = (!dead.is_empty() && layout.keys > 0)
+            .then(|| lock_directory(hnsw, layout, place, block));
         let mut change = Change::begin(hnsw.index, Logging::EachChange);
         let mut target = change.page(page);
         target.special_mut::<Opaque>().next = next;
         MapPageMut::of(target.contents_bytes_mut(layout.size), layout).remove(&dead);
-        let after = hnsw.check(block, || MapPage::of(target.view(), layout)).zone().to_vec();
+        let after = hnsw
+            .check(block, || MapPage::of(target.view(), layout))
+            .zone()
+            .to_vec();
         if let Some(directory) = &mut directory
             && after != before
         {

@@ -25,7 +25,6 @@ use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::hnsw::keys::{Conditions, Verdict};
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
-use rustc_hash::FxHashSet;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -206,7 +205,9 @@ impl BlockScan {
         let rows = (all as usize * layout.capacity) as f64;
         let candidates = (pages.len() * layout.capacity) as f64;
         let wanted = match filter.allowed() {
-            Some(allowed) if allowed.len() as f64 * 100.0 < rows => allowed.len() as f64,
+            Some(allowed) if allowed.count().is_some_and(|count| count as f64 * 100.0 < rows) => {
+                allowed.count().unwrap_or(0) as f64
+            }
             _ => candidates * self.wanted_share(filter, layout, &pages),
         };
         // in units of an expansion, about a microsecond
@@ -371,14 +372,14 @@ impl BlockScan {
         while let Some(scan) = &mut self.map_scan
             && let Some(near) = scan.next(&mut self.store, &mut self.measure)
         {
-            match self.mode {
-                IterativeScan::RelaxedOrder => return Some(near),
-                _ if self.comes_after_last(&near) => {
-                    self.last = Some(Last { near, exact: None });
-                    return Some(near);
-                }
-                IterativeScan::Auto => self.late.push(near),
-                _ => {}
+            let is_in_order =
+                self.mode == IterativeScan::RelaxedOrder || self.comes_after_last(&near);
+            if is_in_order {
+                self.last = Some(Last { near, exact: None });
+                return Some(near);
+            }
+            if self.mode == IterativeScan::Auto {
+                self.late.push(near);
             }
         }
         let (measure, query) = (&mut self.measure, &self.store.query);

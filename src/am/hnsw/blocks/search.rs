@@ -192,7 +192,13 @@ impl<K: Keep> PageBlocks<K> {
             return None;
         }
         let mut verdict = Verdict::Yes;
-        let near = near_of(&self.query, self.filter.as_deref(), id, &block, &mut verdict);
+        let near = near_of(
+            &self.query,
+            self.filter.as_deref(),
+            id,
+            &block,
+            &mut verdict,
+        );
         drop(page);
         self.settle(near, verdict)
     }
@@ -201,9 +207,7 @@ impl<K: Keep> PageBlocks<K> {
     fn settle(&self, near: Option<Near<K>>, verdict: Verdict) -> Option<Near<K>> {
         let mut near = near?;
         match (&self.filter, verdict) {
-            (Some(filter), Verdict::Open) => {
-                near.row.settle(&self.blocks, filter).then_some(near)
-            }
+            (Some(filter), Verdict::Open) => near.row.settle(&self.blocks, filter).then_some(near),
             _ => Some(near),
         }
     }
@@ -311,7 +315,13 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
         let page = self.hints.pin(self.blocks.hnsw.index, id.block).lock();
         let block = self.blocks.block_on(page.page(), id)?;
         let mut verdict = Verdict::Yes;
-        let near = near_of(&self.query, self.filter.as_deref(), id, &block, &mut verdict);
+        let near = near_of(
+            &self.query,
+            self.filter.as_deref(),
+            id,
+            &block,
+            &mut verdict,
+        );
         let links = block.links();
         match block.estimate(&self.query, &mut self.estimates) {
             Some(estimates) => {
