@@ -205,7 +205,11 @@ impl BlockScan {
         let rows = (all as usize * layout.capacity) as f64;
         let candidates = (pages.len() * layout.capacity) as f64;
         let wanted = match filter.allowed() {
-            Some(allowed) if allowed.count().is_some_and(|count| count as f64 * 100.0 < rows) => {
+            Some(allowed)
+                if allowed
+                    .count()
+                    .is_some_and(|count| count as f64 * 100.0 < rows) =>
+            {
                 allowed.count().unwrap_or(0) as f64
             }
             _ => candidates * self.wanted_share(filter, layout, &pages),
