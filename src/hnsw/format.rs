@@ -866,18 +866,21 @@ impl<'a> TidList<'a> {
             .ok_or(Damage("TID list of the wrong size"))?;
         let tids: &[RawTid] = bytemuck::cast_slice(tids);
         let words = header.keys as usize;
-        let keys = match words {
+        let keys: &[u64] = match words {
             0 => &[],
-            _ => item
-                .get(list_keys_at(capacity)..)
-                .and_then(|keys| keys.get(..8 * words * capacity))
-                .ok_or(Damage("TID list of the wrong size"))?,
+            _ => {
+                let all = item
+                    .get(list_keys_at(capacity)..)
+                    .and_then(|keys| keys.get(..8 * words * capacity))
+                    .ok_or(Damage("TID list of the wrong size"))?;
+                bytemuck::cast_slice(all)
+            }
         };
         let count = header.count as usize;
         Ok(TidList {
             header,
             tids: &tids[..count],
-            keys: &bytemuck::cast_slice(keys)[..words * count],
+            keys: &keys[..words * count],
         })
     }
 }

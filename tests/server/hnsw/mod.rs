@@ -5,6 +5,7 @@ mod build;
 mod crash;
 mod damage;
 mod erasure;
+mod filters;
 mod memory;
 mod order;
 mod soak;
