@@ -24,7 +24,7 @@
 //! is the first, and the first alone takes new pages. A page of the map stays one.
 
 use super::format::{EntriesHeader, Kept};
-use crate::hnsw::format::{Opaque, PageKind, RawTid};
+use crate::hnsw::format::{Meta, Opaque, PageKind, RawTid};
 use crate::hnsw::keys::Conditions;
 use crate::page::{Damage, PageView};
 use crate::quantize::Quantizer;
@@ -139,6 +139,18 @@ impl MapLayout {
             size: codes_at + capacity * code_len,
             directory_size: size_of::<EntriesHeader>() + directory_capacity * (8 + 16 * keys),
         })
+    }
+
+    /// The layout that a metapage declares; `None` where the index has no map.
+    pub fn of_meta(meta: &Meta) -> Result<Option<MapLayout>, Damage> {
+        if meta.map_quantizer == 0 {
+            return Ok(None);
+        }
+        let quantizer = Quantizer::from_code(meta.map_quantizer)
+            .ok_or(Damage("unknown quantizer on the metapage"))?;
+        MapLayout::of(meta.dims, quantizer, meta.keys as usize)
+            .map(Some)
+            .ok_or(Damage("no room for entries of the code map"))
     }
 
     /// Bytes of an entry's code.

@@ -19,7 +19,7 @@ use crate::hnsw::format::{Meta, Opaque, PageKind, RawTid};
 use crate::hnsw::keys::Conditions;
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
-use crate::quantize::{CompactRef, Quantizer};
+use crate::quantize::CompactRef;
 use pgrx::pg_sys;
 
 /// Share of a page's entries that must be free for inserts to look there.
@@ -27,16 +27,7 @@ const ROOM_SHARE: usize = 8;
 
 /// The layout of an index's map; `None` where it has none.
 pub fn layout(hnsw: &Hnsw, meta: &Meta) -> Option<MapLayout> {
-    let code = match meta.map_quantizer {
-        0 => return None,
-        code => code,
-    };
-    Some(hnsw.check(META_BLOCK, || {
-        let quantizer =
-            Quantizer::from_code(code).ok_or(Damage("unknown quantizer on the metapage"))?;
-        MapLayout::of(meta.dims, quantizer, meta.keys as usize)
-            .ok_or(Damage("no room for entries of the code map"))
-    }))
+    hnsw.check(META_BLOCK, || MapLayout::of_meta(meta))
 }
 
 fn page_of<'a>(hnsw: &Hnsw, layout: MapLayout, block: u32, page: PageView<'a>) -> MapPage<'a> {

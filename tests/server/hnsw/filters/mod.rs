@@ -75,7 +75,9 @@ fn search(
             .query_one("SELECT returned, expanded FROM hnsw_last_scan()", &[])
             .unwrap();
         client
-            .batch_execute("SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off")
+            .batch_execute(
+                "SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off",
+            )
             .unwrap();
         let exact = distances(client, &sql);
         assert!(found.is_sorted(), "{sql}: {found:?}");

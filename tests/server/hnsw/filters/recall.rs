@@ -195,7 +195,10 @@ fn settings_of_iterative_scans_bound_filtered_searches_as_others() {
 fn the_planner_takes_the_index_for_a_condition_by_itself() {
     let (_server, mut client, _) = indexed("vector_l2_ops", "");
     let explained = plan(&mut client, "items", "uniform < 100 AND tenant = 3");
-    assert!(explained.contains("Index Scan using items_v"), "{explained}");
+    assert!(
+        explained.contains("Index Scan using items_v"),
+        "{explained}"
+    );
     assert!(explained.contains("Index Cond: "), "{explained}");
     client.batch_execute("RESET ALL").unwrap();
     let rows = client
@@ -207,7 +210,10 @@ fn the_planner_takes_the_index_for_a_condition_by_itself() {
         .unwrap();
     let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let explained = lines.join("\n");
-    assert!(explained.contains("Index Cond: (uniform < 300)"), "{explained}");
+    assert!(
+        explained.contains("Index Cond: (uniform < 300)"),
+        "{explained}"
+    );
     assert!(explained.contains("Order By: "), "{explained}");
 }
 
@@ -227,7 +233,13 @@ fn an_index_made_before_its_rows_filters_as_well() {
         .batch_execute("INSERT INTO filled SELECT * FROM items ORDER BY uniform; ANALYZE filled")
         .unwrap();
     let queries = clusters.queries(20, |n| n);
-    for condition in ["uniform < 500", "uniform < 30", "cluster = 4", "tenant = 2", "labels && '{7}'"] {
+    for condition in [
+        "uniform < 500",
+        "uniform < 30",
+        "cluster = 4",
+        "tenant = 2",
+        "labels && '{7}'",
+    ] {
         search(&mut client, "filled", condition, "<->", &queries, 10).check(condition);
     }
 }

@@ -132,16 +132,32 @@ fn client_with_types() -> (crate::harness::Server, Client) {
 fn rows_of_every_type_and_operator_are_those_of_the_table() {
     let (_server, mut client) = client_with_types();
     for (type_name, values, conditions) in TYPES {
-        table(&mut client, type_name, values, "vector_l2_ops", "vector(16)");
+        table(
+            &mut client,
+            type_name,
+            values,
+            "vector_l2_ops",
+            "vector(16)",
+        );
         for condition in *conditions {
             check_rows(&mut client, "typed", condition, "<->");
             // before version 17 the planner takes no `= ANY` after the first column with an order
-            let is_other = condition.contains(" IN ") || condition.contains("ANY") || *condition == "c = NULL";
+            let is_other =
+                condition.contains(" IN ") || condition.contains("ANY") || *condition == "c = NULL";
             if !is_other {
                 let plan = plan(&mut client, "typed", condition);
-                assert!(plan.contains("Index Cond: "), "{type_name} {condition}: {plan}");
-                assert!(plan.contains("Order By: "), "{type_name} {condition}: {plan}");
-                assert!(!plan.contains("Filter: "), "{type_name} {condition}: {plan}");
+                assert!(
+                    plan.contains("Index Cond: "),
+                    "{type_name} {condition}: {plan}"
+                );
+                assert!(
+                    plan.contains("Order By: "),
+                    "{type_name} {condition}: {plan}"
+                );
+                assert!(
+                    !plan.contains("Filter: "),
+                    "{type_name} {condition}: {plan}"
+                );
             }
         }
     }
@@ -166,7 +182,13 @@ fn the_plain_layout_gives_the_right_rows() {
 #[test]
 fn conditions_with_parameters_and_in_nested_loops_are_judged_anew() {
     let (_server, mut client) = server_with("");
-    table(&mut client, "integer", "i % 20", "vector_l2_ops", "vector(16)");
+    table(
+        &mut client,
+        "integer",
+        "i % 20",
+        "vector_l2_ops",
+        "vector(16)",
+    );
     client
         .batch_execute(
             "SET enable_seqscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan",
