@@ -51,7 +51,7 @@ impl TidLists {
     }
 
     /// All heap tuples of a node with their keys.
-    pub fn all(&self, node: u32) -> impl Iterator<Item = (RawTid, &[u64])> {
+    fn all(&self, node: u32) -> impl Iterator<Item = (RawTid, &[u64])> {
         let columns = self.columns;
         let more = self.more.get(&node).into_iter();
         let more = more.flat_map(move |more| {
@@ -61,6 +61,11 @@ impl TidLists {
         let first = node as usize;
         let first_keys = &self.first_keys[first * columns..][..columns];
         std::iter::once((self.first[first], first_keys)).chain(more)
+    }
+
+    /// How many heap tuples a node has.
+    pub fn count(&self, node: u32) -> usize {
+        1 + self.more.get(&node).map_or(0, |more| more.tids.len())
     }
 
     /// Heap tuple `n` (from 0) of a node, and its keys.
@@ -86,14 +91,10 @@ impl TidLists {
         (tids, keys)
     }
 
-    /// Writes the TID lists of an index being built, so that nodes can refer to them. Only of nodes
-    /// that are `included`. Returns the newest list of each node that has any, and the last page.
-    pub fn write(
-        &self,
-        hnsw: &Hnsw,
-        included: impl Fn(u32) -> bool,
-    ) -> (FxHashMap<u32, NodeId>, Option<u32>) {
-        let mut nodes: Vec<u32> = self.more.keys().copied().filter(|&n| included(n)).collect();
+    /// Writes the TID lists of an index being built, so that nodes can refer to them.
+    /// Returns the newest list of each node that has any, and the last page.
+    pub fn write(&self, hnsw: &Hnsw) -> (FxHashMap<u32, NodeId>, Option<u32>) {
+        let mut nodes: Vec<u32> = self.more.keys().copied().collect();
         nodes.sort_unstable();
         let mut lists = FxHashMap::default();
         let mut page: Option<Exclusive> = None;

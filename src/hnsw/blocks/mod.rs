@@ -9,10 +9,12 @@ mod link;
 pub mod map;
 pub mod memory;
 mod order;
+mod preview;
 mod reach;
 mod walk;
 
 pub use link::{SLACK, Worker};
+pub use preview::{Codes, Preview, measure};
 pub use reach::Attached;
 pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, Walk, Work};
 
