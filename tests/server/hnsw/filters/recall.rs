@@ -7,7 +7,7 @@ use crate::harness::Server;
 use crate::hnsw::server_with;
 
 const DIMS: usize = 48;
-const ROWS: usize = 8000;
+const ROWS: usize = 5000;
 const CLUSTERS: usize = 16;
 
 /// Vectors around centres of random lengths, and the numbers of their clusters.
@@ -87,7 +87,7 @@ fn every_selectivity_gives_k_rows_at_the_recall_promised() {
         ("vector_l2_ops", "<->", "WITH (layout = compact)"),
     ] {
         let (_server, mut client, mut clusters) = indexed(class, options);
-        let queries = clusters.queries(20, |n| n);
+        let queries = clusters.queries(12, |n| n);
         for below in [1000, 500, 200, 50, 10, 1] {
             let condition = format!("uniform < {below}");
             for k in [10, 60] {
@@ -123,7 +123,7 @@ fn matches_far_from_the_query_are_found_without_walking_the_index() {
             let outcome = search(&mut client, "items", &condition, "<->", &queries, 10);
             outcome.check(&condition);
             // no more than about one look at every code
-            assert!(outcome.expanded < 1000, "{condition}: {outcome:?}");
+            assert!(outcome.expanded < 700, "{condition}: {outcome:?}");
         }
     }
     // nothing matches
@@ -141,7 +141,7 @@ fn a_thousand_tenants_of_skewed_sizes_get_their_own_rows() {
         .iter()
         .map(|row| row.get(0))
         .collect();
-    assert!(tenants.len() > 800);
+    assert!(tenants.len() > 600, "{}", tenants.len());
     let mut all = super::Outcome::default();
     for (n, tenant) in tenants.iter().enumerate() {
         if n > 40 && n % 9 != 0 {
