@@ -4,3 +4,4 @@ pub mod column;
 pub mod hnsw;
 #[allow(dead_code, reason = "the verbs that use it are on their way")]
 pub mod ivf;
+pub mod mean;
