@@ -1114,6 +1114,36 @@ CREATE FUNCTION hnsw_last_scan(
 
 COMMENT ON FUNCTION hnsw_last_scan() IS 'work done by the last hnsw index scan of the session';
 
+-- What an ivf or ivfflat index holds: reads all of its pages.
+
+CREATE FUNCTION ivf_index_stats(
+	index regclass,
+	OUT quantizer text,
+	OUT rerank text,
+	OUT dimensions integer,
+	OUT lists integer,
+	OUT lists_per_row integer,
+	OUT heap_tuples bigint,
+	OUT copies bigint,
+	OUT smallest_list bigint,
+	OUT largest_list bigint,
+	OUT imbalance real,
+	OUT probes integer,
+	OUT total_bytes bigint,
+	OUT code_bytes bigint,
+	OUT vector_bytes bigint,
+	OUT tuple_bytes bigint,
+	OUT directory_bytes bigint,
+	OUT free_bytes bigint,
+	OUT overhead_bytes bigint,
+	OUT calibration_shares real[],
+	OUT calibration_recalls real[],
+	OUT calibrated_tuples bigint
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION ivf_index_stats(regclass) IS 'contents, size by part and calibration of an ivf index';
+
 -- What the last ivf or ivfflat index scan of this session did, after it ended; NULLs where there was none.
 
 CREATE FUNCTION ivf_last_scan(
