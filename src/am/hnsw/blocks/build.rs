@@ -315,9 +315,11 @@ fn codes_of(
     };
     let file = spill.map(temporary::Files::file).transpose()?;
     let run = |work: &(dyn Fn(&AtomicBool) + Sync)| {
-        threads::run(threads::for_maintenance(graph.len()), work, || {
-            {}.div_ceil(100)
-        });
+        threads::run(
+            threads::for_maintenance(graph.len().div_ceil(100)),
+            work,
+            || {},
+        );
     };
     Codes::of(graph, quantizer, shape.code_dims as usize, file, run).map(Some)
 }
@@ -331,9 +333,9 @@ fn calibrate(graph: &Graph, codes: Option<&Codes>, linked: usize) -> Calibration
     let measured = Mutex::new(Calibration::default());
     let next = AtomicUsize::new(0);
     threads::run(
-        threads::for_maintenance(queries.len()),
+        threads::for_maintenance(queries.len().div_ceil(100)),
         |stop| {
-            let mut preview = Preview::new(graph, codes.div_ceil(100));
+            let mut preview = Preview::new(graph, codes);
             let next = || next.fetch_add(1, Ordering::Relaxed);
             let part = measure(&mut preview, &queries, &nearest, next, stop);
             let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
