@@ -163,6 +163,7 @@ impl MapScan {
         measure: &mut Measure,
     ) -> Option<Near<ScanRow>> {
         loop {
+            pgrx::check_for_interrupts!();
             self.rank(store);
             if self.ranking.is_empty() && self.is_exhausted() {
                 return None;
@@ -176,6 +177,8 @@ impl MapScan {
             });
             self.returned += unseen;
             let Some(near) = next else {
+                // all that was ranked is handed out, or seen by nobody
+                self.aim(2 * self.plan.rank);
                 continue;
             };
             if self.returned >= self.plan.rank && !self.is_exhausted() {
