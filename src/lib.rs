@@ -5,8 +5,10 @@
 //! extension. Imports point from the second to the first only. `src/README.md` says what each
 //! folder is for.
 
+pub mod cluster;
 pub mod distance;
 pub mod hnsw;
+pub mod ivf;
 pub mod page;
 pub mod quantize;
 pub mod vector;

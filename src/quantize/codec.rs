@@ -80,6 +80,12 @@ impl Codec {
         self.centroid_norm
     }
 
+    /// Rc
+    #[inline(always)]
+    pub(super) fn rotated_centroid(&self) -> &[f32] {
+        &self.rotated_centroid
+    }
+
     /// <x, c>
     #[inline(always)]
     pub(super) fn product_with_centroid(&self, x: &[f32]) -> f64 {
@@ -107,12 +113,46 @@ impl Codec {
         scratch: &mut Vec<f32>,
         code: &mut [i8],
     ) -> (Encoded, f64) {
-        assert_eq!(x.len(), self.dims(), "dimensions of a vector");
         assert_eq!(code.len(), self.dims(), "dimensions of a code");
-        scratch.resize(self.dims(), 0.0);
-        let unit = self.residual(x, factor, scratch);
-        self.rotation.rotate(isa, scratch);
+        let unit = self.rotate_scaled(isa, x, factor, scratch);
         (compact::encode(scratch, code), unit)
+    }
+
+    /// Leaves in `out` the residual of `factor * x` divided by the unit that is returned.
+    #[inline(always)]
+    pub(super) fn rotate_scaled(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        factor: f64,
+        out: &mut Vec<f32>,
+    ) -> f64 {
+        assert_eq!(x.len(), self.dims(), "dimensions of a vector");
+        out.resize(self.dims(), 0.0);
+        let unit = self.residual(x, factor, out);
+        self.rotation.rotate(isa, out);
+        unit
+    }
+
+    /// The compact code of `unit * residual`.
+    #[inline(always)]
+    pub(super) fn compact_of(&self, residual: &[f32], unit: f64, code: &mut [i8]) -> Compact {
+        assert_eq!(residual.len(), self.dims(), "dimensions of a residual");
+        assert_eq!(code.len(), self.dims(), "dimensions of a code");
+        let encoded = compact::encode(residual, code);
+        encoded.compact(self.add_of(residual, encoded, unit), unit)
+    }
+
+    /// A vector's own term of a distance.
+    #[inline(always)]
+    fn add_of(&self, residual: &[f32], encoded: Encoded, unit: f64) -> f64 {
+        match self.metric {
+            Metric::InnerProduct => {
+                let product = sums::sum2(residual, &self.rotated_centroid, |r, c| r * c);
+                -2.0 * product as f64 * unit
+            }
+            _ => encoded.norm_squared as f64 * unit * unit,
+        }
     }
 
     /// `factor * x - c` in units such that no square of it overflows or vanishes.
@@ -186,15 +226,8 @@ for_every_isa! {
             Metric::Cosine => length_to(1.0, norm(x)),
             _ => 1.0,
         };
-        let (encoded, unit) = codec.encode_scaled(isa, x, factor, scratch, code);
-        let add = match codec.metric {
-            Metric::InnerProduct => {
-                let product = sums::sum2(scratch, &codec.rotated_centroid, |r, c| r * c);
-                -2.0 * product as f64 * unit
-            }
-            _ => encoded.norm_squared as f64 * unit * unit,
-        };
-        encoded.compact(add, unit)
+        let unit = codec.rotate_scaled(isa, x, factor, scratch);
+        codec.compact_of(scratch, unit, code)
     }
 }
 

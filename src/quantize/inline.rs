@@ -39,6 +39,26 @@ impl Quantizer {
         }
     }
 
+    /// What is taken off a number to give its grid value: (2^bits - 1) / 2, and 128 for `sq8`.
+    #[inline(always)]
+    pub(super) fn centre(self) -> f32 {
+        self.twice_centre() as f32 / 2.0
+    }
+
+    #[inline(always)]
+    fn twice_centre(self) -> i32 {
+        match self {
+            Quantizer::Sq8 => 256,
+            _ => (1 << self.bits()) - 1,
+        }
+    }
+
+    /// Twice the product of all centres with a query whose bytes have this sum.
+    #[inline(always)]
+    pub(super) fn centre_of(self, sum: i32) -> i32 {
+        self.twice_centre() * sum
+    }
+
     /// Name in SQL.
     pub fn name(self) -> &'static str {
         match self {
@@ -97,6 +117,23 @@ pub(super) fn quantize(
     Factors {
         add: c.factors.add,
         scale,
+    }
+}
+
+/// The numbers of a code: as [`quantize`] packs them.
+pub(super) fn numbers(quantizer: Quantizer, code: &[i8], numbers: &mut [u8]) {
+    let levels = match quantizer {
+        Quantizer::Rabitq2 => levels(code, &CROSSINGS_2),
+        Quantizer::Rabitq4 => levels(code, &CROSSINGS_4),
+        Quantizer::Rabitq1 | Quantizer::Sq8 => [0; 128],
+    };
+    let positive = 1 << (quantizer.bits() - 1);
+    for (u, &i) in numbers.iter_mut().zip(code) {
+        let level = levels[(i.unsigned_abs() & 127) as usize];
+        *u = match i < 0 {
+            true => positive - 1 - level,
+            false => positive + level,
+        };
     }
 }
 

@@ -40,12 +40,33 @@
 //! | cosine | &#124;r_x&#124;^2 | squared distance of the normalised vectors, 2 (1 - cos) |
 //! | inner product | -2 <r_x, Rc> | 2 reach^2 - 2 <q^, x>, q^ the query scaled to length `reach` |
 //!
+//! # Relative to a list
+//!
+//! An index of lists codes a row relative to the centroid of its list. That centroid *is* what its
+//! [`Centre`] and bytes give, C = scale i in the rotated space, so whoever has the list's page and the
+//! row can make the code again. Of the residual r = R(x - c) - C a **list code** is kept, with
+//! [`ListFactors`]: the grid vector g, scale = |r|^2 / <g, r>, and
+//!
+//! d(q, x) = base_C(q) + add_x - 2 scale_x <r_q, g_x>
+//!
+//! | metric | base_C(q) | add_x |
+//! |---|---|---|
+//! | L2, cosine | &#124;r_q - C&#124;^2 | &#124;r&#124;^2 + 2 scale_x <C, g_x> |
+//! | inner product | internal distance of q and C | -2 <r, Rc + C> + 2 scale_x <C, g_x> |
+//!
+//! so the query is coded once for all lists, and what an estimate is off by is 2 <r_q - C, r - scale_x g_x>
+//! (the two vectors are independent by the rotation, and the second is orthogonal to r): its deviation
+//! is |r_q - C| times `error` = 2 |r - scale_x g_x| / sqrt(D - 1). What the query's own code
+//! is off by comes on top, and is the smaller part up to 6 bits.
+//!
 //! Nothing here is NaN or infinite: what overflows f32 becomes the largest f32, "far".
 
 mod codec;
 mod compact;
+mod grid;
 mod inline;
 mod kernels;
+mod list;
 mod query;
 pub mod rotation;
 mod sums;
@@ -53,8 +74,12 @@ mod sums;
 pub use codec::Codec;
 pub use compact::{Compact, CompactRef};
 pub use inline::{Factors, Quantizer};
+pub use list::{Base, Centre, CentreRef, DEVIATIONS, ListEncoder, ListFactors, Rotated};
+pub(crate) use list::{nearest_bytes, product_of_bytes};
 pub use query::Query;
 
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod tests;
 

@@ -112,9 +112,46 @@ impl Query {
         }
     }
 
+    /// Number of dimensions.
+    #[inline]
+    pub fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// |r_q|
+    #[inline]
+    pub(super) fn norm(&self) -> f32 {
+        self.norm
+    }
+
+    /// |r_q - f i|
+    #[inline]
+    pub(super) fn error(&self) -> f32 {
+        self.error
+    }
+
+    #[inline]
+    pub(super) fn code(&self) -> QueryCode<'_> {
+        QueryCode {
+            bytes: &self.code,
+            planes: &self.planes,
+        }
+    }
+
+    /// How its estimates are made, but for the centre of a quantizer's numbers.
+    #[inline]
+    pub(super) fn line(&self) -> Line {
+        Line {
+            base: self.base,
+            offset: self.offset,
+            scale: self.scale,
+            centre: 0,
+        }
+    }
+
     /// Sum of the code's first `dims` bytes.
     #[inline]
-    fn sum_of(&self, dims: usize) -> i32 {
+    pub(super) fn sum_of(&self, dims: usize) -> i32 {
         let rest = &self.code[dims / 64 * 64..dims];
         self.sums[dims / 64] + rest.iter().map(|&i| i as i32).sum::<i32>()
     }
@@ -180,10 +217,6 @@ impl Query {
         out: &mut [f32],
     ) {
         let sum = self.sum_of(code_dims);
-        let query = QueryCode {
-            bytes: &self.code,
-            planes: &self.planes,
-        };
         let batch = Batch {
             quantizer,
             dims: code_dims,
@@ -191,18 +224,11 @@ impl Query {
             adds,
             scales,
         };
-        // g = u - (2^bits - 1) / 2; signed bytes are u - 128
-        let centre = match quantizer {
-            Quantizer::Sq8 => 256 * sum,
-            _ => ((1 << quantizer.bits()) - 1) * sum,
-        };
         let line = Line {
-            base: self.base,
-            offset: self.offset,
-            scale: self.scale,
-            centre,
+            centre: quantizer.centre_of(sum),
+            ..self.line()
         };
-        kernels::estimate(Isa::best(), query, batch, line, out);
+        kernels::estimate(Isa::best(), self.code(), batch, line, out);
     }
 }
 

@@ -7,8 +7,8 @@ use crate::distance::Metric;
 use crate::distance::lanes::Isa;
 use proptest::prelude::*;
 
-const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
-const QUANTIZERS: [Quantizer; 4] = [
+pub(super) const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
+pub(super) const QUANTIZERS: [Quantizer; 4] = [
     Quantizer::Rabitq1,
     Quantizer::Rabitq2,
     Quantizer::Rabitq4,
@@ -50,7 +50,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// A vector of about normally distributed components.
-fn normal(random: &mut fastrand::Rng, dims: usize) -> Vec<f32> {
+pub(super) fn normal(random: &mut fastrand::Rng, dims: usize) -> Vec<f32> {
     let mut component = || (0..12).map(|_| random.f32()).sum::<f32>() - 6.0;
     (0..dims).map(|_| component()).collect()
 }
@@ -60,7 +60,7 @@ fn scaled(x: &[f32], by: f32) -> Vec<f32> {
 }
 
 /// What the operators compute, in f64.
-fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     match metric {
         Metric::L2 => {
             let pairs = a.iter().zip(b);

@@ -1,0 +1,182 @@
+//! k-means.
+
+use super::crew::{Crew, Tasks};
+use super::lists::Near;
+use super::{Lists, Rows};
+use crate::distance::lanes::{Isa, for_every_isa};
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::atomic::AtomicBool;
+
+/// What is asked of a training.
+#[derive(Debug, Clone, Copy)]
+pub struct Training<'a> {
+    /// how many lists, at least one
+    pub lists: usize,
+    /// how often centroids move to the mean of their rows; 8 to 10 are enough
+    pub iterations: usize,
+    /// decides everything that is random
+    pub seed: u64,
+    /// Where centroids are to have length one: the origin of these lengths less that of the rows, in
+    /// the rotated space (the index's rotated centroid).
+    pub sphere: Option<&'a [f32]>,
+}
+
+/// Lists whose centroids are summed up by one task.
+const TASK: usize = 32;
+
+/// Centroids of lists for rows like these: as many as asked for, or fewer where there are not so many
+/// different rows. The result depends on the rows, their order and the seed alone.
+///
+/// # Panics
+/// Without rows.
+pub fn train(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
+    assert!(!rows.is_empty(), "k-means of nothing");
+    let lists = training.lists.clamp(1, rows.len());
+    let mut random = fastrand::Rng::with_seed(training.seed);
+    let mut centroids = some_rows(rows, lists, &mut random);
+    for _ in 0..training.iterations {
+        let nearest = Lists::of(&centroids).nearest(rows, crew);
+        let members = Members::of(&nearest, lists);
+        let mut points = means(rows, &members, crew);
+        fill_empty(rows, &members, &mut points, &mut random);
+        centroids.clear();
+        for point in points.chunks_exact_mut(rows.dims()) {
+            if let Some(origin) = training.sphere {
+                onto_sphere(point, origin);
+            }
+            centroids.push_point(point);
+        }
+    }
+    distinct(&centroids)
+}
+
+/// Rows at random, each at most once.
+fn some_rows(rows: &Rows, count: usize, random: &mut fastrand::Rng) -> Rows {
+    let mut numbers: Vec<u32> = (0..rows.len() as u32).collect();
+    for at in 0..count {
+        let other = random.usize(at..numbers.len());
+        numbers.swap(at, other);
+    }
+    let mut chosen = Rows::new(rows.dims());
+    for &row in &numbers[..count] {
+        chosen.push_scaled(rows.scale(row as usize), rows.code(row as usize));
+    }
+    chosen
+}
+
+/// The rows of each list, in their order.
+struct Members {
+    /// where each list begins, and the end
+    starts: Vec<usize>,
+    rows: Vec<u32>,
+}
+
+impl Members {
+    fn of(nearest: &[Near], lists: usize) -> Members {
+        let mut starts = vec![0; lists + 2];
+        for near in nearest {
+            starts[near.list as usize + 2] += 1;
+        }
+        for at in 2..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut rows = vec![0; nearest.len()];
+        for (row, near) in nearest.iter().enumerate() {
+            let next = &mut starts[near.list as usize + 1];
+            rows[*next] = row as u32;
+            *next += 1;
+        }
+        starts.pop();
+        Members { starts, rows }
+    }
+
+    fn lists(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn of_list(&self, list: usize) -> &[u32] {
+        &self.rows[self.starts[list]..self.starts[list + 1]]
+    }
+}
+
+/// The mean of each list's rows, one after another; zeros where there is none.
+fn means(rows: &Rows, members: &Members, crew: &mut dyn Crew) -> Vec<f32> {
+    let dims = rows.dims();
+    let mut points = vec![0.0; members.lists() * dims];
+    let tasks = Tasks::new(points.chunks_mut(TASK * dims).zip((0..).step_by(TASK)));
+    crew.run(&|stop: &AtomicBool| {
+        while let Some((points, start)) = tasks.next(stop) {
+            for (list, point) in (start..).zip(points.chunks_exact_mut(dims)) {
+                let members = members.of_list(list);
+                for &row in members {
+                    add(
+                        Isa::best(),
+                        point,
+                        rows.scale(row as usize),
+                        rows.code(row as usize),
+                    );
+                }
+                let share = 1.0 / members.len().max(1) as f32;
+                point.iter_mut().for_each(|x| *x *= share);
+            }
+        }
+    });
+    points
+}
+
+for_every_isa! {
+    fn add(isa: Isa, sum: &mut [f32], scale: f32, code: &[i8]) {
+        let _ = isa;
+        for (sum, &i) in sum.iter_mut().zip(code) {
+            *sum += scale * i as f32;
+        }
+    }
+}
+
+/// Puts the centroid of each list without rows at a row of the list that has most, which then counts as
+/// two halves.
+fn fill_empty(rows: &Rows, members: &Members, points: &mut [f32], random: &mut fastrand::Rng) {
+    let dims = rows.dims();
+    let sizes = (0..members.lists()).map(|list| (members.of_list(list).len(), list));
+    let mut largest: BinaryHeap<(usize, usize)> = sizes.clone().collect();
+    for (_, empty) in sizes.filter(|&(size, _)| size == 0) {
+        let Some((size, list)) = largest.pop() else {
+            return;
+        };
+        if size < 2 {
+            return;
+        }
+        largest.push((size - size / 2, list));
+        largest.push((size / 2, list));
+        let of_list = members.of_list(list);
+        let row = of_list[random.usize(..of_list.len())] as usize;
+        let point = &mut points[empty * dims..][..dims];
+        point.fill(0.0);
+        add(Isa::best(), point, rows.scale(row), rows.code(row));
+    }
+}
+
+/// Scales a point to length one, as seen from an origin at `-origin`.
+fn onto_sphere(point: &mut [f32], origin: &[f32]) {
+    let pairs = || point.iter().zip(origin);
+    let squared: f64 = pairs().map(|(x, o)| (*x as f64 + *o as f64).powi(2)).sum();
+    if squared > 0.0 {
+        let factor = 1.0 / squared.sqrt();
+        for (x, o) in point.iter_mut().zip(origin) {
+            *x = ((*x as f64 + *o as f64) * factor - *o as f64) as f32;
+        }
+    }
+}
+
+/// All centroids that are different.
+fn distinct(centroids: &Rows) -> Rows {
+    let mut seen = HashSet::new();
+    let mut distinct = Rows::new(centroids.dims());
+    for list in 0..centroids.len() {
+        let (scale, code) = (centroids.scale(list), centroids.code(list));
+        if seen.insert((scale.to_bits(), code)) {
+            distinct.push_scaled(scale, code);
+        }
+    }
+    distinct
+}

@@ -1,0 +1,4 @@
+//! An index of lists (inverted file): rows are put into the list of the nearest of some centroids, and a
+//! search reads the lists whose centroids are near the query. [README.md](README.md) is the design.
+
+pub mod format;

@@ -1,0 +1,354 @@
+//! Codes relative to the centroid of a list, for an index of lists. The module's documentation has the
+//! formulas.
+
+use super::codec::{length_to, norm};
+use super::compact::{self, CompactRef};
+use super::kernels::{self, Batch, Line};
+use super::{Codec, Compact, Quantizer, Query, finite, grid, narrow, sums};
+use crate::distance::Metric;
+use crate::distance::lanes::{Isa, for_every_isa};
+use bytemuck::{Pod, Zeroable};
+
+/// What stands beside the bytes of a list's centroid, 16 bytes. The centroid *is* what scale and bytes
+/// give, C = `scale` i in the rotated space, so there is no error to keep.
+///
+/// | offset | field |
+/// |---|---|
+/// | 0 | `add` |
+/// | 4 | `scale` |
+/// | 8 | `norm` |
+/// | 12 | `sum` |
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Pod, Zeroable)]
+pub struct Centre {
+    /// the centroid's own term of a distance, see the table of [`quantize`](super)
+    pub add: f32,
+    /// by which the bytes are multiplied
+    pub scale: f32,
+    /// |C|
+    pub norm: f32,
+    /// sum of the bytes
+    pub sum: i32,
+}
+
+const _: () = assert!(size_of::<Centre>() == 16);
+
+/// A list's centroid as it lies in memory or on a page.
+#[derive(Debug, Clone, Copy)]
+pub struct CentreRef<'a> {
+    /// what stands beside the bytes
+    pub factors: Centre,
+    /// one byte for each dimension, -127 to 127
+    pub code: &'a [i8],
+}
+
+/// A vector on its way into codes: R(x - c), in units such that no square of it overflows or vanishes.
+#[derive(Debug, Clone, Default)]
+pub struct Rotated {
+    values: Vec<f32>,
+    unit: f64,
+}
+
+impl Rotated {
+    /// The vector in the rotated space, relative to the index's centroid.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = f32> + '_ {
+        let unit = self.unit;
+        self.values.iter().map(move |&x| narrow(x as f64 * unit))
+    }
+
+    /// Takes values of the rotated space.
+    pub fn set(&mut self, values: &[f32]) {
+        self.values.clear();
+        self.values.extend_from_slice(values);
+        self.unit = 1.0;
+        self.normalise();
+    }
+
+    #[inline(always)]
+    fn normalise(&mut self) {
+        let largest = sums::largest(&self.values);
+        if largest == 0.0 || (1e-12..1e15).contains(&largest) {
+            return;
+        }
+        let unit = (largest as f64).log2().floor().exp2();
+        for x in &mut self.values {
+            *x = (*x as f64 / unit) as f32;
+        }
+        self.unit *= unit;
+    }
+}
+
+/// What stands beside the bytes of a list code.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ListFactors {
+    /// the row's own term of a distance
+    pub add: f32,
+    /// |r|^2 / <g, r>: by which the grid vector is an unbiased residual
+    pub scale: f32,
+    /// standard deviation of an estimate where the query is at distance 1 from the centroid
+    pub error: f32,
+}
+
+/// Encodes rows relative to centroids; keeps its working memory.
+#[derive(Debug, Clone, Default)]
+pub struct ListEncoder {
+    residual: Vec<f32>,
+    code: Vec<i8>,
+    numbers: Vec<u8>,
+}
+
+/// Standard deviations of an estimate that a lower bound allows for: the epsilon_0 of RaBitQ, 1.9,
+/// which the paper finds to lose nothing that matters.
+pub const DEVIATIONS: f32 = 1.9;
+
+/// Where a query's distances to the rows of one list start from.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Base {
+    /// internal distance of the query to the centroid
+    pub distance: f32,
+    /// |q - C| in the rotated space: an estimate's deviation is that times its row's `error`
+    pub span: f32,
+    /// deviation that the query's own code adds
+    pub slack: f32,
+}
+
+impl Base {
+    /// What the internal distance of a row is hardly below: [`DEVIATIONS`] less than its estimate.
+    #[inline(always)]
+    pub fn lower(self, estimate: f32, error: f32) -> f32 {
+        estimate - DEVIATIONS * (self.span * error + self.slack)
+    }
+}
+
+impl Codec {
+    /// Takes a vector of finite values to the rotated space.
+    pub fn rotate(&self, x: &[f32], out: &mut Rotated) {
+        rotate(Isa::best(), self, x, out);
+    }
+
+    /// Takes a compact code back to the rotated space. List codes made from it can be made again as
+    /// long as the compact code is there.
+    pub fn decode(&self, c: CompactRef<'_>, out: &mut Rotated) {
+        out.values.clear();
+        out.values.extend(c.code.iter().map(|&i| i as f32));
+        out.unit = c.factors.scale as f64;
+    }
+
+    /// The compact code of a rotated vector, the same as of the vector itself.
+    pub fn encode_rotated(&self, x: &Rotated, code: &mut [i8]) -> Compact {
+        encode_rotated(Isa::best(), self, x, code)
+    }
+
+    /// Makes a list's centroid of a point of the rotated space, and writes its bytes.
+    pub fn centre(&self, point: &Rotated, code: &mut [i8]) -> Centre {
+        assert_eq!(point.values.len(), self.dims(), "dimensions of a centroid");
+        assert_eq!(code.len(), self.dims(), "dimensions of a code");
+        let scale = nearest_bytes(&point.values, code);
+        self.centre_of(narrow(scale as f64 * point.unit), code)
+    }
+
+    /// The factors of a centroid that has these bytes and this scale.
+    pub fn centre_of(&self, scale: f32, code: &[i8]) -> Centre {
+        let sum = code.iter().map(|&i| i as i32).sum();
+        let squares = kernels::dot(Isa::best(), code, code, sum) as f64;
+        let norm_squared = squares * scale as f64 * scale as f64;
+        let add = match self.metric() {
+            Metric::InnerProduct => {
+                let product = sums::sum2(self.rotated_centroid(), code, |c, i| c * i as f32);
+                -2.0 * product as f64 * scale as f64
+            }
+            _ => norm_squared,
+        };
+        Centre {
+            add: narrow(add),
+            scale,
+            norm: narrow(norm_squared.sqrt()),
+            sum,
+        }
+    }
+
+    /// Writes the code of a row relative to the centroid of a list; `out` has
+    /// [`Quantizer::code_len`] bytes for the codec's dimensions. The result is the same on every
+    /// processor.
+    pub fn encode_in(
+        &self,
+        centre: CentreRef<'_>,
+        row: &Rotated,
+        quantizer: Quantizer,
+        encoder: &mut ListEncoder,
+        out: &mut [u8],
+    ) -> ListFactors {
+        assert_eq!(row.values.len(), self.dims(), "dimensions of a row");
+        assert_eq!(centre.code.len(), self.dims(), "dimensions of a centroid");
+        assert_eq!(out.len(), quantizer.code_len(self.dims()));
+        let factors = encode_in(Isa::best(), self, centre, row, quantizer, encoder);
+        grid::pack(quantizer, &encoder.numbers, out);
+        factors
+    }
+}
+
+/// Rounds a point to bytes; returns the scale that puts them nearest to it, which is not the unbiased one
+/// of a compact code.
+pub(crate) fn nearest_bytes(point: &[f32], code: &mut [i8]) -> f32 {
+    let sum = compact::encode(point, code).sum;
+    let product = sums::sum2(point, code, |r, i| r * i as f32) as f64;
+    match product_of_bytes(code, code, sum) {
+        0 => 0.0,
+        squares => narrow(product / squares as f64),
+    }
+}
+
+/// Inner product of two codes; `sum_b` is the sum of the second.
+#[inline]
+pub(crate) fn product_of_bytes(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
+    kernels::dot(Isa::best(), a, b, sum_b)
+}
+
+for_every_isa! {
+    pub(super) fn rotate(isa: Isa, codec: &Codec, x: &[f32], out: &mut Rotated) {
+        let factor = match codec.metric() {
+            Metric::Cosine => length_to(1.0, norm(x)),
+            _ => 1.0,
+        };
+        out.unit = codec.rotate_scaled(isa, x, factor, &mut out.values);
+    }
+}
+
+for_every_isa! {
+    fn encode_rotated(isa: Isa, codec: &Codec, x: &Rotated, code: &mut [i8]) -> Compact {
+        let _ = isa;
+        codec.compact_of(&x.values, x.unit, code)
+    }
+}
+
+for_every_isa! {
+    pub(super) fn encode_in(isa: Isa, codec: &Codec, centre: CentreRef<'_>, row: &Rotated, quantizer: Quantizer, encoder: &mut ListEncoder) -> ListFactors {
+        let _ = isa;
+        let ListEncoder { residual, code, numbers } = encoder;
+        let dims = codec.dims();
+        let unit = subtract(row, centre, residual);
+        numbers.resize(dims, 0);
+        code.resize(dims, 0);
+        let norm_squared = sums::sum2(residual, residual, |r, s| r * s);
+        grid::fit(quantizer, residual, code, numbers);
+        let centred = quantizer.centre();
+        let g = |u: u8| u as f32 - centred;
+        let product = sums::sum2(residual, numbers, |r, u| r * g(u));
+        let scale = if product > 0.0 { norm_squared / product } else { 0.0 };
+        let error = sums::sum2(residual, numbers, |r, u| {
+            let e = r - scale * g(u);
+            e * e
+        });
+        // <C, g>, in units of the residual; its bytes and the grid are small numbers
+        let across = sums::sum2(centre.code, numbers, |i, u| i as f32 * g(u));
+        let scale = scale as f64 * unit;
+        let across = across as f64 * centre.factors.scale as f64 * scale;
+        let add = match codec.metric() {
+            Metric::InnerProduct => {
+                let with_centroid = sums::sum2(residual, codec.rotated_centroid(), |r, c| r * c);
+                let with_centre = sums::sum2(residual, centre.code, |r, i| r * i as f32);
+                let with_centre = with_centre as f64 * centre.factors.scale as f64;
+                -2.0 * (with_centroid as f64 + with_centre) * unit
+            }
+            _ => norm_squared as f64 * unit * unit,
+        };
+        ListFactors {
+            add: narrow(add + 2.0 * across),
+            scale: narrow(scale),
+            error: narrow(2.0 * (error as f64).sqrt() * unit / ((dims - 1).max(1) as f64).sqrt()),
+        }
+    }
+}
+
+/// What is left of a row when a centroid is taken off; returns its unit.
+#[inline(always)]
+fn subtract(row: &Rotated, centre: CentreRef<'_>, residual: &mut Vec<f32>) -> f64 {
+    let largest = centre.factors.scale as f64 * 127.0;
+    let unit = match largest / row.unit {
+        // a centroid far larger than the row
+        ratio if ratio > 1e15 => largest.log2().floor().exp2(),
+        _ => row.unit,
+    };
+    let own = (row.unit / unit) as f32;
+    let scale = (centre.factors.scale as f64 / unit) as f32;
+    residual.clear();
+    let pairs = row.values.iter().zip(centre.code);
+    residual.extend(pairs.map(|(&x, &i)| x * own - scale * i as f32));
+    let largest = sums::largest(residual);
+    if largest == 0.0 || (1e-12..1e15).contains(&largest) {
+        return unit;
+    }
+    let further = (largest as f64).log2().floor().exp2();
+    for r in residual.iter_mut() {
+        *r = (*r as f64 / further) as f32;
+    }
+    unit * further
+}
+
+impl Query {
+    /// Where distances to the rows of a list start from. [`Query::estimate`] with [`Quantizer::Sq8`] over the
+    /// centroids' bytes, adds and scales gives the same distances for many lists; then
+    /// [`Query::base_at`] has the rest.
+    #[inline]
+    pub fn base(&self, centre: CentreRef<'_>) -> Base {
+        let factors = centre.factors;
+        let compact = Compact {
+            add: factors.add,
+            scale: factors.scale,
+            error: 0.0,
+            sum: factors.sum,
+        };
+        let code = centre.code;
+        let distance = self.distance(CompactRef {
+            factors: compact,
+            code,
+        });
+        self.base_at(distance, factors.add, factors.norm)
+    }
+
+    /// [`Query::base`] of a list whose centroid has this internal distance, this `add` and this `norm`.
+    #[inline]
+    pub fn base_at(&self, distance: f32, add: f32, norm: f32) -> Base {
+        let line = self.line();
+        let product = (line.base as f64 + line.offset as f64) + add as f64 - distance as f64;
+        let own = self.norm() as f64;
+        let squared = own * own + norm as f64 * norm as f64 - product;
+        let span = narrow(squared.max(0.0).sqrt());
+        // <e_q, C + r> with |r| hardly above twice the span for the rows that matter
+        let deviation = 2.0 * self.error() / (self.dims() as f32).sqrt();
+        Base {
+            distance,
+            span,
+            slack: finite(deviation * (norm + 2.0 * span)),
+        }
+    }
+
+    /// Estimated internal distances of the rows of a list, of codes that lie one after another: one for
+    /// each of `adds`, `scales` and `out`.
+    #[inline]
+    pub fn estimate_in(
+        &self,
+        base: Base,
+        quantizer: Quantizer,
+        codes: &[u8],
+        adds: &[f32],
+        scales: &[f32],
+        out: &mut [f32],
+    ) {
+        let dims = self.dims();
+        let batch = Batch {
+            quantizer,
+            dims,
+            codes,
+            adds,
+            scales,
+        };
+        let line = Line {
+            base: base.distance,
+            offset: 0.0,
+            centre: quantizer.centre_of(self.sum_of(dims)),
+            ..self.line()
+        };
+        kernels::estimate(Isa::best(), self.code(), batch, line, out);
+    }
+}

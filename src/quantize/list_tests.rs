@@ -1,0 +1,220 @@
+//! What is promised of codes relative to a list's centroid.
+
+use super::tests::{METRICS, QUANTIZERS, exact, normal};
+use super::*;
+use crate::distance::Metric;
+use crate::distance::lanes::Isa;
+use proptest::prelude::*;
+
+/// A list: its centroid's factors and bytes.
+struct List {
+    factors: Centre,
+    code: Vec<i8>,
+}
+
+impl List {
+    fn at(codec: &Codec, x: &[f32]) -> List {
+        let mut point = Rotated::default();
+        codec.rotate(x, &mut point);
+        let mut code = vec![0; codec.dims()];
+        let factors = codec.centre(&point, &mut code);
+        List { factors, code }
+    }
+
+    fn as_ref(&self) -> CentreRef<'_> {
+        CentreRef {
+            factors: self.factors,
+            code: &self.code,
+        }
+    }
+
+    fn encode(&self, codec: &Codec, x: &[f32], quantizer: Quantizer) -> (ListFactors, Vec<u8>) {
+        let mut row = Rotated::default();
+        codec.rotate(x, &mut row);
+        let mut out = vec![0xa5; quantizer.code_len(codec.dims())];
+        let mut encoder = ListEncoder::default();
+        let factors = codec.encode_in(self.as_ref(), &row, quantizer, &mut encoder, &mut out);
+        (factors, out)
+    }
+}
+
+fn mixed(a: &[f32], b: &[f32], share: f32) -> Vec<f32> {
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| (1.0 - share) * a + share * b).collect()
+}
+
+fn estimate(query: &Query, base: Base, q: Quantizer, f: ListFactors, code: &[u8]) -> f32 {
+    let mut out = [f32::NAN];
+    query.estimate_in(base, q, code, &[f.add], &[f.scale], &mut out);
+    out[0]
+}
+
+/// Over seeds and vectors, an estimate less the exact distance, in the deviations that factors and base
+/// foretell, has mean zero and deviation one; hardly any row is nearer than its lower bound.
+#[test]
+fn list_estimates_are_unbiased_and_deviate_as_foretold() {
+    let dims = 200;
+    for metric in METRICS {
+        for quantizer in QUANTIZERS {
+            let mut random = fastrand::Rng::with_seed(11);
+            let (mut errors, mut below) = (Vec::new(), 0);
+            for seed in 0..1000 {
+                let [centroid, centre, x, q] = [(); 4].map(|()| normal(&mut random, dims));
+                // the index's centroid is among the lists, the query somewhere between list and row
+                let centroid: Vec<f32> = centroid.iter().map(|c| 0.3 * c).collect();
+                let x = mixed(&centre, &x, 0.6);
+                let q = mixed(&x, &mixed(&q, &centre, 0.3), 0.6);
+                let of_codec = match metric {
+                    Metric::Cosine => centroid.iter().map(|c| c / 14.0).collect(),
+                    _ => centroid.clone(),
+                };
+                let codec = Codec::new(metric, dims, seed, &of_codec, 15.0);
+                let list = List::at(&codec, &centre);
+                let query = codec.query(&q);
+                let base = query.base(list.as_ref());
+                let (factors, code) = list.encode(&codec, &x, quantizer);
+                let got = estimate(&query, base, quantizer, factors, &code);
+                let wanted = query.internal(exact(metric, &x, &q));
+                let deviation = base.span * factors.error + base.slack;
+                errors.push(((got - wanted) / deviation) as f64);
+                below += (wanted < base.lower(got, factors.error)) as usize;
+            }
+            let n = errors.len() as f64;
+            let mean = errors.iter().sum::<f64>() / n;
+            let deviation = (errors.iter().map(|e| e * e).sum::<f64>() / n).sqrt();
+            let label = format!("{metric:?} {quantizer:?}: {mean} {deviation} {below}");
+            assert!(mean.abs() < 4.0 * deviation / n.sqrt(), "{label}");
+            assert!(deviation < 1.1, "{label}");
+            // the query's own part is foretold generously, and for many bits it is all there is
+            // and the angle between the query and the residual takes its sine off
+            let least = if quantizer.bits() <= 4 { 0.4 } else { 0.1 };
+            assert!(deviation > least, "{label}");
+            assert!(below <= 45, "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_centroid_scanned_as_a_code_gives_the_same_base() {
+    let mut random = fastrand::Rng::with_seed(12);
+    for metric in METRICS {
+        for dims in [1, 3, 64, 100, 384] {
+            let codec = Codec::new(metric, dims, 5, &normal(&mut random, dims), 3.0);
+            let q = normal(&mut random, dims);
+            let query = codec.query(&q);
+            let list = List::at(&codec, &normal(&mut random, dims));
+            let base = query.base(list.as_ref());
+            let mut code: Vec<u8> = list.code.iter().map(|&i| i as u8).collect();
+            code.resize(Quantizer::Sq8.code_len(dims), 0);
+            let mut out = [0.0];
+            let (adds, scales) = ([list.factors.add], [list.factors.scale]);
+            query.estimate(Quantizer::Sq8, dims, &code, &adds, &scales, &mut out);
+            assert_eq!(out[0], base.distance, "{metric:?} {dims}");
+            let again = query.base_at(out[0], list.factors.add, list.factors.norm);
+            assert_eq!(again, base, "{metric:?} {dims}");
+        }
+    }
+}
+
+/// base, add and the product make the exact distance where the grid has the residual exactly: with the
+/// centroid itself as a row nothing is left to estimate.
+#[test]
+fn a_row_at_its_centroid_is_at_the_distance_of_the_list() {
+    let mut random = fastrand::Rng::with_seed(13);
+    for metric in METRICS {
+        for quantizer in QUANTIZERS {
+            let dims = 130;
+            let codec = Codec::new(metric, dims, 5, &normal(&mut random, dims), 3.0);
+            let list = List::at(&codec, &normal(&mut random, dims));
+            let query = codec.query(&normal(&mut random, dims));
+            let base = query.base(list.as_ref());
+            let mut row = Rotated::default();
+            let centre = CompactRef {
+                factors: Compact {
+                    scale: list.factors.scale,
+                    ..Compact::default()
+                },
+                code: &list.code,
+            };
+            codec.decode(centre, &mut row);
+            let mut out = vec![0; quantizer.code_len(dims)];
+            let mut encoder = ListEncoder::default();
+            let factors = codec.encode_in(list.as_ref(), &row, quantizer, &mut encoder, &mut out);
+            let got = estimate(&query, base, quantizer, factors, &out);
+            let size = base.distance.abs() + base.span * base.span;
+            assert!((got - base.distance).abs() < 1e-5 * size, "{metric:?}");
+            assert!(base.span * factors.error < 1e-5 * size, "{metric:?}");
+        }
+    }
+}
+
+#[test]
+fn rotating_first_gives_the_same_compact_code() {
+    let mut random = fastrand::Rng::with_seed(14);
+    for metric in METRICS {
+        let dims = 100;
+        let codec = Codec::new(metric, dims, 1, &normal(&mut random, dims), 3.0);
+        for size in [1e-30f32, 1.0, 1e30] {
+            let x: Vec<f32> = normal(&mut random, dims).iter().map(|x| x * size).collect();
+            let (mut one, mut other) = (vec![0; dims], vec![0; dims]);
+            let expected = codec.encode(&x, &mut Vec::new(), &mut one);
+            let mut row = Rotated::default();
+            codec.rotate(&x, &mut row);
+            assert_eq!(codec.encode_rotated(&row, &mut other), expected);
+            assert_eq!(one, other);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn list_codes_are_the_same_bits_on_every_path(
+        dims in 1usize..300, which in 0usize..3, quantizer in 0..QUANTIZERS.len(), seed: u64,
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let codec = Codec::new(METRICS[which], dims, seed, &normal(&mut random, dims), 9.0);
+        let list = List::at(&codec, &normal(&mut random, dims));
+        let x = normal(&mut random, dims);
+        let made = |isa| {
+            let mut row = Rotated::default();
+            list::rotate(isa, &codec, &x, &mut row);
+            let mut encoder = ListEncoder::default();
+            let quantizer = QUANTIZERS[quantizer];
+            let f = list::encode_in(isa, &codec, list.as_ref(), &row, quantizer, &mut encoder);
+            (f, format!("{row:?} {encoder:?}"))
+        };
+        let first = made(Isa::Portable);
+        for isa in Isa::available() {
+            prop_assert_eq!(made(isa), first.clone(), "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_list_is_ever_nan_or_infinite(
+        dims in 1usize..80,
+        exponents in prop::array::uniform5(-44i32..=38),
+        which in 0usize..3,
+        seed: u64,
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut vector = |exponent: i32| -> Vec<f32> {
+            let size = 10f64.powi(exponent);
+            (0..dims).map(|_| ((random.f64() * 2.0 - 1.0) * size) as f32).collect()
+        };
+        let [x, q, centre, centroid] = [0, 1, 2, 3].map(|i| vector(exponents[i]));
+        let reach = 10f64.powi(exponents[4]) as f32;
+        let codec = Codec::new(METRICS[which], dims, seed, &centroid, reach);
+        let list = List::at(&codec, &centre);
+        prop_assert!(list.factors.add.is_finite() && list.factors.norm.is_finite());
+        let query = codec.query(&q);
+        let base = query.base(list.as_ref());
+        prop_assert!(base.distance.is_finite() && base.span.is_finite(), "{:?}", base);
+        prop_assert!(base.slack.is_finite(), "{:?}", base);
+        for quantizer in QUANTIZERS {
+            let (f, code) = list.encode(&codec, &x, quantizer);
+            prop_assert!(f.add.is_finite() && f.scale.is_finite(), "{:?}", f);
+            prop_assert!(f.error.is_finite(), "{:?}", f);
+            prop_assert!(estimate(&query, base, quantizer, f, &code).is_finite());
+        }
+    }
+}
