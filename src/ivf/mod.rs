@@ -2,3 +2,6 @@
 //! search reads the lists whose centroids are near the query. [README.md](README.md) is the design.
 
 pub mod format;
+pub mod grow;
+#[cfg(test)]
+mod grow_tests;

@@ -7,7 +7,7 @@
 use super::directory::EntryPlace;
 use super::index::Ivf;
 use crate::ivf::format::{
-    Entries, EntriesMut, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,
+    Entries, EntriesMut, Entry, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,
 };
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, free_space_map};
@@ -19,6 +19,15 @@ pub enum Visit<'a> {
     Page(ListPage<'a>),
     /// a page of another list, or of none: the list was split, merged or emptied meanwhile
     Gone,
+}
+
+/// How large a list is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// rows in it; pages before the last count as full
+    pub rows: usize,
+    /// rows, when last counted
+    pub counted: usize,
 }
 
 impl Ivf {
@@ -37,7 +46,7 @@ impl Ivf {
     }
 
     /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
-    /// one. False where the list is gone by now.
+    /// one. `None` where the list is gone by now, else what it has become.
     ///
     /// The caller holds what keeps the list from being split or merged meanwhile (see the README).
     pub fn append(
@@ -46,30 +55,35 @@ impl Ivf {
         list: ListId,
         place: EntryPlace,
         row: &ListRow<'_>,
-    ) -> bool {
-        let Some(mut last) = self.last_page(list, place) else {
-            return false;
+    ) -> Option<Size> {
+        let entry = self.entry(list, place)?;
+        let mut last = entry.last;
+        let size = |pages: u32, on_last: usize| Size {
+            rows: (pages as usize).saturating_sub(1) * self.lists.capacity() + on_last,
+            counted: entry.rows as usize,
         };
+        let mut pages = entry.pages;
         loop {
             let mut page = Exclusive::lock(self.index, last, Access::Random);
-            let (is_full, next) = match self.list_page(last, page.page(), list) {
-                Visit::Gone => return false,
-                Visit::Page(found) => (found.count() == self.lists.capacity(), found.next),
+            let (count, next) = match self.list_page(last, page.page(), list) {
+                Visit::Gone => return None,
+                Visit::Page(found) => (found.count(), found.next),
             };
             if next != 0 {
                 // somebody added a page since the directory was read
                 last = next;
+                pages = pages.saturating_add(1);
                 continue;
             }
-            if !is_full {
+            if count < self.lists.capacity() {
                 let mut change = Change::begin(self.index, logging);
                 let mut target = change.page(&mut page);
                 self.rows_of(&mut target).push(row);
                 change.commit();
-                return true;
+                return Some(size(pages, count + 1));
             }
             self.append_to_new_page(logging, list, place, &mut page, row);
-            return true;
+            return Some(size(pages.saturating_add(1), 1));
         }
     }
 
@@ -79,8 +93,8 @@ impl Ivf {
         ListPageMut::new(bytes, &self.lists)
     }
 
-    /// The last page of a list as its entry has it; `None` where the entry is another list's by now.
-    fn last_page(&self, list: ListId, place: EntryPlace) -> Option<u32> {
+    /// The entry of a list; `None` where it is another list's by now.
+    pub fn entry(&self, list: ListId, place: EntryPlace) -> Option<Entry> {
         let page = Shared::read(self.index, place.block, Access::Random);
         self.check(place.block, || {
             let entries = Entries::of(page.page(), self.entries)?;
@@ -90,7 +104,7 @@ impl Ivf {
             Ok(entries
                 .get(place.slot)
                 .filter(|(entry, _)| entry.list == list.0)
-                .map(|(entry, _)| entry.last))
+                .map(|(entry, _)| *entry))
         })
     }
 

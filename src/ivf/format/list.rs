@@ -7,7 +7,7 @@
 //! | then | heap TIDs, 6 bytes each |
 //! | then | codes: `add` of each row, 4 bytes |
 //! | then | codes: `scale` of each row, 4 bytes |
-//! | then | codes: `error` of each row, a [`Bf16`] |
+//! | then | codes: `error` of each row, a [`Bf16`]; its sign says that the row's nearest list is another one |
 //! | then | `rerank = index`: address of the compact code, 6 bytes ([`VectorAddress`]) |
 //! | then | values under cosine: squared norm, 4 bytes |
 //! | then | codes, or values padded to 8 |
@@ -26,7 +26,8 @@ use bytemuck::{Pod, Zeroable};
 /// Bytes before the arrays.
 const HEAD: usize = 8;
 
-/// A positive number to two digits, rounded up: a bfloat16.
+/// A positive number to two digits, rounded up: a bfloat16. Its sign is a mark that means nothing to the
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Bf16(u16);
@@ -43,7 +44,19 @@ impl Bf16 {
     /// The number.
     #[inline(always)]
     pub fn get(self) -> f32 {
-        f32::from_bits((self.0 as u32) << 16)
+        f32::from_bits((self.0 as u32 & 0x7fff) << 16)
+    }
+
+    /// The same number with the mark set or not.
+    #[inline]
+    pub fn marked(self, mark: bool) -> Bf16 {
+        Bf16(self.0 & 0x7fff | (mark as u16) << 15)
+    }
+
+    /// Whether the mark is set.
+    #[inline]
+    pub fn is_marked(self) -> bool {
+        self.0 >> 15 == 1
     }
 }
 
@@ -115,6 +128,12 @@ impl ListLayout {
         self.capacity
     }
 
+    /// Whether rows have marks, so that they can be in two lists.
+    #[inline]
+    pub fn has_marks(&self) -> bool {
+        self.has_factors
+    }
+
     /// Bytes of a page's contents.
     #[inline]
     pub fn contents_len(&self) -> usize {
@@ -127,6 +146,9 @@ impl ListLayout {
 pub struct ListRow<'a> {
     /// where the row is in the table
     pub tid: RawTid,
+    /// it is the copy that SOAR adds, and the row's first copy is in a nearer list; rows kept as values
+    /// have one copy
+    pub is_second: bool,
     /// of its code; zero for values
     pub factors: ListFactors,
     /// of its compact code; none where the index has no such codes
@@ -240,6 +262,7 @@ impl<'a> ListPage<'a> {
         };
         ListRow {
             tid: self.tids()[row],
+            is_second: self.errors().get(row).is_some_and(|e| e.is_marked()),
             factors,
             address: self.addresses().get(row).copied().unwrap_or_default(),
             norm_squared: self.norms().get(row).copied().unwrap_or_default(),
@@ -308,7 +331,8 @@ impl<'a> ListPageMut<'a> {
         if layout.has_factors {
             self.put(layout.adds_at, at, row.factors.add);
             self.put(layout.scales_at, at, row.factors.scale);
-            self.put(layout.errors_at, at, Bf16::at_least(row.factors.error));
+            let error = Bf16::at_least(row.factors.error).marked(row.is_second);
+            self.put(layout.errors_at, at, error);
         }
         if layout.has_addresses {
             self.put(layout.addresses_at, at, row.address);

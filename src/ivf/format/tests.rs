@@ -100,6 +100,7 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
             .collect();
         let row = |n: usize| ListRow {
             tid: tid(n as u16 + 1),
+            is_second: layout.has_marks() && n % 3 == 1,
             factors: ListFactors {
                 add: n as f32,
                 scale: 1.0 + n as f32,
@@ -119,6 +120,7 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
         assert_eq!((read.count(), read.list, read.next), (last, ListId(5), 0));
         let (found, expected) = (read.row(1), row(last));
         assert_eq!(found.tid, expected.tid);
+        assert_eq!(found.is_second, expected.is_second);
         assert_eq!(&found.code[..expected.code.len()], expected.code);
         if shape.form == RowForm::Values {
             assert_eq!(found.norm_squared, expected.norm_squared);
@@ -216,6 +218,10 @@ fn errors_are_rounded_up() {
             kept.is_finite() && (kept >= x || x > 3.3e38) && kept <= x * 1.01,
             "{x} as {kept}"
         );
+        for mark in [true, false] {
+            let marked = Bf16::at_least(x).marked(mark);
+            assert_eq!((marked.get(), marked.is_marked()), (kept, mark));
+        }
     }
 }
 
