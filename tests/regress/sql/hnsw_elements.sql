@@ -72,3 +72,4 @@ CREATE INDEX ON t USING hnsw (c bytevec_l2_ops) WITH (layout = plain);
 CREATE INDEX ON t USING hnsw (c bytevec_l1_ops) WITH (quantizer = sq8);
 CREATE INDEX ON t USING hnsw (c);
 DROP TABLE t;
+DROP FUNCTION fill, recall;
