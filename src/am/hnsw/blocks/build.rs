@@ -12,7 +12,8 @@ use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;
-use crate::distance::{Metric, Value};
+use crate::am::mean::Mean;
+use crate::distance::Value;
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
 use crate::hnsw::blocks::format::{BlockMut, Span, encode_value};
@@ -45,14 +46,15 @@ const LEAST_MEASURED: usize = 2_000;
 /// rows indexed.
 pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    let mean = Mean::of_sample(&hnsw, table);
+    let mean = mean_of_sample(&hnsw, table);
+    let (centroid, reach) = (mean.centroid(), mean.reach());
     let seed = fastrand::u64(1..);
     crate::am::hnsw::build::write_meta_page(&hnsw, fork, |meta| {
         meta.seed = seed;
-        meta.reach = mean.reach;
+        meta.reach = reach;
     });
-    if !mean.centroid.is_empty() {
-        let first = index::write_centroid(&hnsw, fork, &mean.centroid);
+    if !centroid.is_empty() {
+        let first = index::write_centroid(&hnsw, fork, &centroid);
         place::change_meta(&hnsw, Logging::AtEndOfBuild, |meta| meta.centroid = first);
     }
     let meta = read_meta(hnsw.index);
@@ -65,8 +67,8 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
         hnsw.column.space.metric,
         hnsw.column.dims as usize,
         seed,
-        &mean.centroid,
-        mean.reach,
+        &centroid,
+        reach,
     );
     let mut load = Load::new(blocks.clone(), codec);
     progress::phase(Phase::LoadingTuples);
@@ -80,49 +82,18 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     (heap_rows, rows)
 }
 
-/// What a sample of the table tells: where its middle is, and how long its vectors are.
-struct Mean {
-    /// empty for an empty table
-    centroid: Vec<f32>,
-    reach: f32,
-}
-
-impl Mean {
-    fn of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
-        let mut sums = vec![0.0f64; hnsw.column.dims as usize];
-        let mut count = 0u64;
-        let mut longest = 0.0f64;
-        let mut floats = Vec::new();
-        let column = hnsw.column;
-        sample::sample(table, SAMPLE as u64, |datum| {
-            // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            floats_of(column.space.element, &value, &mut floats);
-            let squares = floats.iter().map(|&x| x as f64 * x as f64);
-            let norm = squares.sum::<f64>().sqrt();
-            if norm == 0.0 && column.space.metric == Metric::Cosine {
-                return;
-            }
-            let scale = match column.space.metric {
-                Metric::Cosine => 1.0 / norm,
-                _ => 1.0,
-            };
-            longest = longest.max(norm);
-            count += 1;
-            for (sum, &x) in sums.iter_mut().zip(&floats) {
-                *sum += x as f64 * scale;
-            }
-        });
-        let centroid = match count {
-            0 => Vec::new(),
-            _ => sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
-        };
-        let reach = if longest > 0.0 { longest as f32 } else { 1.0 };
-        Mean {
-            centroid,
-            reach: if reach.is_finite() { reach } else { f32::MAX },
-        }
-    }
+/// What a sample of the table tells of its vectors.
+fn mean_of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
+    let column = hnsw.column;
+    let mut mean = Mean::new(column.space.metric, column.dims as usize);
+    let mut floats = Vec::new();
+    sample::sample(table, SAMPLE as u64, fastrand::u64(..), |datum, _| {
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { column.value(datum) };
+        floats_of(column.space.element, &value, &mut floats);
+        mean.add(&floats);
+    });
+    mean
 }
 
 type Spill = Box<dyn FnMut() -> io::Result<Backing>>;
@@ -246,19 +217,12 @@ impl Load {
     }
 }
 
-fn threads_for(nodes: usize) -> usize {
-    // SAFETY: reads a setting.
-    let workers = unsafe { pg_sys::max_parallel_maintenance_workers } as usize;
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    (workers + 1).min(available).min(nodes.div_ceil(100)).max(1)
-}
-
 /// Links the nodes of some turns, on as many threads as the server allows a build.
 fn link(graph: &mut Graph, turns: Range<usize>, hnsw: &Hnsw) {
     progress::phase(Phase::BuildingGraph);
     progress::tuples_total(turns.end as u64);
     progress::tuples_done(turns.start as u64);
-    let threads = threads_for(turns.len());
+    let threads = threads::for_maintenance(turns.len().div_ceil(100));
     pgrx::debug1!(
         "linking the graph of index \"{}\" using {threads} parallel workers",
         hnsw.index.name()
@@ -303,7 +267,7 @@ fn exact_neighbours(graph: &Graph, queries: &[u32]) -> Vec<Vec<u32>> {
     if queries.is_empty() {
         return Vec::new();
     }
-    let threads = threads_for(graph.len());
+    let threads = threads::for_maintenance(graph.len().div_ceil(100));
     let share = queries.len().div_ceil(threads);
     let found: Mutex<Vec<Vec<u32>>> = Mutex::new(vec![Vec::new(); queries.len()]);
     let next = AtomicUsize::new(0);
@@ -351,7 +315,11 @@ fn codes_of(
     };
     let file = spill.map(temporary::Files::file).transpose()?;
     let run = |work: &(dyn Fn(&AtomicBool) + Sync)| {
-        threads::run(threads_for(graph.len()), work, || {});
+        threads::run(
+            threads::for_maintenance(graph.len().div_ceil(100)),
+            work,
+            || {},
+        );
     };
     Codes::of(graph, quantizer, shape.code_dims as usize, file, run).map(Some)
 }
@@ -365,7 +333,7 @@ fn calibrate(graph: &Graph, codes: Option<&Codes>, linked: usize) -> Calibration
     let measured = Mutex::new(Calibration::default());
     let next = AtomicUsize::new(0);
     threads::run(
-        threads_for(queries.len()),
+        threads::for_maintenance(queries.len().div_ceil(100)),
         |stop| {
             let mut preview = Preview::new(graph, codes);
             let next = || next.fetch_add(1, Ordering::Relaxed);
