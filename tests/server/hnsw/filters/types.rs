@@ -141,9 +141,12 @@ fn rows_of_every_type_and_operator_are_those_of_the_table() {
         );
         for condition in *conditions {
             check_rows(&mut client, "typed", condition, "<->");
-            // before version 17 the planner takes no `= ANY` after the first column with an order
-            let is_other =
-                condition.contains(" IN ") || condition.contains("ANY") || *condition == "c = NULL";
+            // the planner takes no `= ANY` beside an order, except on the first column, and no boolean
+            // column by itself as a condition, except of its own access methods
+            let is_other = condition.contains(" IN ")
+                || condition.contains("ANY")
+                || *condition == "c = NULL"
+                || *type_name == "boolean";
             if !is_other {
                 let plan = plan(&mut client, "typed", condition);
                 assert!(
