@@ -291,7 +291,12 @@ impl BlockScan {
     }
 
     fn aim_at(&mut self, rank: usize) {
-        let multiple = match self.target {
+        // the curve was measured without filters; among fewer rows a walk goes astray more easily
+        let target = match self.store.filter {
+            Some(_) if self.target > 0.0 => 1.0 - (1.0 - self.target) / 2.0,
+            _ => self.target,
+        };
+        let multiple = match target {
             target if target > 0.0 => {
                 calibrate::at_rank(calibrate::multiple_for(self.meta.curve(), target), rank)
             }

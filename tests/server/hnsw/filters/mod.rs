@@ -26,7 +26,10 @@ struct Outcome {
 
 impl Outcome {
     fn recall(&self) -> f64 {
-        self.right as f64 / self.wanted.max(1) as f64
+        match self.wanted {
+            0 => 1.0,
+            wanted => self.right as f64 / wanted as f64,
+        }
     }
 
     /// k rows, at the recall promised, and nothing filtered after the fact.
