@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod distance;
 pub mod hnsw;
+pub mod ivf;
 pub mod page;
 pub mod quantize;
 pub mod vector;

@@ -4,6 +4,7 @@ use super::crew::{Crew, Tasks};
 use super::tile::{HEIGHT, Panels, Products, WIDTH};
 use super::{Alone, Rows};
 use crate::distance::lanes::{Isa, for_every_isa};
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 
 /// How much SOAR minds that a row's residual to its second list is parallel to that to its first: the
@@ -23,7 +24,7 @@ const KEPT: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct Lists<'a> {
     isa: Isa,
-    centroids: &'a Rows,
+    centroids: Cow<'a, Rows>,
     panels: Panels,
     /// scales and squares of the centroids, and what is never nearest up to a whole panel
     scales: Vec<f32>,
@@ -54,9 +55,18 @@ impl Lists<'_> {
         Lists::with(Isa::best(), centroids)
     }
 
+    /// The same, to be kept.
+    pub fn owning(centroids: Rows) -> Lists<'static> {
+        Lists::around(Isa::best(), Cow::Owned(centroids))
+    }
+
     pub(super) fn with(isa: Isa, centroids: &Rows) -> Lists<'_> {
+        Lists::around(isa, Cow::Borrowed(centroids))
+    }
+
+    fn around(isa: Isa, centroids: Cow<'_, Rows>) -> Lists<'_> {
         assert!(!centroids.is_empty(), "no lists");
-        let panels = Panels::of(isa, centroids);
+        let panels = Panels::of(isa, &centroids);
         let whole = panels.len() * WIDTH;
         let filled = |values: &[f32], with| {
             let mut values = values.to_vec();
@@ -65,11 +75,16 @@ impl Lists<'_> {
         };
         Lists {
             isa,
-            centroids,
             scales: filled(&centroids.scales, 0.0),
             squares: filled(&centroids.squares, f32::INFINITY),
+            centroids,
             panels,
         }
+    }
+
+    /// Their centroids.
+    pub fn centroids(&self) -> &Rows {
+        &self.centroids
     }
 
     /// The nearest list of each row; of equally near ones, the first.
@@ -168,7 +183,7 @@ impl Lists<'_> {
         for &near in &chooser.nearest[1..] {
             let between =
                 self.centroids
-                    .product(first.list as usize, self.centroids, near.list as usize);
+                    .product(first.list as usize, &self.centroids, near.list as usize);
             let along = squares - of_centroid(first) - of_centroid(near) + between;
             let penalty = match residual > 0.0 {
                 true => LAMBDA * along * along / residual,

@@ -106,7 +106,7 @@ impl Rows {
 
     /// Inner product of a row with a row of `other`.
     #[inline]
-    pub(super) fn product(&self, row: usize, other: &Rows, of_other: usize) -> f32 {
+    pub fn product(&self, row: usize, other: &Rows, of_other: usize) -> f32 {
         let sum = other.sums[of_other];
         let product = quantize::product_of_bytes(self.code(row), other.code(of_other), sum);
         self.scales[row] * other.scales[of_other] * product as f32

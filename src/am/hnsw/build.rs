@@ -3,12 +3,12 @@
 //! out, what is there is written and the rest is inserted row by row.
 
 use super::blocks;
-use super::column::Column;
 use super::insert::{Insert, effective_ef_construction};
 use super::options;
 use super::storage::{Hnsw, META_BLOCK};
 use super::tids::{self, TidLists};
-use crate::distance::Value;
+use crate::am::column::{Column, Method};
+use crate::distance::{Element, Value};
 use crate::hnsw::format::{
     self, BLOCKS, CHUNK, Layout, MAGIC, Meta, NewNode, NodeId, NodeMut, Opaque, PLAIN, PageKind,
     RawTid, VERSION,
@@ -74,9 +74,15 @@ pub unsafe extern "C-unwind" fn ambuildphasename(number: i64) -> *mut std::ffi::
     progress::phase_name(number).map_or(std::ptr::null_mut(), |name| name.as_ptr().cast_mut())
 }
 
+/// What columns `hnsw` takes.
+const HNSW: Method = Method {
+    name: "hnsw",
+    max_dims: Element::max_dims,
+};
+
 /// The index that a CREATE INDEX describes.
 fn declared(index: Index) -> Hnsw {
-    let column = Column::declared(index);
+    let column = Column::declared(index, HNSW);
     let params = options::declared_params(index);
     Hnsw {
         index,

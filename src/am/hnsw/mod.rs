@@ -2,7 +2,6 @@
 
 pub mod blocks;
 pub mod build;
-pub mod column;
 pub mod cost;
 pub mod insert;
 pub mod last_scan;
@@ -27,7 +26,7 @@ pg_fn! {
         };
         routine.type_ = pg_sys::NodeTag::T_IndexAmRoutine;
         routine.amstrategies = 0;
-        routine.amsupport = column::SPACE_PROC;
+        routine.amsupport = super::column::SPACE_PROC;
         routine.amcanorderbyop = true;
         // a row whose vector is NULL is not in the index, so a scan without a condition on it does
         // not return every row; the planner only ever scans for an order

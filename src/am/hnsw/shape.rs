@@ -1,7 +1,7 @@
 //! Which layout an index gets: what `WITH (layout, quantizer)` asks for, or what suits the column.
 
-use super::column::Column;
 use super::options::{self, Layout};
+use crate::am::column::Column;
 use crate::distance::{Element, Metric};
 use crate::hnsw::Params;
 use crate::hnsw::blocks::format::BlockShape;

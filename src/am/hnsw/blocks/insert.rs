@@ -9,7 +9,7 @@ use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::search::{Keep, PageBlocks};
-use crate::am::hnsw::column::Column;
+use crate::am::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};

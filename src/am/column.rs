@@ -10,6 +10,15 @@ use pgrx::pg_sys::{self, Datum};
 /// Number of the support function that names an operator class's space.
 pub const SPACE_PROC: u16 = 1;
 
+/// What an access method says of the columns it takes.
+#[derive(Clone, Copy)]
+pub struct Method {
+    /// its name in SQL
+    pub name: &'static str,
+    /// most dimensions of an element type's values
+    pub max_dims: fn(Element) -> u32,
+}
+
 /// The indexed column of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
@@ -22,14 +31,14 @@ pub struct Column {
 impl Column {
     /// The column of an index that is being created. Raises 0A000 for `bit varying`, 22023 where
     /// the column has no dimensions, 54000 where it has too many.
-    pub fn declared(index: Index) -> Column {
+    pub fn declared(index: Index, method: Method) -> Column {
         let space = space_of(index);
         let (type_id, typmod) = index.attribute(0);
         if type_id == pg_sys::VARBITOID {
             // its length says how long a value may be, not how long each is
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "type not supported for hnsw index".into(),
+                format!("type not supported for {} index", method.name),
                 None,
             )
         }
@@ -43,11 +52,14 @@ impl Column {
                 )),
             )
         };
-        let most = space.element.max_dims();
+        let most = (method.max_dims)(space.element);
         if dims > most {
             raise_index(
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                format!("column cannot have more than {most} dimensions for hnsw index"),
+                format!(
+                    "column cannot have more than {most} dimensions for {} index",
+                    method.name
+                ),
                 None,
             )
         }
@@ -120,7 +132,7 @@ pub fn space_of(index: Index) -> Space {
         raise_index(
             Code::ERRCODE_INVALID_OBJECT_DEFINITION,
             format!(
-                "operator class of index \"{}\" is not for hnsw of vectorext",
+                "operator class of index \"{}\" is not of vectorext",
                 index.name()
             ),
             Some("Its support function 1 must be one of the extension's own.".into()),

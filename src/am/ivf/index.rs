@@ -1,0 +1,233 @@
+//! An open index of lists: what its metapage says once and for all, and its codec.
+
+use crate::am::column::{self, Column};
+use crate::distance::{Element, Metric, Value};
+use crate::ivf::format::{
+    CENTROID_FLOATS, EntryLayout, ListLayout, Meta, Opaque, PageKind, RowForm, Shape, VectorLayout,
+};
+use crate::page::Damage;
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
+use crate::pg::error::raise_index;
+use crate::pg::relation::Index;
+use crate::quantize::Codec;
+use half::slice::HalfFloatSliceExt;
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Block of the metapage.
+pub const META_BLOCK: u32 = 0;
+/// Codecs that a backend keeps at hand.
+const MOST_CODECS: usize = 8;
+
+thread_local! {
+    /// by the seed of the rotation, which no two indexes share
+    static CODECS: RefCell<Vec<(u64, Rc<Codec>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Raises XX002 for a page that is not what it must be.
+#[cold]
+#[inline(never)]
+pub fn raise_damaged(index: Index, block: u32, damage: Damage) -> ! {
+    raise_index(
+        Code::ERRCODE_INDEX_CORRUPTED,
+        format!(
+            "index \"{}\" is damaged at block {block}: {damage}",
+            index.name()
+        ),
+        Some("REINDEX the index.".into()),
+    )
+}
+
+/// Raises what `read` finds wrong with a block.
+#[inline]
+pub fn check<T>(index: Index, block: u32, read: impl FnOnce() -> Result<T, Damage>) -> T {
+    read().unwrap_or_else(|damage| raise_damaged(index, block, damage))
+}
+
+/// The metapage as it is now.
+pub fn read_meta(index: Index) -> Meta {
+    let page = Shared::read(index, META_BLOCK, Access::Random);
+    check(index, META_BLOCK, || Meta::of(page.page()).copied())
+}
+
+/// Changes the metapage.
+pub fn change_meta(index: Index, logging: Logging, change: impl FnOnce(&mut Meta)) {
+    let mut page = Exclusive::lock(index, META_BLOCK, Access::Random);
+    check(index, META_BLOCK, || Meta::of(page.page()).map(drop));
+    let mut log = Change::begin(index, logging);
+    change(log.page(&mut page).contents_mut::<Meta>());
+    log.commit();
+}
+
+/// An open index of lists.
+#[derive(Clone)]
+pub struct Ivf {
+    /// the relation
+    pub index: Index,
+    /// what it indexes
+    pub column: Column,
+    /// what its pages look like
+    pub shape: Shape,
+    /// where everything on a list page lies
+    pub lists: ListLayout,
+    /// where everything on a directory page lies
+    pub entries: EntryLayout,
+    /// where everything on a vector page lies
+    pub vectors: VectorLayout,
+    /// places lists in space, and makes codes; `None` for bit strings, whose centroids are such, too
+    pub codec: Option<Rc<Codec>>,
+    /// names the index among those of a server
+    pub seed: u64,
+}
+
+impl Ivf {
+    /// Opens an index. Raises XX002 where the metapage is not one of ours or of another operator class.
+    pub fn open(index: Index) -> (Ivf, Meta) {
+        let meta = read_meta(index);
+        let shape = check(index, META_BLOCK, || meta.shape());
+        if shape.space != column::space_of(index) {
+            raise_damaged(
+                index,
+                META_BLOCK,
+                Damage("the metapage is of another operator class"),
+            );
+        }
+        (Ivf::of_meta(index, shape, &meta), meta)
+    }
+
+    /// An index whose metapage was read.
+    pub fn of_meta(index: Index, shape: Shape, meta: &Meta) -> Ivf {
+        Ivf {
+            index,
+            column: Column {
+                space: shape.space,
+                dims: shape.dims,
+            },
+            shape,
+            lists: ListLayout::of(&shape),
+            entries: EntryLayout::of(&shape),
+            vectors: VectorLayout::of(&shape),
+            codec: (!shape.has_bit_centroids()).then(|| codec_of(index, &shape, meta)),
+            seed: meta.seed,
+        }
+    }
+
+    /// Raises what `read` finds wrong with a block.
+    #[inline]
+    pub fn check<T>(&self, block: u32, read: impl FnOnce() -> Result<T, Damage>) -> T {
+        check(self.index, block, read)
+    }
+
+    /// The codec of an index of values that are not bit strings.
+    #[inline]
+    pub fn codec(&self) -> &Rc<Codec> {
+        self.codec
+            .as_ref()
+            .expect("only indexes of bit strings have no codec")
+    }
+
+    /// Whether lists keep values in full.
+    pub fn keeps_values(&self) -> bool {
+        self.shape.form == RowForm::Values
+    }
+}
+
+/// The metric by which lists are placed: L1 has no codes, and lists that are near by L2 hold what is
+/// near by L1.
+fn metric_of_lists(metric: Metric) -> Metric {
+    match metric {
+        Metric::InnerProduct | Metric::Cosine => metric,
+        _ => Metric::L2,
+    }
+}
+
+fn codec_of(index: Index, shape: &Shape, meta: &Meta) -> Rc<Codec> {
+    let metric = metric_of_lists(shape.space.metric);
+    let known = CODECS.with_borrow(|codecs| {
+        let found = codecs.iter().find(|(seed, codec)| {
+            *seed == meta.seed && codec.dims() == meta.dims as usize && codec.metric() == metric
+        });
+        found.map(|(_, codec)| codec.clone())
+    });
+    known.unwrap_or_else(|| {
+        let centroid = read_centroid(index, meta);
+        let dims = meta.dims as usize;
+        let codec = Rc::new(Codec::new(metric, dims, meta.seed, &centroid, meta.reach));
+        CODECS.with_borrow_mut(|codecs| {
+            if codecs.len() == MOST_CODECS {
+                codecs.remove(0);
+            }
+            codecs.push((meta.seed, codec.clone()));
+        });
+        codec
+    })
+}
+
+/// The elements of an indexed value as floats; bits as 0 and 1.
+pub fn floats_of(column: Column, value: &Value, floats: &mut Vec<f32>) {
+    floats.clear();
+    match column.space.element {
+        Element::F16 => {
+            let halves: &[half::f16] = bytemuck::cast_slice(value.payload());
+            floats.resize(halves.len(), 0.0);
+            halves.convert_to_f32_slice(floats);
+        }
+        Element::Bit => {
+            let bits = value.payload().iter();
+            let each = bits.flat_map(|byte| (0..8).rev().map(move |bit| (byte >> bit & 1) as f32));
+            floats.extend(each.take(column.dims as usize));
+        }
+        _ => floats.extend_from_slice(bytemuck::cast_slice(value.payload())),
+    }
+}
+
+/// Reads the centroid from its pages; empty where it is zero.
+fn read_centroid(index: Index, meta: &Meta) -> Vec<f32> {
+    let mut centroid: Vec<f32> = Vec::new();
+    let mut block = meta.centroid;
+    while block != 0 {
+        let page = Shared::read(index, block, Access::Random);
+        block = check(index, block, || {
+            let opaque = Opaque::expect(page.page(), PageKind::Centroid)?;
+            let left = meta.dims as usize - centroid.len();
+            let bytes = page.page().contents()?;
+            let piece = bytes.get(..4 * left.min(CENTROID_FLOATS));
+            match piece {
+                Some(piece @ [_, ..]) => centroid.extend_from_slice(bytemuck::cast_slice(piece)),
+                _ => return Err(Damage("centroid of other dimensions")),
+            }
+            Ok(opaque.next)
+        });
+    }
+    let is_whole = centroid.is_empty() || centroid.len() == meta.dims as usize;
+    if !is_whole || centroid.iter().any(|x| !x.is_finite()) {
+        raise_damaged(
+            index,
+            META_BLOCK,
+            Damage("the centroid is not what it must be"),
+        );
+    }
+    centroid
+}
+
+/// Writes the centroid of an index being built to new pages; returns the first.
+pub fn write_centroid(index: Index, fork: pg_sys::ForkNumber::Type, centroid: &[f32]) -> u32 {
+    let first = index.blocks_in(fork);
+    let mut rest = centroid.chunks(CENTROID_FLOATS).peekable();
+    while let Some(piece) = rest.next() {
+        let mut page = Exclusive::extend(index, fork);
+        let mut opaque = Opaque::new(PageKind::Centroid);
+        if rest.peek().is_some() {
+            opaque.next = page.block() + 1;
+        }
+        let mut change = Change::begin(index, Logging::AtEndOfBuild);
+        change
+            .new_page(&mut page, &opaque)
+            .contents_bytes_mut(4 * piece.len())
+            .copy_from_slice(bytemuck::cast_slice(piece));
+        change.commit();
+    }
+    first
+}

@@ -1,0 +1,175 @@
+//! Pages of lists: reading them, adding rows to them, getting pages and giving them back.
+//!
+//! Lock order: list page, then vector page, then a page that is new, then directory page, then metapage. A
+//! change takes its pages in the same order. A page whose kind is not sure yet (from the free space map)
+//! is only tried for while another is held.
+
+use super::directory::EntryPlace;
+use super::index::Ivf;
+use crate::ivf::format::{
+    Entries, EntriesMut, Entry, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,
+};
+use crate::page::{Damage, PageView};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, free_space_map};
+use pgrx::pg_sys;
+
+/// What a page that is thought to be a list's turned out to be.
+pub enum Visit<'a> {
+    /// a page of the list
+    Page(ListPage<'a>),
+    /// a page of another list, or of none: the list was split, merged or emptied meanwhile
+    Gone,
+}
+
+/// How large a list is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// rows in it; pages before the last count as full
+    pub rows: usize,
+    /// rows, when last counted
+    pub counted: usize,
+}
+
+impl Ivf {
+    /// A page as one of `list`.
+    #[inline]
+    pub fn list_page<'a>(&'a self, block: u32, page: PageView<'a>, list: ListId) -> Visit<'a> {
+        self.check(block, || match Opaque::of(page)? {
+            (PageKind::List, opaque) if opaque.list == list.0 => {
+                ListPage::of(page, &self.lists).map(Visit::Page)
+            }
+            (PageKind::Meta | PageKind::Centroid | PageKind::Codebook, _) => {
+                Err(Damage("link to a page that never holds rows"))
+            }
+            _ => Ok(Visit::Gone),
+        })
+    }
+
+    /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
+    /// one. `None` where the list is gone by now, else what it has become.
+    ///
+    /// The caller holds what keeps the list from being split or merged meanwhile (see the README).
+    pub fn append(
+        &self,
+        logging: Logging,
+        list: ListId,
+        place: EntryPlace,
+        row: &ListRow<'_>,
+    ) -> Option<Size> {
+        let entry = self.entry(list, place)?;
+        let mut last = entry.last;
+        let size = |pages: u32, on_last: usize| Size {
+            rows: (pages as usize).saturating_sub(1) * self.lists.capacity() + on_last,
+            counted: entry.rows as usize,
+        };
+        let mut pages = entry.pages;
+        loop {
+            let mut page = Exclusive::lock(self.index, last, Access::Random);
+            let (count, next) = match self.list_page(last, page.page(), list) {
+                Visit::Gone => return None,
+                Visit::Page(found) => (found.count(), found.next),
+            };
+            if next != 0 {
+                // somebody added a page since the directory was read
+                last = next;
+                pages = pages.saturating_add(1);
+                continue;
+            }
+            if count < self.lists.capacity() {
+                let mut change = Change::begin(self.index, logging);
+                let mut target = change.page(&mut page);
+                self.rows_of(&mut target).push(row);
+                change.commit();
+                return Some(size(pages, count + 1));
+            }
+            self.append_to_new_page(logging, list, place, &mut page, row);
+            return Some(size(pages.saturating_add(1), 1));
+        }
+    }
+
+    /// The rows of a page of a list, for writing.
+    fn rows_of<'a>(&'a self, page: &'a mut crate::pg::buffer::PageMut<'_>) -> ListPageMut<'a> {
+        let bytes = page.contents_bytes_mut(self.lists.contents_len());
+        ListPageMut::new(bytes, &self.lists)
+    }
+
+    /// The entry of a list; `None` where it is another list's by now.
+    pub fn entry(&self, list: ListId, place: EntryPlace) -> Option<Entry> {
+        let page = Shared::read(self.index, place.block, Access::Random);
+        self.check(place.block, || {
+            let entries = Entries::of(page.page(), self.entries)?;
+            if place.slot >= entries.count() {
+                return Err(Damage("directory page lost an entry"));
+            }
+            Ok(entries
+                .get(place.slot)
+                .filter(|(entry, _)| entry.list == list.0)
+                .map(|(entry, _)| *entry))
+        })
+    }
+
+    /// Adds a page with one row after the last page of a list, in one change with its entry.
+    fn append_to_new_page(
+        &self,
+        logging: Logging,
+        list: ListId,
+        place: EntryPlace,
+        last: &mut Exclusive,
+        row: &ListRow<'_>,
+    ) {
+        let mut new = self.take_page();
+        let block = new.block();
+        let mut directory = Exclusive::lock(self.index, place.block, Access::Random);
+        let is_ours = self.check(place.block, || {
+            let entries = Entries::of(directory.page(), self.entries)?;
+            let entry = (place.slot < entries.count())
+                .then(|| entries.get(place.slot))
+                .flatten();
+            Ok(entry.is_some_and(|(entry, _)| entry.list == list.0))
+        });
+        let mut change = Change::begin(self.index, logging);
+        change.page(last).special_mut::<Opaque>().next = block;
+        let mut target = change.new_page(&mut new, &Opaque::of_list(list));
+        self.rows_of(&mut target).push(row);
+        if is_ours {
+            let mut target = change.page(&mut directory);
+            let bytes = target.contents_bytes_mut(self.entries.contents_len());
+            let mut entries = EntriesMut::new(bytes, self.entries);
+            let entry = entries.entry(place.slot);
+            entry.last = block;
+            entry.pages = entry.pages.saturating_add(1);
+        }
+        change.commit();
+    }
+
+    /// A locked page that nobody uses: a free one, or a new one at the end of the index. It is for the
+    /// caller to initialise.
+    pub fn take_page(&self) -> Exclusive {
+        let mut found = free_space_map::find(self.index, free_space_map::EMPTY_PAGE);
+        while let Some(block) = found {
+            if block < self.index.blocks()
+                && let Some(page) = Exclusive::try_lock(self.index, block)
+            {
+                let is_free = page.page().is_new()
+                    || self.check(block, || Opaque::of(page.page())).0 == PageKind::Free;
+                if is_free {
+                    free_space_map::record(self.index, block, 0);
+                    return page;
+                }
+            }
+            found =
+                free_space_map::correct_and_find(self.index, block, 0, free_space_map::EMPTY_PAGE);
+        }
+        Exclusive::extend(self.index, pg_sys::ForkNumber::MAIN_FORKNUM)
+    }
+
+    /// Erases a page and makes it free for any use. Nothing may lead to it any more but what readers
+    /// remember: they find that it is not what they look for.
+    pub fn free_page(&self, logging: Logging, page: &mut Exclusive) {
+        let block = page.block();
+        let mut change = Change::begin(self.index, logging);
+        change.new_page(page, &Opaque::new(PageKind::Free));
+        change.commit();
+        free_space_map::record(self.index, block, free_space_map::EMPTY_PAGE);
+    }
+}

@@ -1,0 +1,301 @@
+use super::*;
+use crate::distance::{Element, Metric, Space};
+use crate::hnsw::format::{NodeId, RawTid};
+use crate::quantize::{Centre, Compact, CompactRef, ListFactors, Quantizer};
+use proptest::prelude::*;
+
+fn coded(dims: u32, quantizer: Quantizer, rerank: Rerank) -> Shape {
+    Shape {
+        space: Space {
+            element: Element::F32,
+            metric: Metric::Cosine,
+        },
+        dims,
+        form: RowForm::Codes(quantizer),
+        row_len: quantizer.code_len(dims as usize) as u32,
+        rerank,
+    }
+}
+
+fn plain(dims: u32) -> Shape {
+    Shape {
+        form: RowForm::Values,
+        row_len: 4 * dims,
+        ..coded(dims, Quantizer::Rabitq1, Rerank::None)
+    }
+}
+
+fn tid(n: u16) -> RawTid {
+    NodeId {
+        block: 7,
+        offset: n,
+    }
+    .into()
+}
+
+/// A page with a special area and contents, aligned as in the buffer pool.
+#[repr(align(8))]
+struct Page([u8; 8192]);
+
+impl Page {
+    fn new(special: &Opaque, len: usize) -> Box<Page> {
+        let mut page = Box::new(Page([0; 8192]));
+        let at = 8192 - size_of::<Opaque>();
+        page.0[at..].copy_from_slice(bytemuck::bytes_of(special));
+        let (lower, upper) = ((crate::page::HEADER + len) as u16, at as u16);
+        page.0[12..14].copy_from_slice(&lower.to_ne_bytes());
+        page.0[14..16].copy_from_slice(&upper.to_ne_bytes());
+        page.0[16..18].copy_from_slice(&upper.to_ne_bytes());
+        page
+    }
+
+    fn contents(&mut self, len: usize) -> &mut [u8] {
+        &mut self.0[crate::page::HEADER..][..len]
+    }
+
+    fn view(&self) -> PageView<'_> {
+        PageView::new(&self.0)
+    }
+}
+
+#[test]
+fn a_row_with_one_bit_a_dimension_takes_dims_eighths_and_sixteen_bytes() {
+    let layout = ListLayout::of(&coded(384, Quantizer::Rabitq1, Rerank::Heap));
+    // but for what pads the arrays
+    assert!(layout.capacity() >= CONTENTS / (384 / 8 + 16) - 1);
+}
+
+#[test]
+fn values_of_as_many_dimensions_as_pgvector_allows_fit() {
+    assert!(plain(2000).fits());
+    let bits = Shape {
+        space: Space {
+            element: Element::Bit,
+            metric: Metric::Hamming,
+        },
+        row_len: 8000,
+        ..plain(64_000)
+    };
+    assert!(bits.fits());
+    assert!(!plain(2100).fits());
+    assert!(coded(8000, Quantizer::Sq8, Rerank::Heap).fits());
+    assert!(
+        !coded(9000, Quantizer::Rabitq1, Rerank::Heap).fits(),
+        "no centroid fits"
+    );
+}
+
+#[test]
+fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
+    for shape in [
+        coded(100, Quantizer::Rabitq2, Rerank::Heap),
+        coded(100, Quantizer::Sq8, Rerank::Index),
+        plain(100),
+    ] {
+        let layout = ListLayout::of(&shape);
+        let mut page = Page::new(&Opaque::of_list(ListId(5)), layout.contents_len());
+        let mut rows = ListPageMut::new(page.contents(layout.contents_len()), &layout);
+        let codes: Vec<Vec<u8>> = (0..=layout.capacity())
+            .map(|n| vec![n as u8 | 1; shape.row_len as usize])
+            .collect();
+        let row = |n: usize| ListRow {
+            tid: tid(n as u16 + 1),
+            is_second: layout.has_marks() && n % 3 == 1,
+            factors: ListFactors {
+                add: n as f32,
+                scale: 1.0 + n as f32,
+                error: 0.5,
+            },
+            address: VectorAddress::new(70_000, n),
+            norm_squared: 3.0 * n as f32,
+            code: &codes[n],
+        };
+        for n in 0..layout.capacity() {
+            assert!(rows.push(&row(n)));
+        }
+        assert!(!rows.push(&row(layout.capacity())), "the page is full");
+        rows.swap_remove(1);
+        let last = layout.capacity() - 1;
+        let read = ListPage::of(page.view(), &layout).expect("a sound page");
+        assert_eq!((read.count(), read.list, read.next), (last, ListId(5), 0));
+        let (found, expected) = (read.row(1), row(last));
+        assert_eq!(found.tid, expected.tid);
+        assert_eq!(found.is_second, expected.is_second);
+        assert_eq!(&found.code[..expected.code.len()], expected.code);
+        if shape.form == RowForm::Values {
+            assert_eq!(found.norm_squared, expected.norm_squared);
+        } else {
+            assert_eq!(found.factors, expected.factors);
+        }
+        if shape.has_addresses() {
+            assert_eq!(found.address.place(), Some((70_000, last)));
+        }
+        let mut rows = ListPageMut::new(page.contents(layout.contents_len()), &layout);
+        for _ in 0..last {
+            rows.swap_remove(0);
+        }
+        assert!(
+            page.contents(layout.contents_len())
+                .iter()
+                .all(|&byte| byte == 0)
+        );
+    }
+}
+
+#[test]
+fn a_freed_entry_is_erased_and_its_slot_used_again() {
+    let shape = coded(20, Quantizer::Rabitq1, Rerank::Heap);
+    let layout = EntryLayout::of(&shape);
+    let mut page = Page::new(&Opaque::new(PageKind::Directory), layout.contents_len());
+    let entry = |list: u32| Entry {
+        list,
+        first: 10 + list,
+        last: 20 + list,
+        version: 0,
+        pages: 1,
+        rows: 9,
+        reserved: 0,
+        centre: Centre {
+            add: 1.0,
+            scale: 2.0,
+            norm: 3.0,
+            sum: 4,
+        },
+    };
+    let mut entries = EntriesMut::new(page.contents(layout.contents_len()), layout);
+    assert_eq!(entries.add(&entry(1), &[1; 20]), Some(0));
+    assert_eq!(entries.add(&entry(2), &[2; 20]), Some(1));
+    entries.free(0);
+    let read = Entries::of(page.view(), layout).expect("a sound page");
+    let found: Vec<_> = read
+        .iter()
+        .map(|(slot, entry, _)| (slot, entry.list))
+        .collect();
+    assert_eq!(found, [(1, 2)]);
+    let mut entries = EntriesMut::new(page.contents(layout.contents_len()), layout);
+    assert_eq!(entries.add(&entry(3), &[3; 20]), Some(0));
+    let read = Entries::of(page.view(), layout).expect("a sound page");
+    assert_eq!(read.get(0), Some((&entry(3), &[3u8; 20][..])));
+}
+
+#[test]
+fn a_vector_page_gives_back_compact_codes() {
+    let shape = coded(33, Quantizer::Rabitq1, Rerank::Index);
+    let layout = VectorLayout::of(&shape);
+    assert!(layout.capacity() > 100);
+    let mut page = Page::new(&Opaque::new(PageKind::Vectors), layout.contents_len());
+    let code: Vec<i8> = (0..33).map(|i| i - 16).collect();
+    let factors = Compact {
+        add: 1.0,
+        scale: 0.5,
+        error: 0.25,
+        sum: 7,
+    };
+    let last = layout.capacity() - 1;
+    let mut vectors = VectorPageMut::new(page.contents(layout.contents_len()), layout);
+    let compact = CompactRef {
+        factors,
+        code: &code,
+    };
+    vectors.set(last, tid(3), compact);
+    vectors.set(0, tid(4), compact);
+    vectors.free(0);
+    let read = VectorPage::of(page.view(), layout).expect("a sound page");
+    assert!(read.get(0).is_none() && read.get(layout.capacity()).is_none());
+    let (row, found) = read.get(last).expect("it was put there");
+    assert_eq!(
+        (row, found.factors, found.code),
+        (tid(3), factors, &code[..])
+    );
+    assert_eq!(read.free_slots().count(), last);
+}
+
+#[test]
+fn errors_are_rounded_up() {
+    for x in [0.0, 1e-30, 0.1, 1.0, 1.01, 3.4e38] {
+        let kept = Bf16::at_least(x).get();
+        assert!(
+            kept.is_finite() && (kept >= x || x > 3.3e38) && kept <= x * 1.01,
+            "{x} as {kept}"
+        );
+        for mark in [true, false] {
+            let marked = Bf16::at_least(x).marked(mark);
+            assert_eq!((marked.get(), marked.is_marked()), (kept, mark));
+        }
+    }
+}
+
+#[test]
+fn a_metapage_that_contradicts_itself_is_refused() {
+    let shape = coded(384, Quantizer::Rabitq1, Rerank::Heap);
+    let sound = Meta::new(Method::Ivf, &shape);
+    let read = |meta: &Meta| {
+        let mut page = Page::new(&Opaque::new(PageKind::Meta), size_of::<Meta>());
+        page.contents(size_of::<Meta>())
+            .copy_from_slice(bytemuck::bytes_of(meta));
+        Meta::of(page.view()).map(|meta| meta.shape())
+    };
+    assert_eq!(read(&sound), Ok(Ok(shape)));
+    for damaged in [
+        Meta { magic: 1, ..sound },
+        Meta { space: 0, ..sound },
+        Meta { dims: 0, ..sound },
+        Meta {
+            dims: 70_000,
+            ..sound
+        },
+        Meta {
+            quantizer: 200,
+            ..sound
+        },
+        Meta { rerank: 0, ..sound },
+        Meta { method: 9, ..sound },
+        Meta { copies: 3, ..sound },
+        Meta {
+            row_len: u32::MAX,
+            ..sound
+        },
+        Meta {
+            reach: f32::NAN,
+            ..sound
+        },
+        Meta {
+            curve_points: 17,
+            ..sound
+        },
+    ] {
+        assert!(read(&damaged).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_page_however_damaged_is_read_out_of_bounds(
+        noise in proptest::collection::vec(any::<u8>(), 64),
+        kind in 0u16..9,
+    ) {
+        let shape = coded(64, Quantizer::Rabitq1, Rerank::Index);
+        let (list, entries, vectors) = (
+            ListLayout::of(&shape),
+            EntryLayout::of(&shape),
+            VectorLayout::of(&shape),
+        );
+        let mut special = Opaque::new(PageKind::List);
+        special.kind = kind;
+        let mut page = Page::new(&special, CONTENTS);
+        page.0[crate::page::HEADER - 14..][..noise.len()].copy_from_slice(&noise);
+        let view = page.view();
+        if let Ok(page) = ListPage::of(view, &list) {
+            for row in 0..page.count() {
+                page.row(row);
+            }
+        }
+        if let Ok(page) = Entries::of(view, entries) {
+            page.iter().count();
+        }
+        if let Ok(page) = VectorPage::of(view, vectors) {
+            page.free_slots().count();
+        }
+        let _ = Meta::of(view).map(Meta::shape);
+    }
+}
