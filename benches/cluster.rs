@@ -1,10 +1,49 @@
 //! Products of bytes for each second of assignment, k-means, splits. `cargo bench --bench cluster`
 #![allow(missing_docs, reason = "criterion_group! makes a public function")]
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::Duration;
 use vectorext::cluster::{Alone, Lists, Rows, Training, split, train};
+
+/// Processor time of this thread, so that other work on the machine is not measured.
+struct ProcessorTime(WallTime);
+
+impl Measurement for ProcessorTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the clock writes to the structure given.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start() - start
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self.0.formatter()
+    }
+}
 
 fn rows(dims: usize, count: usize) -> Rows {
     let mut random = fastrand::Rng::with_seed(1);
@@ -37,7 +76,7 @@ mod peak {
     }
 }
 
-fn assignment(c: &mut Criterion) {
+fn assignment(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("assignment, one thread, products of bytes");
     group
         .warm_up_time(Duration::from_millis(300))
@@ -64,7 +103,7 @@ fn assignment(c: &mut Criterion) {
     }
 }
 
-fn training(c: &mut Criterion) {
+fn training(c: &mut Criterion<ProcessorTime>) {
     let mut group = c.benchmark_group("training");
     group
         .warm_up_time(Duration::from_millis(300))
@@ -86,5 +125,9 @@ fn training(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, assignment, training);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(ProcessorTime(WallTime));
+    targets = assignment, training
+}
 criterion_main!(benches);
