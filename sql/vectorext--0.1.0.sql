@@ -993,6 +993,22 @@ CREATE FUNCTION vector_index_stats(
 
 COMMENT ON FUNCTION vector_index_stats(regclass) IS 'contents, size by part and calibration of an hnsw index';
 
+-- What is wrong with an index; no rows where nothing is.
+
+CREATE FUNCTION vector_index_check(
+	index regclass,
+	heapallindexed boolean DEFAULT false,
+	strict boolean DEFAULT false,
+	OUT severity text,
+	OUT block bigint,
+	OUT "offset" integer,
+	OUT message text
+)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION vector_index_check(regclass, boolean, boolean) IS 'verifies a vector index: pages, links, codes, and with heapallindexed its table';
+
 -- What the last hnsw index scan of this session did, after it ended; NULLs where there was none.
 
 CREATE FUNCTION hnsw_last_scan(

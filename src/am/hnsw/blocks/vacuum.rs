@@ -357,12 +357,12 @@ impl<'a> Repair<'a> {
 
     /// Takes deleted nodes out of the entry table and fills it up with live ones.
     pub fn entries(&mut self, live: u64) {
-        let left = entries::remove(&self.blocks, self.deleted) as f64;
+        let left = entries::remove(&self.blocks, self.deleted);
         let wanted = entries::wanted(live as f64);
-        if left >= wanted / 2.0 || live == 0 {
+        if left.len() as f64 >= wanted / 2.0 || live == 0 {
             return;
         }
-        let share = (wanted - left) / live as f64;
+        let share = (wanted - left.len() as f64) / live as f64;
         let mut new = Vec::new();
         for block in 1..self.blocks.hnsw.index.blocks() {
             delay_point();
@@ -374,6 +374,7 @@ impl<'a> Repair<'a> {
                 let id = NodeId { block, offset };
                 if let Some(found) = self.blocks.block_on(page.page(), id)
                     && !found.is_deleted()
+                    && !left.contains(&id)
                     && self.rng.f64() < share
                 {
                     new.push(Entry::of(&self.blocks, id, found.compact()));
