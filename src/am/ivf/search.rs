@@ -18,7 +18,7 @@ use crate::ivf::format::{ListPage, Meta, Rerank, RowForm, VectorAddress, VectorP
 use crate::ivf::order::{Candidates, Exact, Look, Order};
 use crate::pg::buffer::Hints;
 use crate::pg::heap::HeapReader;
-use crate::quantize::{Base, DEVIATIONS, Query};
+use crate::quantize::{Base, DEVIATIONS, Lookup, Lookups, Query};
 use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
 use std::rc::Rc;
@@ -136,6 +136,8 @@ pub struct Search {
     meta: Meta,
     settings: Settings,
     looks: Looks,
+    /// what the quantizer prepared for the query
+    lookup: Lookup,
     directory: Rc<Directory>,
     /// distances of all centroids
     distances: Vec<f32>,
@@ -187,6 +189,7 @@ impl Search {
             settings: Settings::of(ivf.check(index::META_BLOCK, || meta.method())),
             ivf,
             meta: *meta,
+            lookup: Lookup::default(),
             directory,
             distances: Vec::new(),
             nearest: Vec::new(),
@@ -223,6 +226,9 @@ impl Search {
         if let Some(codec) = &self.ivf.codec {
             index::floats_of(self.ivf.column, value.payload(), &mut self.floats);
             self.looks.query.reset(codec, &self.floats);
+        }
+        if let Some(coding) = &self.ivf.coding {
+            coding.prepare(&self.looks.query, &mut self.lookup);
         }
         self.looks.value = value;
         self.looks.unseen = 0;
@@ -331,6 +337,9 @@ impl Search {
             self.probed += 1;
             let listed = directory.lists()[at];
             let base = directory.base(at, &self.looks.query, self.distances[at]);
+            if let (Some(coding), Some(centre)) = (&self.ivf.coding, directory.centre(at)) {
+                coding.enter(&self.looks.query, centre, &mut self.lookup);
+            }
             if !self.read_list(&listed, base.unwrap_or_default(), deviations) {
                 return false;
             }
@@ -350,12 +359,16 @@ impl Search {
             block = page.next;
             self.estimated += page.count() as u64;
             match ivf.shape.form {
-                RowForm::Codes(quantizer) => {
+                RowForm::Codes(_) => {
                     let count = page.count();
                     self.estimates.resize(count, 0.0);
-                    self.looks.query.estimate_in(
+                    let of = Lookups {
+                        query: &self.looks.query,
+                        lookup: &self.lookup,
                         base,
-                        quantizer,
+                    };
+                    ivf.coding().estimate(
+                        of,
                         page.codes(),
                         page.adds(),
                         page.scales(),
