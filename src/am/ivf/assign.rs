@@ -15,9 +15,7 @@ use crate::ivf::runs::{Runs, Sorted};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
 use crate::pg::progress;
 use crate::pg::{temporary, threads};
-use crate::quantize::{
-    Centre, CentreRef, Coding, Compact, CompactRef, ListEncoder, ListFactors,
-};
+use crate::quantize::{Centre, CentreRef, Coding, Compact, CompactRef, ListEncoder, ListFactors};
 use bytemuck::{Pod, Zeroable};
 use pgrx::pg_sys;
 use std::io;

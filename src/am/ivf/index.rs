@@ -3,13 +3,14 @@
 use crate::am::column::{self, Column};
 use crate::distance::{Element, Metric};
 use crate::ivf::format::{
-    CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind, RowForm, Shape, VectorLayout,
+    CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind,
+    RowForm, Shape, VectorLayout,
 };
 use crate::page::Damage;
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
-use crate::quantize::{Codec, Codebook, Coding, PqShape};
+use crate::quantize::{Codebook, Codec, Coding, PqShape};
 use half::slice::HalfFloatSliceExt;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;

@@ -501,7 +501,11 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             offset_of!(Parsed, quantizer),
         ),
         element(c"rerank", RELOPT_TYPE_ENUM, offset_of!(Parsed, rerank)),
-        element(c"pq_segments", RELOPT_TYPE_INT, offset_of!(Parsed, pq_segments)),
+        element(
+            c"pq_segments",
+            RELOPT_TYPE_INT,
+            offset_of!(Parsed, pq_segments),
+        ),
         element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Parsed, pq_bits)),
     ];
     parse(reloptions, validate, &KIND, size_of::<Parsed>(), &table)

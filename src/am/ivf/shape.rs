@@ -97,15 +97,13 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
         dims: column.dims,
         form,
         row_len: match form {
-            RowForm::Codes(code) => {
-                code.code_len(column.dims as usize).unwrap_or_else(|bad| {
-                    raise_index(
-                        Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                        bad.to_string(),
-                        Some("Change pq_segments or pq_bits, or leave them out.".into()),
-                    )
-                })
-            }
+            RowForm::Codes(code) => code.code_len(column.dims as usize).unwrap_or_else(|bad| {
+                raise_index(
+                    Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                    bad.to_string(),
+                    Some("Change pq_segments or pq_bits, or leave them out.".into()),
+                )
+            }),
             RowForm::Values => payload_len,
         } as u32,
         rerank,
