@@ -131,7 +131,7 @@ fn coded(column: Column, code: RowCode) -> RowForm {
                 code.name()
             ),
             Some(
-                "Leave out quantizer. L2, inner product and cosine over vector and halfvec have quantizers."
+                "Leave out quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantizers."
                     .into(),
             ),
         );
