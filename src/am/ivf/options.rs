@@ -255,6 +255,14 @@ pub fn init() {
             8,
             lock,
         );
+        pg_sys::add_string_reloption(
+            kind,
+            c"centroids".as_ptr(),
+            c"Table with a centroid for each list in its first column of the indexed type".as_ptr(),
+            std::ptr::null(),
+            None,
+            lock,
+        );
         KIND.store(kind, Ordering::Relaxed);
         let kind = pg_sys::add_reloption_kind();
         pg_sys::add_int_reloption(
@@ -394,6 +402,8 @@ struct Parsed {
     rerank: i32,
     pq_segments: i32,
     pq_bits: i32,
+    /// where the string begins, from the start of the struct; 0 for none
+    centroids: i32,
 }
 
 /// What an index was declared with.
@@ -409,6 +419,8 @@ pub struct Declared {
     pub pq_segments: Option<usize>,
     /// bits of a segment; `None` for 8
     pub pq_bits: Option<usize>,
+    /// table with the lists' centroids
+    pub centroids: Option<String>,
 }
 
 impl Declared {
@@ -428,6 +440,7 @@ impl Declared {
                 rerank: Rerank::Auto,
                 pq_segments: None,
                 pq_bits: None,
+                centroids: None,
             };
         }
         // SAFETY: as above.
@@ -438,6 +451,7 @@ impl Declared {
                 rerank: Rerank::Auto,
                 pq_segments: None,
                 pq_bits: None,
+                centroids: None,
             };
         };
         Declared {
@@ -455,6 +469,13 @@ impl Declared {
                 [options.rerank as usize],
             pq_segments: (options.pq_segments > 0).then_some(options.pq_segments as usize),
             pq_bits: (options.pq_bits > 0).then_some(options.pq_bits as usize),
+            centroids: (options.centroids != 0).then(|| {
+                // SAFETY: a NUL-terminated string that many bytes into the options.
+                unsafe {
+                    let start = parsed.cast::<c_char>().add(options.centroids as usize);
+                    CStr::from_ptr(start).to_string_lossy().into_owned()
+                }
+            }),
         }
     }
 }
@@ -492,7 +513,7 @@ fn element(name: &'static CStr, kind: u32, offset: usize) -> pg_sys::relopt_pars
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> *mut pg_sys::bytea {
-    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT};
+    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT, RELOPT_TYPE_STRING};
     let table = [
         element(c"lists", RELOPT_TYPE_INT, offset_of!(Parsed, lists)),
         element(
@@ -507,6 +528,11 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             offset_of!(Parsed, pq_segments),
         ),
         element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Parsed, pq_bits)),
+        element(
+            c"centroids",
+            RELOPT_TYPE_STRING,
+            offset_of!(Parsed, centroids),
+        ),
     ];
     parse(reloptions, validate, &KIND, size_of::<Parsed>(), &table)
 }

@@ -1,6 +1,7 @@
 //! Centroids of an index being built: from a sample of its table, or from a table of centroids.
 
 use super::build::Centroid;
+use super::centroids;
 use super::index::{self, Ivf};
 use super::options::{self, Declared};
 use crate::am::column::Column;
@@ -209,6 +210,11 @@ pub fn centroids(
     first: &First,
     seed: u64,
 ) -> Centroids {
+    if let Some(table) = &declared.centroids {
+        return Centroids {
+            rows: centroids::read(ivf, table),
+        };
+    }
     let dims = ivf.shape.dims as usize;
     let lists = declared
         .lists
