@@ -67,8 +67,10 @@ struct Looks {
     compared: u64,
     reranked: u64,
     pages: u64,
-    /// rows looked at that the snapshot does not see
+    /// rows looked at that the snapshot does not see, in this batch
     unseen: usize,
+    /// the same rows, not to be looked at again
+    gone: Vec<u64>,
 }
 
 impl Looks {
@@ -111,6 +113,7 @@ impl Looks {
             },
             None => {
                 self.unseen += 1;
+                self.gone.push(key(row.tid));
                 Look::Gone
             }
         }
@@ -157,6 +160,7 @@ pub struct Search {
     /// lists to search in this batch, and at first
     probes: usize,
     first_probes: usize,
+    /// rows that batches pass over: handed out, or not to be seen
     handed_out: FxHashSet<u64>,
     returned: usize,
     last: Option<Exact<FoundRow>>,
@@ -185,6 +189,7 @@ impl Search {
                 reranked: 0,
                 pages: 0,
                 unseen: 0,
+                gone: Vec::new(),
             },
             settings: Settings::of(ivf.check(index::META_BLOCK, || meta.method())),
             ivf,
@@ -449,7 +454,10 @@ impl Search {
                 continue;
             }
             let looks = &mut self.looks;
-            let Some(exact) = self.order.pop(self.limit, |row| looks.look(row)) else {
+            let next = self.order.pop(self.limit, |row| looks.look(row));
+            // a batch of dead rows alone must not come back in the next
+            self.handed_out.extend(self.looks.gone.drain(..));
+            let Some(exact) = next else {
                 self.ended = !self.next_batch();
                 continue;
             };
@@ -488,7 +496,7 @@ impl Search {
         }
         let is_complete = self.limit == f32::INFINITY;
         let lists = self.directory.lists().len();
-        let more = self.handed_out.len() + self.looks.unseen;
+        let more = self.handed_out.len();
         match self.settings.iterative_scan {
             IterativeScan::Auto => {
                 self.probes = (2 * self.probes).min(lists);
