@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod build;
+pub mod centroids;
 pub mod cost;
 pub mod directory;
 pub mod index;
