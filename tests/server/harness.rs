@@ -123,6 +123,35 @@ impl Server {
         self.start_again();
     }
 
+    /// Kills the postmaster and every process of the server at once (SIGKILL).
+    pub fn kill_everything(&self) {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
+        let postmaster = file.lines().next().expect("its process").to_owned();
+        let mut all = children_of(&postmaster);
+        kill(&postmaster);
+        all.extend(children_of(&postmaster));
+        for process in &all {
+            kill(process);
+        }
+        all.push(postmaster);
+        wait_until("killed processes are gone", || {
+            all.iter().all(|process| !is_running(process))
+        });
+        // to a new postmaster one that nobody has waited for looks as if it ran
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let _ = fs::remove_file(self.directory.join(".s.PGSQL.5432.lock"));
+    }
+
+    /// Starts a server that was killed.
+    pub fn start_after_kill(&self) {
+        self.start_again();
+    }
+
+    /// Kills one process of the server (SIGKILL); the postmaster then restarts all others.
+    pub fn kill_process(&self, process: i64) {
+        kill(&process.to_string());
+    }
+
     /// Stops in good order and starts again.
     pub fn restart(&self) {
         self.pg_ctl(["stop", "--mode=fast", "--wait"]);
@@ -275,6 +304,30 @@ impl Drop for Server {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Sends SIGKILL to a process; it may have ended already.
+fn kill(process: &str) {
+    let _ = Command::new("kill").args(["-9", process]).output();
+}
+
+/// State and parent of a process, as /proc tells them after its name, in parentheses.
+fn state_and_parent(process: &str) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+}
+
+fn is_running(process: &str) -> bool {
+    state_and_parent(process).is_some_and(|(state, _)| state != "Z")
+}
+
+/// The processes that a process has started.
+fn children_of(parent: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("Linux has /proc");
+    let names = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_child = |name: &String| state_and_parent(name).is_some_and(|(_, of)| of == parent);
+    names.filter(is_child).collect()
 }
 
 /// Polls `condition` until it holds; panics after a minute.

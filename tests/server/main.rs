@@ -10,3 +10,4 @@ mod hnsw;
 mod index_build;
 mod installation;
 mod replication;
+mod torture;

@@ -32,7 +32,7 @@ const WIDE: i32 = 2100;
 const CODED: i32 = 24;
 
 /// A server with the extension and `vec`.
-fn server_with(settings: &str) -> (Server, Client) {
+pub fn server_with(settings: &str) -> (Server, Client) {
     let server = Server::start_with(settings);
     let mut client = server.client();
     client
@@ -43,7 +43,7 @@ fn server_with(settings: &str) -> (Server, Client) {
 }
 
 /// The one number that a query answers.
-fn number(client: &mut Client, query: &str) -> i64 {
+pub fn number(client: &mut Client, query: &str) -> i64 {
     let row = client
         .query_one(query, &[])
         .unwrap_or_else(|error| panic!("{query}: {error:?}"));
