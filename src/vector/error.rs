@@ -21,8 +21,6 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// XX002
     IndexCorrupted,
-    /// XX000
-    InternalError,
     /// 08P01
     ProtocolViolation,
     /// XX001
@@ -201,11 +199,11 @@ impl VectorError {
             TooManyDimensions { .. } => SqlState::ProgramLimitExceeded,
             InvalidSyntax { .. } => SqlState::InvalidTextRepresentation,
             OutOfRange { .. } | Overflow | Underflow => SqlState::NumericValueOutOfRange,
-            InvalidTypmod | TypmodTooSmall { .. } | TypmodTooLarge { .. } => {
-                SqlState::InvalidParameterValue
-            }
+            ExpectedStateArray { .. }
+            | InvalidTypmod
+            | TypmodTooSmall { .. }
+            | TypmodTooLarge { .. } => SqlState::InvalidParameterValue,
             ArrayContainsNulls => SqlState::NullValueNotAllowed,
-            ExpectedStateArray { .. } => SqlState::InternalError,
 
             // sparsevec and bit
             TooManyElements { .. } | MoreElementsThanDimensions => SqlState::ProgramLimitExceeded,

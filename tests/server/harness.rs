@@ -77,24 +77,41 @@ impl Server {
 
     /// A streaming standby of this server, taken by `pg_basebackup` and started.
     pub fn standby(&self) -> Server {
-        let standby = Server::in_new_directory();
-        self.run(
-            "pg_basebackup",
-            [
-                "--no-sync",
-                "--checkpoint=fast",
-                "--write-recovery-conf",
-                "--username",
-                SUPERUSER,
-                "--host",
-                path_str(&self.directory),
-                "--pgdata",
-                path_str(&standby.data()),
-            ],
-        );
-        standby.configure(&standby.own_settings());
+        let standby = self.copy(&["--write-recovery-conf"]);
         standby.start_again();
         standby
+    }
+
+    /// A backup of this server, not started yet.
+    pub fn backup(&self) -> Server {
+        self.copy(&[])
+    }
+
+    /// Starts a backup: what the log says that `restore_command` brings is replayed.
+    pub fn start_recovery(&self) {
+        fs::write(self.data().join("recovery.signal"), "").expect("write recovery.signal");
+        self.start_again();
+    }
+
+    fn copy(&self, options: &[&str]) -> Server {
+        let copy = Server::in_new_directory();
+        let data = copy.data();
+        let place = [
+            "--no-sync",
+            "--checkpoint=fast",
+            "--username",
+            SUPERUSER,
+            "--host",
+            path_str(&self.directory),
+            "--pgdata",
+            path_str(&data),
+        ];
+        self.run(
+            "pg_basebackup",
+            place.into_iter().chain(options.iter().copied()),
+        );
+        copy.configure(&copy.own_settings());
+        copy
     }
 
     /// Waits until this standby has replayed all that `primary` has written so far.
