@@ -373,6 +373,22 @@ impl Exclusive {
         Exclusive { buffer, block }
     }
 
+    /// Pins and locks a block of any fork, which must be there.
+    pub fn lock_in(index: Index, fork: pg_sys::ForkNumber::Type, block: u32) -> Self {
+        // SAFETY: an open relation; reading a block that is not there raises.
+        unsafe {
+            let buffer = pg_sys::ReadBufferExtended(
+                index.raw(),
+                fork,
+                block,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            unguarded::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            Exclusive { buffer, block }
+        }
+    }
+
     /// Pins and locks a block unless somebody, ourselves included, has it locked: for callers that
     /// hold another page and may not wait.
     pub fn try_lock(index: Index, block: u32) -> Option<Self> {

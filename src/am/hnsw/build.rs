@@ -233,13 +233,7 @@ fn link(graph: &Graph, index: Index) {
     let total = graph.len() as u64;
     progress::tuples_total(total);
     progress::tuples_done(0);
-    // SAFETY: reads a setting.
-    let workers = unsafe { pg_sys::max_parallel_maintenance_workers } as usize;
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (workers + 1)
-        .min(available)
-        .min(graph.len().div_ceil(100))
-        .max(1);
+    let threads = threads::for_maintenance(graph.len().div_ceil(100));
     pgrx::debug1!(
         "linking the graph of index \"{}\" using {threads} parallel workers",
         index.name()
@@ -292,7 +286,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(mut self) {
-        let (lists, tid_page) = self.tids.write(self.hnsw, |_| true);
+        let (lists, tid_page) = self.tids.write(self.hnsw);
         self.lists = lists;
         self.next_block = self.hnsw.index.blocks();
         self.assign();

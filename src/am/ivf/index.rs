@@ -1,7 +1,7 @@
 //! An open index of lists: what its metapage says once and for all, and its codec.
 
 use crate::am::column::{self, Column};
-use crate::distance::{Element, Metric, Value};
+use crate::distance::{Element, Metric};
 use crate::ivf::format::{
     CENTROID_FLOATS, EntryLayout, ListLayout, Meta, Opaque, PageKind, RowForm, Shape, VectorLayout,
 };
@@ -165,21 +165,16 @@ fn codec_of(index: Index, shape: &Shape, meta: &Meta) -> Rc<Codec> {
     })
 }
 
-/// The elements of an indexed value as floats; bits as 0 and 1.
-pub fn floats_of(column: Column, value: &Value, floats: &mut Vec<f32>) {
+/// The elements of an indexed value that is no bit string, as floats.
+pub fn floats_of(column: Column, payload: &[u8], floats: &mut Vec<f32>) {
     floats.clear();
     match column.space.element {
         Element::F16 => {
-            let halves: &[half::f16] = bytemuck::cast_slice(value.payload());
+            let halves: &[half::f16] = bytemuck::cast_slice(payload);
             floats.resize(halves.len(), 0.0);
             halves.convert_to_f32_slice(floats);
         }
-        Element::Bit => {
-            let bits = value.payload().iter();
-            let each = bits.flat_map(|byte| (0..8).rev().map(move |bit| (byte >> bit & 1) as f32));
-            floats.extend(each.take(column.dims as usize));
-        }
-        _ => floats.extend_from_slice(bytemuck::cast_slice(value.payload())),
+        _ => floats.extend_from_slice(bytemuck::cast_slice(payload)),
     }
 }
 
