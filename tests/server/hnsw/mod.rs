@@ -6,6 +6,7 @@ pub mod check;
 mod crash;
 mod damage;
 mod erasure;
+mod interleavings;
 mod memory;
 mod order;
 mod soak;
