@@ -11,7 +11,7 @@ use super::format::{
 use crate::check::{self, Contents, Findings};
 use crate::distance::{Element, Metric, Operand, Space};
 use crate::page::{HEADER, PageView};
-use crate::vector::SparseRef;
+use crate::vector::{self, SparseRef};
 use rustc_hash::FxHashSet;
 
 /// What the metapage says of every other page.
@@ -244,19 +244,10 @@ pub fn value_of(expected: &Expected, value: Operand<'_>) -> Result<(), &'static 
                 return Err("bits past the end of a bit value");
             }
         }
-        Element::F32 => {
-            let elements: &[f32] = bytemuck::try_cast_slice(payload).map_err(|_| "misaligned")?;
-            if !elements.iter().all(|x| x.is_finite()) {
-                return Err("value that is not finite");
-            }
-        }
-        Element::F16 => {
-            let elements: &[half::f16] =
-                bytemuck::try_cast_slice(payload).map_err(|_| "misaligned")?;
-            if !elements.iter().all(|x| x.is_finite()) {
-                return Err("value that is not finite");
-            }
-        }
+        Element::F32 => elements::<f32>(payload)?,
+        Element::F16 => elements::<half::f16>(payload)?,
+        Element::Bf16 => elements::<half::bf16>(payload)?,
+        Element::I8 => elements::<i8>(payload)?,
     }
     if value.norm_squared != expected.space.norm_squared(payload) {
         return Err("norm that is not its value's");
@@ -265,6 +256,15 @@ pub fn value_of(expected: &Expected, value: Operand<'_>) -> Result<(), &'static 
         return Err("zero vector, which has no place under cosine");
     }
     Ok(())
+}
+
+/// Checks elements of a dense type.
+fn elements<E: vector::Element>(payload: &[u8]) -> Result<(), &'static str> {
+    let elements: &[E] = bytemuck::try_cast_slice(payload).map_err(|_| "misaligned")?;
+    match elements.iter().all(|x| x.check().is_ok()) {
+        true => Ok(()),
+        false => Err("value that is not finite"),
+    }
 }
 
 /// Those in use come first and lead to tuples, each once; the others are zero.
