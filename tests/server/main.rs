@@ -11,5 +11,6 @@ mod harness;
 mod hnsw;
 mod index_build;
 mod installation;
+mod lists_check;
 mod replication;
 mod torture;

@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod build;
+pub mod check;
 pub mod cost;
 pub mod directory;
 pub mod index;

@@ -1,10 +1,10 @@
 //! The `hnsw` access method under what servers go through.
 
-mod blocks;
+pub mod blocks;
 mod build;
 pub mod check;
 mod crash;
-mod damage;
+pub mod damage;
 mod erasure;
 mod interleavings;
 mod memory;
