@@ -75,11 +75,11 @@ fn insert(ivf: &Ivf, meta: &Meta, value: &Value, tid: RawTid) {
         };
         let mut code = Vec::new();
         let factors = match (ivf.shape.form, directory.centre(at)) {
-            (RowForm::Codes(quantizer), Some(centre)) => {
+            (RowForm::Codes(_), Some(centre)) => {
                 code.resize(ivf.shape.row_len as usize, 0);
                 let encoder = &mut ListEncoder::default();
-                ivf.codec()
-                    .encode_in(centre, &rotated, quantizer, encoder, &mut code)
+                ivf.coding()
+                    .encode(ivf.codec(), centre, &rotated, encoder, &mut code)
             }
             _ => {
                 code.extend_from_slice(value.payload());

@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod build;
+pub mod centroids;
 pub mod check;
 pub mod cost;
 pub mod directory;
