@@ -3,6 +3,7 @@
 pub mod assign;
 pub mod build;
 pub mod centroids;
+pub mod check;
 pub mod cost;
 pub mod directory;
 pub mod index;
