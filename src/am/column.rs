@@ -66,6 +66,13 @@ impl Column {
         Column { space, dims }
     }
 
+    /// Whether column `n` (from 0) of an index has an operator class of vectors.
+    pub fn is_vector(index: Index, n: usize) -> bool {
+        // SAFETY: an open index has an operator class for each column.
+        let support = unsafe { pg_sys::index_getprocid(index.raw(), n as i16 + 1, SPACE_PROC) };
+        support != pg_sys::InvalidOid
+    }
+
     /// Length of every value's payload; `None` where it varies.
     pub fn payload_len(self) -> Option<usize> {
         self.space.element.payload_len(self.dims)
@@ -84,7 +91,9 @@ impl Column {
         let word =
             |at: usize| i32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
         let (dims, payload) = match self.space.element {
-            Element::F32 | Element::F16 => (word(0) & 0xffff, &body[4..]),
+            Element::F32 | Element::F16 | Element::Bf16 | Element::I8 => {
+                (word(0) & 0xffff, &body[4..])
+            }
             Element::Bit => (word(0), &body[4..]),
             Element::Sparse => (word(0), body),
         };
@@ -101,6 +110,8 @@ impl Column {
             Element::F16 => "halfvec dimensions",
             Element::Bit => "bit lengths",
             Element::Sparse => "sparsevec dimensions",
+            Element::I8 => "bytevec dimensions",
+            Element::Bf16 => "bf16vec dimensions",
         };
         raise_index(
             Code::ERRCODE_DATA_EXCEPTION,
@@ -117,6 +128,8 @@ impl Column {
 }
 
 /// What the operator class of an index's first column says it is.
+///
+/// Raises 0A000 where it is one for filter columns, 42P17 where it is not ours.
 pub fn space_of(index: Index) -> Space {
     // SAFETY: an open index has an operator class for its first column; our support functions
     // take no arguments.
@@ -129,6 +142,16 @@ pub fn space_of(index: Index) -> Space {
         }
     };
     Space::from_code(code).unwrap_or_else(|| {
+        if code < 0 {
+            raise_index(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "the first column of index \"{}\" is not a vector",
+                    index.name()
+                ),
+                Some("Name the vector first, then the columns to filter by.".into()),
+            );
+        }
         raise_index(
             Code::ERRCODE_INVALID_OBJECT_DEFINITION,
             format!(
@@ -161,6 +184,14 @@ space_functions! {
     halfvec_ip_space => F16, InnerProduct;
     halfvec_cosine_space => F16, Cosine;
     halfvec_l1_space => F16, L1;
+    bf16vec_l2_space => Bf16, L2;
+    bf16vec_ip_space => Bf16, InnerProduct;
+    bf16vec_cosine_space => Bf16, Cosine;
+    bf16vec_l1_space => Bf16, L1;
+    bytevec_l2_space => I8, L2;
+    bytevec_ip_space => I8, InnerProduct;
+    bytevec_cosine_space => I8, Cosine;
+    bytevec_l1_space => I8, L1;
     bit_hamming_space => Bit, Hamming;
     bit_jaccard_space => Bit, Jaccard;
     sparsevec_l2_space => Sparse, L2;

@@ -139,11 +139,11 @@ mod x86 {
                     *centroids = _mm512_loadu_si512(at.add(64 * i).cast());
                 }
                 at = at.add(4 * WIDTH);
-                for (sums, row) in sums.iter_mut().zip(rows) {
+                for (sums, row) in sums.iter_mut().zip(&rows) {
                     let four = row.as_ptr().add(4 * step).cast::<i32>().read_unaligned();
                     let four = _mm512_set1_epi32(four);
-                    for (sum, centroids) in sums.iter_mut().zip(centroids) {
-                        *sum = _mm512_dpbusd_epi32(*sum, centroids, four);
+                    for (sum, centroids) in sums.iter_mut().zip(&centroids) {
+                        *sum = _mm512_dpbusd_epi32(*sum, *centroids, four);
                     }
                 }
             }
@@ -172,11 +172,11 @@ mod x86 {
                     for (i, centroids) in centroids.iter_mut().enumerate() {
                         *centroids = _mm256_loadu_si256(at.add(16 * i).cast());
                     }
-                    for (sums, row) in sums.iter_mut().zip(rows) {
+                    for (sums, row) in sums.iter_mut().zip(&rows) {
                         let [low, high] = [0, 1].map(|i| *row.get_unchecked(2 * step + i) as i32);
                         let two = _mm256_set1_epi32(low & 0xffff | high << 16);
-                        for (sum, centroids) in sums.iter_mut().zip(centroids) {
-                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(centroids, two));
+                        for (sum, centroids) in sums.iter_mut().zip(&centroids) {
+                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*centroids, two));
                         }
                     }
                 }

@@ -76,6 +76,12 @@ impl Call {
         self.arg(n).value() as i32
     }
 
+    /// Argument `n` as float8.
+    #[inline(always)]
+    pub fn arg_f64(self, n: usize) -> f64 {
+        f64::from_bits(self.arg(n).value() as u64)
+    }
+
     /// Argument `n`, of a variable-length type and not NULL.
     #[inline(always)]
     pub fn arg_varlena(self, n: usize) -> Detoasted {

@@ -1,7 +1,9 @@
 //! Rows of the table during an index scan: the indexed value as the scan's snapshot sees it, for
 //! comparing rows by their exact distance.
 
-use super::buffer::prefetch_line_pointer;
+use super::buffer::{has_block, prefetch_line_pointer};
+use super::error::raise_index;
+use super::relation::Index;
 use crate::hnsw::format::RawTid;
 use pgrx::pg_sys::{self, Datum};
 use std::mem::MaybeUninit;
@@ -41,6 +43,8 @@ pub struct HeapReader {
     /// where the scan lives
     parent: pg_sys::MemoryContext,
     open: Option<Open>,
+    /// what makes whole index entries of rows, where somebody asked for them
+    entry: Option<Entry>,
     /// whether asking the operating system for blocks ahead is wanted, once known
     prefetches: Option<bool>,
 }
@@ -67,6 +71,13 @@ type FetchTuple = unsafe extern "C-unwind" fn(
     *mut bool,
 ) -> bool;
 
+/// Makes index entries of rows.
+#[derive(Clone, Copy)]
+struct Entry {
+    info: *mut pg_sys::IndexInfo,
+    estate: *mut pg_sys::EState,
+}
+
 /// Where in a row the indexed value is.
 #[derive(Clone, Copy)]
 enum Source {
@@ -92,6 +103,7 @@ impl HeapReader {
             // SAFETY: on the backend's thread.
             parent: unsafe { pg_sys::CurrentMemoryContext },
             open: None,
+            entry: None,
             prefetches: None,
         }
     }
@@ -104,6 +116,8 @@ impl HeapReader {
     /// [`release`](HeapReader::release).
     #[inline]
     pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        // SAFETY: the scan is valid and being executed.
+        unsafe { check_tid(self.scan, tid) };
         let open = match self.open {
             Some(open) => open,
             None => self.open(),
@@ -124,6 +138,72 @@ impl HeapReader {
         }
     }
 
+    /// Hands all columns of a row's index entry to `f`: values and whether they are NULL, of the
+    /// version that the scan's snapshot sees. None where it sees none. What holds for
+    /// [`fetch`](HeapReader::fetch) holds here, too.
+    pub fn fetch_all<R>(
+        &mut self,
+        tid: RawTid,
+        f: impl FnOnce(&[Datum], &[bool]) -> R,
+    ) -> Option<R> {
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        let entry = match self.entry {
+            Some(entry) => entry,
+            None => self.open_entry(open),
+        };
+        const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
+        let mut values = [Datum::null(); MOST];
+        let mut nulls = [true; MOST];
+        // SAFETY: as in `fetch`.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            let is_seen = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let caller = switch_to(open.row);
+                let is_seen = open.find(tid, snapshot);
+                if is_seen {
+                    unguarded::FormIndexDatum(
+                        entry.info,
+                        open.slot,
+                        entry.estate,
+                        values.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                    );
+                }
+                switch_to(caller);
+                is_seen
+            });
+            let result = is_seen.then(|| {
+                let caller = switch_to(open.row);
+                let columns = (*(*self.scan).indexRelation).rd_att;
+                let columns = (*columns).natts as usize;
+                let result = f(&values[..columns], &nulls[..columns]);
+                switch_to(caller);
+                result
+            });
+            unguarded::MemoryContextReset(open.row);
+            result
+        }
+    }
+
+    #[cold]
+    fn open_entry(&mut self, open: Open) -> Entry {
+        // SAFETY: an open index; what is allocated lives as long as the scan.
+        unsafe {
+            let caller = switch_to(open.context);
+            let info = pg_sys::BuildIndexInfo((*self.scan).indexRelation);
+            let estate = pg_sys::CreateExecutorState();
+            let expressions = pg_sys::MakePerTupleExprContext(estate);
+            (*expressions).ecxt_scantuple = open.slot;
+            switch_to(caller);
+            let entry = Entry { info, estate };
+            self.entry = Some(entry);
+            entry
+        }
+    }
+
     /// Asks for the pages of rows that will be fetched soon: the processor for those in the buffer
     /// pool, the operating system for the others. Does nothing where `effective_io_concurrency` is 0.
     pub fn prefetch(&mut self, tids: &[RawTid]) {
@@ -136,6 +216,9 @@ impl HeapReader {
             });
             if !wanted {
                 return;
+            }
+            for &tid in tids {
+                check_tid(self.scan, tid);
             }
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 let mut last = pg_sys::InvalidBlockNumber;
@@ -180,6 +263,7 @@ impl HeapReader {
         let Some(open) = self.open.take() else {
             return;
         };
+        let entry = self.entry.take();
         // SAFETY: opened, and forgotten just now.
         unsafe {
             let end = (*(*self.heap()).rd_tableam).index_fetch_end;
@@ -189,6 +273,9 @@ impl HeapReader {
             pg_sys::ExecDropSingleTupleTableSlot(open.slot);
             if let Source::Expression { estate, .. } = open.value {
                 pg_sys::FreeExecutorState(estate);
+            }
+            if let Some(entry) = entry {
+                pg_sys::FreeExecutorState(entry.estate);
             }
             pg_sys::MemoryContextDelete(open.context);
         }
@@ -240,13 +327,50 @@ impl HeapReader {
     }
 }
 
+/// Raises XX002 for a heap TID past the end of its table, which only damage makes: nothing is cut off a
+/// table while a scan has it locked. The server itself would fail with an internal error.
+///
+/// # Safety
+/// The scan is valid, and its table is open.
+#[inline]
+pub unsafe fn check_tid(scan: pg_sys::IndexScanDesc, tid: RawTid) {
+    // SAFETY: as promised by the caller.
+    let is_there = unsafe { has_block(Index::new((*scan).heapRelation), block_of(tid)) };
+    if !is_there {
+        // SAFETY: as promised by the caller.
+        unsafe { raise_past_the_end(scan) };
+    }
+}
+
+/// # Safety
+/// As [`check_tid`].
+#[cold]
+unsafe fn raise_past_the_end(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: as promised by the caller. Other table access methods may count otherwise.
+    let index = unsafe {
+        let heap = (*scan).heapRelation;
+        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
+            return;
+        }
+        Index::new((*scan).indexRelation)
+    };
+    raise_index(
+        pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        format!(
+            "index \"{}\" is damaged: it has a row past the end of its table",
+            index.name()
+        ),
+        Some("REINDEX the index.".into()),
+    )
+}
+
 impl Open {
-    /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
+    /// Puts the version of a row that the snapshot sees into the slot; false where it sees none.
     ///
     /// # Safety
     /// Called inside an error guard; the reader is open and the snapshot registered.
     #[inline(always)]
-    unsafe fn indexed_value(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> Option<Datum> {
+    unsafe fn find(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> bool {
         // the server moves it to the version it finds
         let mut tid = item_pointer(tid);
         // more versions to look at; an MVCC snapshot sees one at most
@@ -262,8 +386,23 @@ impl Open {
                 std::ptr::null_mut(),
             ) {
                 if !again {
-                    return None;
+                    return false;
                 }
+            }
+        }
+        true
+    }
+
+    /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
+    ///
+    /// # Safety
+    /// Called inside an error guard; the reader is open and the snapshot registered.
+    #[inline(always)]
+    unsafe fn indexed_value(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> Option<Datum> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !self.find(tid, snapshot) {
+                return None;
             }
             match self.value {
                 Source::Column(number) => {

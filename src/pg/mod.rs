@@ -26,6 +26,7 @@ pgrx::pg_module_magic!();
 #[unsafe(export_name = "_PG_init")]
 unsafe extern "C-unwind" fn pg_init() {
     crate::am::hnsw::options::init();
+    crate::am::ivf::options::init();
     crate::planner::limit::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();

@@ -14,6 +14,14 @@ pub enum Phase {
     WritingIndex = 4,
     /// inserting rows one by one into pages
     InsertingTuples = 5,
+    /// reading random rows of the table
+    SamplingTuples = 6,
+    /// finding the centroids of lists
+    Clustering = 7,
+    /// reading the table, and finding each row's lists
+    AssigningTuples = 8,
+    /// measuring how many lists a search needs
+    Calibrating = 9,
 }
 
 /// The phase's name for a number, as the server asks for it.
@@ -24,6 +32,10 @@ pub fn phase_name(number: i64) -> Option<&'static std::ffi::CStr> {
         3 => c"building graph",
         4 => c"writing index",
         5 => c"inserting tuples",
+        6 => c"sampling tuples",
+        7 => c"performing k-means",
+        8 => c"assigning tuples",
+        9 => c"calibrating",
         _ => return None,
     })
 }

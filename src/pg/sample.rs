@@ -1,6 +1,7 @@
 //! A random sample of the rows that an index is being built from.
 
 use super::rows::Rows;
+use crate::hnsw::format::RawTid;
 use pgrx::pg_sys::{self, Datum};
 
 /// Rows that one place of the table gives: more places say more of the table, and cost more.
@@ -21,16 +22,21 @@ pub struct Sample {
 /// The table is divided into as many equal parts as it takes to get 50 rows from each. The parts
 /// are visited in random order, and in each a run of blocks from a random place is read. Where few
 /// rows are indexed (a partial index, deleted rows) the runs grow; at worst the whole table is read
-/// once. The rows are those the build itself will see: the same predicate, expressions and, for
+/// once. `seed` decides which rows of an unchanged table. The rows are those the build itself will see: the same predicate, expressions and, for
 /// `CONCURRENTLY`, an MVCC snapshot.
 ///
 /// What `f` allocates from the server is for `f` to free, as in a build.
-pub fn sample(table: Rows, rows_wanted: u64, mut f: impl FnMut(Datum)) -> Sample {
+pub fn sample(
+    table: Rows,
+    rows_wanted: u64,
+    seed: u64,
+    mut f: impl FnMut(Datum, RawTid),
+) -> Sample {
     let heap = table.heap();
     // SAFETY: an open table.
     let blocks =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) };
-    let mut rng = fastrand::Rng::new();
+    let mut rng = fastrand::Rng::with_seed(seed);
     let parts = Parts::new(blocks, rows_wanted);
     let mut order: Vec<u32> = (0..parts.count).collect();
     rng.shuffle(&mut order);
@@ -57,11 +63,11 @@ pub fn sample(table: Rows, rows_wanted: u64, mut f: impl FnMut(Datum)) -> Sample
         let length = run.min(range.len() as u32);
         let start = range.start + rng.u32(0..=range.len() as u32 - length);
         let mut given = 0;
-        table.each_of(start, length, |value, _| {
+        table.each_of(start, length, |value, tid| {
             seen += 1;
             if given < share {
                 given += 1;
-                f(value);
+                f(value, tid);
             }
         });
         rows += given;

@@ -4,6 +4,8 @@
 //! handlers run on the backend's thread alone), and stop when told to. The backend's thread waits
 //! for them and answers interrupts meanwhile.
 
+use crate::cluster::Crew;
+use pgrx::pg_sys;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -75,6 +77,27 @@ pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl Fn
     }
     pgrx::check_for_interrupts!();
     watch();
+}
+
+/// As many threads as the server allows a build, for so many tasks that are worth one each.
+pub fn for_maintenance(tasks: usize) -> usize {
+    // SAFETY: reads a setting.
+    let workers = unsafe { pg_sys::max_parallel_maintenance_workers } as usize;
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    (workers + 1).min(available).min(tasks).max(1)
+}
+
+/// Threads for clustering.
+pub struct Workers(pub usize);
+
+impl Crew for Workers {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&mut self, work: &(dyn Fn(&AtomicBool) + Sync)) {
+        run(self.0, work, || {});
+    }
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -80,9 +80,9 @@ impl Codec {
         self.centroid_norm
     }
 
-    /// Rc
+    /// The centroid in the rotated space, relative to its origin.
     #[inline(always)]
-    pub(super) fn rotated_centroid(&self) -> &[f32] {
+    pub fn rotated_centroid(&self) -> &[f32] {
         &self.rotated_centroid
     }
 

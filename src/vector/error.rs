@@ -21,8 +21,6 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// XX002
     IndexCorrupted,
-    /// XX000
-    InternalError,
     /// 08P01
     ProtocolViolation,
     /// XX001
@@ -141,6 +139,21 @@ pub enum VectorError {
         function: &'static str,
     },
 
+    /// A quantile that is none.
+    #[error("quantile must be above 0 and at most 1, not {quantile}")]
+    InvalidQuantile {
+        /// as given
+        quantile: f64,
+    },
+    /// Bounds between which nothing lies.
+    #[error("lower bound {lower} must be below upper bound {upper}, and both finite")]
+    InvalidByteRange {
+        /// as given
+        lower: f64,
+        /// as given
+        upper: f64,
+    },
+
     // sparsevec and bit
     /// More elements than a sparse vector may store.
     #[error("sparsevec cannot have more than {max} non-zero elements")]
@@ -201,11 +214,13 @@ impl VectorError {
             TooManyDimensions { .. } => SqlState::ProgramLimitExceeded,
             InvalidSyntax { .. } => SqlState::InvalidTextRepresentation,
             OutOfRange { .. } | Overflow | Underflow => SqlState::NumericValueOutOfRange,
-            InvalidTypmod | TypmodTooSmall { .. } | TypmodTooLarge { .. } => {
-                SqlState::InvalidParameterValue
-            }
+            ExpectedStateArray { .. }
+            | InvalidTypmod
+            | TypmodTooSmall { .. }
+            | TypmodTooLarge { .. }
+            | InvalidQuantile { .. }
+            | InvalidByteRange { .. } => SqlState::InvalidParameterValue,
             ArrayContainsNulls => SqlState::NullValueNotAllowed,
-            ExpectedStateArray { .. } => SqlState::InternalError,
 
             // sparsevec and bit
             TooManyElements { .. } | MoreElementsThanDimensions => SqlState::ProgramLimitExceeded,

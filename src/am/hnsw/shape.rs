@@ -2,9 +2,10 @@
 
 use super::options::{self, Layout};
 use crate::am::column::Column;
-use crate::distance::{Element, Metric};
+use crate::distance::Metric;
 use crate::hnsw::Params;
 use crate::hnsw::blocks::format::BlockShape;
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::Shape;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
@@ -15,18 +16,31 @@ use pgrx::PgSqlErrorCode as Code;
 const LEAST_DIMS: u32 = 16;
 
 /// The quantizer for neighbours' codes of a number of dimensions: the fewer there are, the more
-/// bits each needs for the same precision.
+/// bits each needs for the same precision. Up to 32 dimensions four bits take as much room as eight,
+/// for their planes are whole words of 64.
 fn suitable(dims: u32) -> Quantizer {
     match dims {
-        0..=63 => Quantizer::Sq8,
-        64..=95 => Quantizer::Rabitq4,
+        0..=32 => Quantizer::Sq8,
+        33..=95 => Quantizer::Rabitq4,
         96..=319 => Quantizer::Rabitq2,
         _ => Quantizer::Rabitq1,
     }
 }
 
+/// The quantizer of the code map of an index of that shape; `None` where it has no map. The compact
+/// layout, for those whose memory is short, has one only where filter columns want it.
+pub fn map_quantizer(shape: Shape) -> Option<Quantizer> {
+    let block = shape.block?;
+    if block.quantizer.is_none() && block.keys == 0 {
+        return None;
+    }
+    let quantizer = suitable(block.dims);
+    MapLayout::of(block.dims, quantizer, block.keys as usize)?;
+    Some(quantizer)
+}
+
 fn has_codes(column: Column) -> bool {
-    matches!(column.space.element, Element::F32 | Element::F16)
+    column.space.element.is_dense()
         && matches!(
             column.space.metric,
             Metric::L2 | Metric::InnerProduct | Metric::Cosine
@@ -39,10 +53,7 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
     let (layout, quantizer) = options::declared_storage(index);
     let asked = match quantizer {
         options::Quantizer::Auto | options::Quantizer::None => None,
-        options::Quantizer::Rabitq1 => Some(Quantizer::Rabitq1),
-        options::Quantizer::Rabitq2 => Some(Quantizer::Rabitq2),
-        options::Quantizer::Rabitq4 => Some(Quantizer::Rabitq4),
-        options::Quantizer::Sq8 => Some(Quantizer::Sq8),
+        options::Quantizer::Code(quantizer) => Some(quantizer),
     };
     let plain = Shape::plain(params.m);
     if layout == Layout::Plain || quantizer == options::Quantizer::None {
@@ -54,14 +65,15 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "the operator class of the index has no quantized layout".into(),
                 Some(
-                    "Leave out layout and quantizer. L2, inner product and cosine over vector and halfvec have quantized layouts."
+                    "Leave out layout and quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantized layouts."
                         .into(),
                 ),
             );
         }
         return plain;
     }
-    let compact = || BlockShape::compact(column.dims, params.m);
+    let keys = index.columns() as u8 - 1;
+    let compact = || BlockShape::compact(column.dims, params.m, keys);
     let shape = match layout {
         Layout::Compact => {
             if asked.is_some_and(|asked| asked != Quantizer::Sq8) {
@@ -73,10 +85,12 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
             }
             compact()
         }
-        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS => Some(plain),
+        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS && keys == 0 => {
+            Some(plain)
+        }
         _ => {
             let quantizer = asked.unwrap_or_else(|| suitable(column.dims));
-            let inline = BlockShape::inline(column.dims, params.m, quantizer);
+            let inline = BlockShape::inline(column.dims, params.m, quantizer, keys);
             match layout {
                 Layout::Auto if asked.is_none() => inline.or_else(compact).or(Some(plain)),
                 _ => inline,

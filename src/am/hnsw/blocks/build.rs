@@ -8,14 +8,18 @@
 use super::calibration;
 use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
+use super::map;
 use crate::am::hnsw::insert::effective_ef_construction;
+use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;
-use crate::distance::{Metric, Value};
+use crate::am::mean::Mean;
+use crate::distance::Value;
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
-use crate::hnsw::blocks::format::{BlockMut, Span, encode_value};
+use crate::hnsw::blocks::format::{BlockMut, Kept, Span, encode_value};
+use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::blocks::memory::{Backing, OverQuota};
 use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
@@ -45,14 +49,15 @@ const LEAST_MEASURED: usize = 500;
 /// rows indexed.
 pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    let mean = Mean::of_sample(&hnsw, table);
+    let mean = mean_of_sample(&hnsw, table);
+    let (centroid, reach) = (mean.centroid(), mean.reach());
     let seed = fastrand::u64(1..);
     crate::am::hnsw::build::write_meta_page(&hnsw, fork, |meta| {
         meta.seed = seed;
-        meta.reach = mean.reach;
+        meta.reach = reach;
     });
-    if !mean.centroid.is_empty() {
-        let first = index::write_centroid(&hnsw, fork, &mean.centroid);
+    if !centroid.is_empty() {
+        let first = index::write_centroid(&hnsw, fork, &centroid);
         place::change_meta(&hnsw, Logging::AtEndOfBuild, |meta| meta.centroid = first);
     }
     let meta = read_meta(hnsw.index);
@@ -65,64 +70,35 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
         hnsw.column.space.metric,
         hnsw.column.dims as usize,
         seed,
-        &mean.centroid,
-        mean.reach,
+        &centroid,
+        reach,
     );
     let mut load = Load::new(blocks.clone(), codec);
     progress::phase(Phase::LoadingTuples);
-    let heap_rows = table.each(|value, tid| {
+    let mut filter_columns = FilterColumns::of(hnsw.index);
+    let heap_rows = table.each_with_all(|row, tid| {
         // SAFETY: a non-NULL value of the indexed column.
-        let value = unsafe { hnsw.column.value(value) };
-        load.add(&value, tid);
+        let value = unsafe { hnsw.column.value(row.values[0]) };
+        // SAFETY: values of the index's columns.
+        load.add(&value, tid, unsafe { filter_columns.keys(row) });
     });
     let rows = load.rows;
     load.finish();
     (heap_rows, rows)
 }
 
-/// What a sample of the table tells: where its middle is, and how long its vectors are.
-struct Mean {
-    /// empty for an empty table
-    centroid: Vec<f32>,
-    reach: f32,
-}
-
-impl Mean {
-    fn of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
-        let mut sums = vec![0.0f64; hnsw.column.dims as usize];
-        let mut count = 0u64;
-        let mut longest = 0.0f64;
-        let mut floats = Vec::new();
-        let column = hnsw.column;
-        sample::sample(table, SAMPLE as u64, |datum| {
-            // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            floats_of(column.space.element, &value, &mut floats);
-            let squares = floats.iter().map(|&x| x as f64 * x as f64);
-            let norm = squares.sum::<f64>().sqrt();
-            if norm == 0.0 && column.space.metric == Metric::Cosine {
-                return;
-            }
-            let scale = match column.space.metric {
-                Metric::Cosine => 1.0 / norm,
-                _ => 1.0,
-            };
-            longest = longest.max(norm);
-            count += 1;
-            for (sum, &x) in sums.iter_mut().zip(&floats) {
-                *sum += x as f64 * scale;
-            }
-        });
-        let centroid = match count {
-            0 => Vec::new(),
-            _ => sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
-        };
-        let reach = if longest > 0.0 { longest as f32 } else { 1.0 };
-        Mean {
-            centroid,
-            reach: if reach.is_finite() { reach } else { f32::MAX },
-        }
-    }
+/// What a sample of the table tells of its vectors.
+fn mean_of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
+    let column = hnsw.column;
+    let mut mean = Mean::new(column.space.metric, column.dims as usize);
+    let mut floats = Vec::new();
+    sample::sample(table, SAMPLE as u64, fastrand::u64(..), |datum, _| {
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { column.value(datum) };
+        floats_of(column.space.element, &value, &mut floats);
+        mean.add(&floats);
+    });
+    mean
 }
 
 type Spill = Box<dyn FnMut() -> io::Result<Backing>>;
@@ -179,7 +155,7 @@ impl Load {
         }
     }
 
-    fn add(&mut self, value: &Value, tid: RawTid) {
+    fn add(&mut self, value: &Value, tid: RawTid, keys: &[u64]) {
         let column = self.blocks.hnsw.column;
         if !column.is_indexable(value) {
             return;
@@ -195,8 +171,8 @@ impl Load {
             code: &self.code,
         };
         match self.intake.push(compact, hash_of(value)) {
-            Ok(Pushed::New(_)) => self.tids.push_first(tid),
-            Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid),
+            Ok(Pushed::New(_)) => self.tids.push_first(tid, keys),
+            Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid, keys),
             Err(error) => raise_io(error),
         }
         progress::tuples_done(self.rows);
@@ -246,19 +222,12 @@ impl Load {
     }
 }
 
-fn threads_for(nodes: usize) -> usize {
-    // SAFETY: reads a setting.
-    let workers = unsafe { pg_sys::max_parallel_maintenance_workers } as usize;
-    let available = std::thread::available_parallelism().map_or(1, usize::from);
-    (workers + 1).min(available).min(nodes.div_ceil(100)).max(1)
-}
-
 /// Links the nodes of some turns, on as many threads as the server allows a build.
 fn link(graph: &mut Graph, turns: Range<usize>, hnsw: &Hnsw) {
     progress::phase(Phase::BuildingGraph);
     progress::tuples_total(turns.end as u64);
     progress::tuples_done(turns.start as u64);
-    let threads = threads_for(turns.len());
+    let threads = threads::for_maintenance(turns.len().div_ceil(100));
     pgrx::debug1!(
         "linking the graph of index \"{}\" using {threads} parallel workers",
         hnsw.index.name()
@@ -303,7 +272,7 @@ fn exact_neighbours(graph: &Graph, queries: &[u32]) -> Vec<Vec<u32>> {
     if queries.is_empty() {
         return Vec::new();
     }
-    let threads = threads_for(graph.len());
+    let threads = threads::for_maintenance(graph.len().div_ceil(100));
     let share = queries.len().div_ceil(threads);
     let found: Mutex<Vec<Vec<u32>>> = Mutex::new(vec![Vec::new(); queries.len()]);
     let next = AtomicUsize::new(0);
@@ -351,7 +320,11 @@ fn codes_of(
     };
     let file = spill.map(temporary::Files::file).transpose()?;
     let run = |work: &(dyn Fn(&AtomicBool) + Sync)| {
-        threads::run(threads_for(graph.len()), work, || {});
+        threads::run(
+            threads::for_maintenance(graph.len().div_ceil(100)),
+            work,
+            || {},
+        );
     };
     Codes::of(graph, quantizer, shape.code_dims as usize, file, run).map(Some)
 }
@@ -365,7 +338,7 @@ fn calibrate(graph: &Graph, codes: Option<&Codes>, linked: usize) -> Calibration
     let measured = Mutex::new(Calibration::default());
     let next = AtomicUsize::new(0);
     threads::run(
-        threads_for(queries.len()),
+        threads::for_maintenance(queries.len().div_ceil(100)),
         |stop| {
             let mut preview = Preview::new(graph, codes);
             let next = || next.fetch_add(1, Ordering::Relaxed);
@@ -415,6 +388,49 @@ impl Writer<'_> {
             meta.tid_page = tid_page.unwrap_or(0);
         });
         entries::add(self.blocks, Logging::AtEndOfBuild, &entries);
+        self.write_map();
+    }
+
+    /// Writes the code map: rows with equal keys beside each other.
+    fn write_map(&self) {
+        let Some(layout) = self.blocks.map else {
+            return;
+        };
+        // numbers of nodes, and of heap tuples of each
+        let mut order: Vec<(u32, u32)> = Vec::new();
+        for node in 0..self.graph.len() as u32 {
+            if self.ids[node as usize].id().is_some() {
+                let count = self.tids.count(node) as u32;
+                order.extend((0..count).map(|n| (node, n)));
+            }
+        }
+        if layout.keys > 0 {
+            pgrx::check_for_interrupts!();
+            let keys = |&(node, n): &(u32, u32)| self.tids.row(node, n as usize).1;
+            order.sort_by(|a, b| keys(a).cmp(keys(b)));
+        }
+        let shape = &self.blocks.layout.block;
+        let is_same_code =
+            shape.quantizer == Some(layout.quantizer) && shape.code_dims == shape.dims;
+        map::write(self.blocks, layout, order.len(), |at, code, push| {
+            let (node, n) = order[at];
+            let (tid, keys) = self.tids.row(node, n as usize);
+            let row = MapRow {
+                tid,
+                node: self.ids[node as usize],
+                // nodes of a build have generation 0, as their pages
+                generation: 0,
+            };
+            if is_same_code && let Some(codes) = &self.codes {
+                return push(row, keys, codes.kept(node));
+            }
+            code.clear();
+            code.resize(layout.code_len(), 0);
+            let (quantizer, dims) = (layout.quantizer, shape.dims as usize);
+            let compact = self.graph.get(node);
+            let factors = self.blocks.codec.quantize(compact, quantizer, dims, code);
+            push(row, keys, Kept { factors, code });
+        });
     }
 
     /// Nodes that fit on a page.
@@ -482,13 +498,15 @@ impl Writer<'_> {
     fn item(&self, node: u32, links: &mut Vec<Link>) -> Vec<u8> {
         let hnsw = &self.blocks.hnsw;
         let value = encode_value(self.graph.get(node), self.graph.hash(node));
+        let (tids, keys) = self.tids.inline(node);
         let mut item = NewNode {
             level: 0,
             generation: 0,
             value: &value,
             norm_squared: 0.0,
             chunks: &[],
-            tids: &self.tids.inline(node),
+            tids: &tids,
+            keys: &keys,
             more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
         }
         .encode(hnsw.shape);

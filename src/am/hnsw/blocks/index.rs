@@ -3,11 +3,11 @@
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
 use crate::distance::{Element, Value};
 use crate::hnsw::blocks::format::{Block, BlockLayout, CENTROID_FLOATS, EntryLayout};
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::quantize::Codec;
-use half::slice::HalfFloatSliceExt;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -30,6 +30,8 @@ pub struct Blocks {
     pub layout: BlockLayout,
     /// where everything on a page of the entry table lies
     pub entries: EntryLayout,
+    /// where everything on a page of the code map lies, where there is one
+    pub map: Option<MapLayout>,
     /// makes codes and compares them
     pub codec: Rc<Codec>,
     /// the codec's, as the metapage had it
@@ -70,6 +72,7 @@ impl Blocks {
             hnsw,
             layout,
             entries: EntryLayout::of(meta.dims),
+            map: super::map::layout(&hnsw, meta),
             codec,
             reach: meta.reach,
         })
@@ -119,14 +122,7 @@ impl Blocks {
 /// The elements of an indexed value as floats.
 pub fn floats_of(element: Element, value: &Value, floats: &mut Vec<f32>) {
     floats.clear();
-    match element {
-        Element::F16 => {
-            let halves: &[half::f16] = bytemuck::cast_slice(value.payload());
-            floats.resize(halves.len(), 0.0);
-            halves.convert_to_f32_slice(floats);
-        }
-        _ => floats.extend_from_slice(bytemuck::cast_slice(value.payload())),
-    }
+    element.widen_into(value.payload(), floats);
 }
 
 /// Hash of an indexed value. Values that are equal bit by bit, and only they, are one node.

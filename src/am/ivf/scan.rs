@@ -1,0 +1,219 @@
+//! Index scans: `ORDER BY column <operator> query`, nearest first.
+//!
+//! A scan has no pin or lock on an index page between rows. What it remembers of lists may be outdated:
+//! a page that is not its list's any more says so, and the batch begins anew with the directory as it
+//! is then ([`super::search`]).
+
+use super::index::Ivf;
+use super::last_scan::{self, LastScan};
+use super::search::{All, Search};
+use crate::hnsw::format::RawTid;
+use crate::ivf::format::Meta;
+use crate::pg::heap::HeapReader;
+use crate::pg::relation::Index;
+use crate::planner::limit;
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{self, Datum};
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    index: pg_sys::Relation,
+    keys: i32,
+    orderbys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: the server passes an open index and frees the descriptor itself; the scan's state is
+    // dropped with the memory context of the query, also after an error.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
+        let state = pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
+            reader: Some(HeapReader::new(scan)),
+            ..Scan::default()
+        });
+        (*scan).opaque = state.cast();
+        scan
+    }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    _keys: pg_sys::ScanKey,
+    _nkeys: i32,
+    orderbys: pg_sys::ScanKey,
+    _norderbys: i32,
+) {
+    // SAFETY: the descriptor is ours, with room for as many order-by keys as it was begun with.
+    unsafe {
+        if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
+            std::ptr::copy(
+                orderbys,
+                (*scan).orderByData,
+                (*scan).numberOfOrderBys as usize,
+            );
+        }
+        let state = state_of(scan);
+        state.note();
+        let spare = match std::mem::take(&mut state.phase) {
+            Phase::Search(mut search) => {
+                search.pause();
+                Some(search)
+            }
+            _ => state.spare.take(),
+        };
+        *state = Scan {
+            spare,
+            reader: state.reader.take(),
+            ..Scan::default()
+        };
+    }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
+    unsafe {
+        let state = state_of(scan);
+        state.note();
+        if let Phase::Search(search) = &mut state.phase {
+            search.end();
+        }
+        if let Some(spare) = &mut state.spare {
+            spare.end();
+        }
+        *state = Scan::default();
+    }
+}
+
+unsafe fn state_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a mut Scan {
+    // SAFETY: set in `ambeginscan`; one callback runs at a time.
+    unsafe { &mut *(*scan).opaque.cast::<Scan>() }
+}
+
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: the descriptor is ours and its scan is being executed.
+    unsafe {
+        let state = state_of(scan);
+        if matches!(state.phase, Phase::Start) {
+            start(scan, state);
+        }
+        let Some(tid) = state.next() else {
+            return false;
+        };
+        crate::pg::heap::check_tid(scan, tid);
+        (*scan).xs_heaptid = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: tid.block_hi,
+                bi_lo: tid.block_lo,
+            },
+            ip_posid: tid.offset,
+        };
+        state.returned += 1;
+        (*scan).xs_recheck = false;
+        (*scan).xs_recheckorderby = false;
+        true
+    }
+}
+
+/// Begins a scan at its first row.
+unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
+    // SAFETY: as promised by the caller; the order-by key was set by `amrescan`.
+    let (index, query, wanted) = unsafe {
+        let index = Index::new((*scan).indexRelation);
+        if (*scan).numberOfOrderBys < 1 {
+            pgrx::ereport!(
+                ERROR,
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot scan ivf index without order"
+            );
+        }
+        let snapshot = (*scan).xs_snapshot;
+        let mvcc = !snapshot.is_null()
+            && matches!(
+                (*snapshot).snapshot_type,
+                pg_sys::SnapshotType::SNAPSHOT_MVCC | pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
+            );
+        if !mvcc {
+            pgrx::ereport!(
+                ERROR,
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "non-MVCC snapshots are not supported with ivf"
+            );
+        }
+        index.count_scan();
+        // EXPLAIN ANALYZE's "Index Searches"
+        #[cfg(feature = "pg18")]
+        if let Some(counts) = (*scan).instrument.as_mut() {
+            counts.nsearches += 1;
+        }
+        let key = &*(*scan).orderByData;
+        let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
+        let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
+        (index, query, limit::rows_wanted(scan))
+    };
+    let (ivf, meta) = Ivf::open(index);
+    // SAFETY: a non-NULL value of the column's type: the operator's right side.
+    let query = query.map(|datum| unsafe { ivf.column.value(datum) });
+    // a NULL query, or a zero vector under cosine, is at no distance from anything
+    match query.filter(|query| ivf.column.is_indexable(query)) {
+        None => state.phase = Phase::All(Box::new(All::new(ivf))),
+        Some(query) => {
+            let mut search = state.search(ivf, &meta);
+            search.begin(&meta, query, wanted);
+            state.phase = Phase::Search(search);
+        }
+    }
+}
+
+/// State of a scan.
+#[derive(Default)]
+struct Scan {
+    phase: Phase,
+    /// an earlier search, whose memory the next one uses
+    spare: Option<Box<Search>>,
+    /// reads the table; a search takes it
+    reader: Option<HeapReader>,
+    /// heap tuples handed out
+    returned: u64,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Start,
+    Search(Box<Search>),
+    All(Box<All>),
+}
+
+impl Scan {
+    fn search(&mut self, ivf: Ivf, meta: &Meta) -> Box<Search> {
+        self.spare.take().unwrap_or_else(|| {
+            let reader = self.reader.take().expect("a scan opens its index once");
+            Box::new(Search::new(ivf, meta, reader))
+        })
+    }
+
+    fn next(&mut self) -> Option<RawTid> {
+        match &mut self.phase {
+            Phase::Start => None,
+            Phase::Search(search) => search.next(),
+            Phase::All(all) => all.next(),
+        }
+    }
+
+    /// Notes what the scan did, for `ivf_last_scan()`.
+    fn note(&self) {
+        let done = match &self.phase {
+            Phase::Start => return,
+            Phase::Search(search) => search.done(),
+            Phase::All(all) => all.done(),
+        };
+        last_scan::note(LastScan {
+            returned: self.returned,
+            ..done
+        });
+    }
+}

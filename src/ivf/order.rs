@@ -1,0 +1,286 @@
+//! Candidates of a search, and rows in exact order.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// A row found in a list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate<R> {
+    /// what its internal distance is hardly below
+    pub low: f32,
+    /// the row
+    pub row: R,
+}
+
+/// The rows of some lists that may be among the nearest.
+#[derive(Debug)]
+pub struct Candidates<R> {
+    /// the least upper bounds, as many as rows are wanted
+    highs: BinaryHeap<Bound>,
+    wanted: usize,
+    kept: Vec<Candidate<R>>,
+    /// the least lower bound of those left out
+    left_out: f32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bound(f32);
+
+impl Eq for Bound {}
+
+impl PartialOrd for Bound {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bound {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl<R> Default for Candidates<R> {
+    fn default() -> Self {
+        Candidates {
+            highs: BinaryHeap::new(),
+            wanted: 0,
+            kept: Vec::new(),
+            left_out: f32::INFINITY,
+        }
+    }
+}
+
+impl<R> Candidates<R> {
+    /// Begins a search for so many rows, at least one; one that is offered twice counts twice.
+    pub fn begin(&mut self, wanted: usize) {
+        self.highs.clear();
+        self.kept.clear();
+        self.wanted = wanted.max(1);
+        self.left_out = f32::INFINITY;
+    }
+
+    /// A row whose lower bound is above this is not among those wanted.
+    #[inline(always)]
+    pub fn bound(&self) -> f32 {
+        match self.highs.len() < self.wanted {
+            true => f32::INFINITY,
+            false => self.highs.peek().map_or(f32::INFINITY, |bound| bound.0),
+        }
+    }
+
+    /// Leaves out rows of this lower bound, and farther ones.
+    #[inline(always)]
+    pub fn leave_out(&mut self, low: f32) {
+        self.left_out = self.left_out.min(low);
+    }
+
+    /// Keeps a row between two bounds.
+    #[inline]
+    pub fn keep(&mut self, low: f32, high: f32, row: R) {
+        if self.highs.len() < self.wanted {
+            self.highs.push(Bound(high));
+        } else if let Some(mut worst) = self.highs.peek_mut()
+            && high < worst.0
+        {
+            worst.0 = high;
+        }
+        self.kept.push(Candidate { low, row });
+    }
+
+    /// Ends the search: those that may be among the nearest, and the least lower bound of all others.
+    pub fn finish(&mut self) -> (std::vec::Drain<'_, Candidate<R>>, f32) {
+        let bound = self.bound();
+        let left_out = &mut self.left_out;
+        self.kept.retain(|candidate| {
+            let is_near = candidate.low <= bound;
+            if !is_near {
+                *left_out = left_out.min(candidate.low);
+            }
+            is_near
+        });
+        (self.kept.drain(..), self.left_out)
+    }
+}
+
+/// What a closer look at a row told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Look {
+    /// the snapshot does not see it, or it was seen before
+    Gone,
+    /// a better lower bound
+    Closer(f32),
+    /// its distance as the operator computes it, and as an internal one
+    Exact {
+        /// the operator's
+        operator: f64,
+        /// the same as an internal distance
+        internal: f32,
+    },
+}
+
+/// A row whose exact distance is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exact<R> {
+    /// distance as the operator computes it
+    pub operator: f64,
+    /// internal distance
+    pub internal: f32,
+    /// the row
+    pub row: R,
+}
+
+/// Rows by their lower bounds. One is handed out when its distance is exact and no other's bound is
+/// less.
+#[derive(Debug)]
+pub struct Order<R> {
+    rows: BinaryHeap<Reverse<Waiting<R>>>,
+}
+
+#[derive(Debug)]
+struct Waiting<R> {
+    low: f32,
+    /// distance as the operator computes it, once known
+    exact: Option<f64>,
+    row: R,
+}
+
+impl<R> PartialEq for Waiting<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<R> Eq for Waiting<R> {}
+
+impl<R> PartialOrd for Waiting<R> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<R> Ord for Waiting<R> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // of two that seem equally far the one not yet looked at comes first
+        let key = |exact: Option<f64>| exact.unwrap_or(f64::NEG_INFINITY);
+        self.low
+            .total_cmp(&other.low)
+            .then_with(|| key(self.exact).total_cmp(&key(other.exact)))
+    }
+}
+
+impl<R> Default for Order<R> {
+    fn default() -> Self {
+        Order {
+            rows: BinaryHeap::new(),
+        }
+    }
+}
+
+impl<R> Order<R> {
+    /// Adds rows.
+    pub fn extend(&mut self, candidates: impl IntoIterator<Item = Candidate<R>>) {
+        let waiting = |candidate: Candidate<R>| {
+            Reverse(Waiting {
+                low: candidate.low,
+                exact: None,
+                row: candidate.row,
+            })
+        };
+        let mut rows = std::mem::take(&mut self.rows).into_vec();
+        rows.extend(candidates.into_iter().map(waiting));
+        // one pass for all is cheaper than adding one after the other
+        self.rows = rows.into();
+    }
+
+    /// Takes out the nearest row, unless that is farther than `limit`. `look` looks closer at a row.
+    pub fn pop(&mut self, limit: f32, mut look: impl FnMut(&mut R) -> Look) -> Option<Exact<R>> {
+        loop {
+            if self.rows.peek()?.0.low > limit {
+                return None;
+            }
+            let Reverse(mut first) = self.rows.pop()?;
+            if let Some(operator) = first.exact {
+                return Some(Exact {
+                    operator,
+                    internal: first.low,
+                    row: first.row,
+                });
+            }
+            match look(&mut first.row) {
+                Look::Gone => continue,
+                Look::Closer(low) => first.low = low.max(first.low),
+                Look::Exact { operator, internal } => {
+                    first.low = internal;
+                    first.exact = Some(operator);
+                }
+            }
+            self.rows.push(Reverse(first));
+        }
+    }
+
+    /// The rows that wait, nearest lower bounds first.
+    pub fn nearest(&self, count: usize) -> Vec<&R> {
+        let mut rows: Vec<(f32, &R)> = self
+            .rows
+            .iter()
+            .map(|Reverse(waiting)| (waiting.low, &waiting.row))
+            .collect();
+        if rows.len() > count {
+            rows.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+            rows.truncate(count);
+        }
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_in_exact_order_and_none_that_is_wanted_is_missing(
+            rows in proptest::collection::vec((0f32..100.0, 0f32..10.0, -1f32..1.0), 1..200),
+            wanted in 1usize..20,
+        ) {
+            // distance d; bounds low and high around an estimate off by less than the error
+            let mut candidates = Candidates::default();
+            candidates.begin(wanted);
+            for (n, &(distance, error, part)) in rows.iter().enumerate() {
+                let estimate = distance + part * error;
+                let low = estimate - error;
+                if low > candidates.bound() {
+                    candidates.leave_out(low);
+                } else {
+                    candidates.keep(low, estimate + error, n);
+                }
+            }
+            let mut order = Order::default();
+            let (kept, limit) = candidates.finish();
+            order.extend(kept);
+            let mut found = Vec::new();
+            while let Some(exact) = order.pop(limit, |&mut n| Look::Exact {
+                operator: rows[n].0 as f64,
+                internal: rows[n].0,
+            }) {
+                found.push(exact.operator as f32);
+            }
+            let mut all: Vec<f32> = rows.iter().map(|row| row.0).collect();
+            all.sort_by(f32::total_cmp);
+            prop_assert!(found.len() >= wanted.min(all.len()));
+            prop_assert_eq!(&found[..], &all[..found.len()]);
+        }
+    }
+}
