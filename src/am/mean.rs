@@ -43,7 +43,11 @@ impl Mean {
     pub fn centroid(&self) -> Vec<f32> {
         match self.count {
             0 => Vec::new(),
-            count => self.sums.iter().map(|sum| (sum / count as f64) as f32).collect(),
+            count => self
+                .sums
+                .iter()
+                .map(|sum| (sum / count as f64) as f32)
+                .collect(),
         }
     }
 

@@ -92,7 +92,7 @@ impl Index {
             let copies = self.lists[list].len();
             if sizes.is_too_large(copies, self.counted[list]) {
                 self.counted[list] = copies;
-                self.arrange(rows, list, Fate::Divided);
+                self.arrange(rows, list, Fate::Divided(sizes.parts(copies)));
                 return;
             }
         }
@@ -323,9 +323,12 @@ fn rows_that_are_all_the_same_are_not_divided() {
 
 #[test]
 fn sizes_follow_the_rows_or_the_number_that_was_given() {
-    let few = Sizes::of(10.0, 2, None);
+    let tiny = Sizes::of(999.0, 1, None);
+    assert!(!tiny.is_too_large(999, 0) && !tiny.is_too_small(1));
+    let few = Sizes::of(1000.0, 2, None);
     assert!(!few.is_too_large(150, 0) && few.is_too_large(200, 0));
     assert!(!few.is_too_large(200, 190), "it was looked at just now");
+    assert_eq!((few.parts(200), few.parts(1000)), (2, 8));
     let many = Sizes::of(1e6, 1, None);
     assert!(!many.is_too_large(300, 0) && many.is_too_large(400, 0));
     let given = Sizes::of(1e6, 1, Some(100));
@@ -342,7 +345,7 @@ proptest! {
         count in 1usize..200,
         lists in 1usize..6,
         copies in 1usize..=2,
-        fate in prop::sample::select(vec![Fate::Divided, Fate::Dissolved, Fate::Kept]),
+        fate in prop::sample::select(vec![Fate::Divided(2), Fate::Divided(7), Fate::Dissolved, Fate::Kept]),
         spread in 1usize..5,
         is_whole in any::<bool>(),
     ) {
@@ -374,7 +377,11 @@ proptest! {
             return Ok(());
         };
         let expected = match fate {
-            Fate::Divided => lists + 1,
+            Fate::Divided(2) => lists + 1,
+            Fate::Divided(most) => {
+                prop_assert!(made.centroids.len() < lists + most);
+                made.centroids.len()
+            }
             Fate::Dissolved => lists - 1,
             Fate::Kept => lists,
         };

@@ -161,7 +161,11 @@ mod tests {
     }
 
     fn tempfile() -> io::Result<std::fs::File> {
-        let name = format!("vectorext-runs-{}-{}", std::process::id(), fastrand::u64(..));
+        let name = format!(
+            "vectorext-runs-{}-{}",
+            std::process::id(),
+            fastrand::u64(..)
+        );
         let path = std::env::temp_dir().join(name);
         let file = std::fs::File::options()
             .read(true)
