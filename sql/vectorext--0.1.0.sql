@@ -958,6 +958,110 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 sparsevec_l1_space();
 
+-- ivf and ivfflat access methods
+CREATE FUNCTION ivfhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION ivfhandler(internal) IS 'ivf index access method handler';
+
+CREATE ACCESS METHOD ivf TYPE INDEX HANDLER ivfhandler;
+
+COMMENT ON ACCESS METHOD ivf IS 'ivf index access method';
+
+CREATE FUNCTION ivfflathandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+
+COMMENT ON FUNCTION ivfflathandler(internal) IS 'ivfflat index access method handler';
+
+CREATE ACCESS METHOD ivfflat TYPE INDEX HANDLER ivfflathandler;
+
+COMMENT ON ACCESS METHOD ivfflat IS 'ivfflat index access method';
+
+CREATE OPERATOR CLASS vector_l2_ops
+	FOR TYPE vector USING ivf AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_l2_space();
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING ivf AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_ip_space();
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING ivf AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_cosine_space();
+
+CREATE OPERATOR CLASS vector_l1_ops
+	FOR TYPE vector USING ivf AS
+	OPERATOR 1 <+> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_l1_space();
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING ivf AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_l2_space();
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING ivf AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_ip_space();
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING ivf AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_cosine_space();
+
+CREATE OPERATOR CLASS halfvec_l1_ops
+	FOR TYPE halfvec USING ivf AS
+	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_l1_space();
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING ivf AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bit_hamming_space();
+
+CREATE OPERATOR CLASS bit_jaccard_ops
+	FOR TYPE bit USING ivf AS
+	OPERATOR 1 <%> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bit_jaccard_space();
+
+CREATE OPERATOR CLASS vector_l2_ops
+	DEFAULT FOR TYPE vector USING ivfflat AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_l2_space();
+
+CREATE OPERATOR CLASS vector_ip_ops
+	FOR TYPE vector USING ivfflat AS
+	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_ip_space();
+
+CREATE OPERATOR CLASS vector_cosine_ops
+	FOR TYPE vector USING ivfflat AS
+	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 vector_cosine_space();
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_l2_space();
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_ip_space();
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 halfvec_cosine_space();
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING ivfflat AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bit_hamming_space();
+
 -- What an index holds. Reads every page of it; the caller must be allowed to SELECT its table.
 -- degrees[i] is the number of elements with i - 1 links on the ground layer. The bytes of the parts
 -- add up to total_bytes. Restricted: a parallel worker cannot read temporary tables.
@@ -1009,3 +1113,19 @@ CREATE FUNCTION hnsw_last_scan(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION hnsw_last_scan() IS 'work done by the last hnsw index scan of the session';
+
+-- What the last ivf or ivfflat index scan of this session did, after it ended; NULLs where there was none.
+
+CREATE FUNCTION ivf_last_scan(
+	OUT lists bigint,
+	OUT probes bigint,
+	OUT pages bigint,
+	OUT estimated bigint,
+	OUT compared bigint,
+	OUT reranked bigint,
+	OUT returned bigint,
+	OUT target_recall real
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION ivf_last_scan() IS 'work done by the last ivf index scan of the session';

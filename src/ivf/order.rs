@@ -88,11 +88,6 @@ impl<R> Candidates<R> {
         self.kept.push(Candidate { low, row });
     }
 
-    /// Rows kept so far.
-    pub fn len(&self) -> usize {
-        self.kept.len()
-    }
-
     /// Ends the search: those that may be among the nearest, and the least lower bound of all others.
     pub fn finish(&mut self) -> (std::vec::Drain<'_, Candidate<R>>, f32) {
         let bound = self.bound();

@@ -4,7 +4,7 @@
 use super::index::Ivf;
 use super::sample::{Centroids, QueryRow, Scratch, memory, push_row};
 use crate::cluster::{self, Alone, Lists, Pair};
-use crate::distance::{Operand, Value};
+use crate::distance::Value;
 use crate::hnsw::blocks::memory::{Backing, OverQuota};
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{self, Calibration};
@@ -41,7 +41,7 @@ struct Header {
     add: f32,
     scale: f32,
     error: f32,
-    reserved: u32,
+    is_second: u32,
 }
 
 const _: () = assert!(size_of::<Header>() == 32);
@@ -52,6 +52,7 @@ pub fn row_of(record: &[u8]) -> ListRow<'_> {
     let header: Header = bytemuck::pod_read_unaligned(header);
     ListRow {
         tid: header.tid,
+        is_second: header.is_second != 0,
         factors: ListFactors {
             add: header.add,
             scale: header.scale,
@@ -309,7 +310,7 @@ impl<'a> Assignment<'a> {
                     add: factors.add,
                     scale: factors.scale,
                     error: factors.error,
-                    reserved: 0,
+                    is_second: (list != pair.first) as u32,
                 };
                 record[..size_of::<Header>()].copy_from_slice(bytemuck::bytes_of(&header));
                 let code = match self.shared.ivf.form {
@@ -386,7 +387,13 @@ fn bound_of(near: &[Neighbour]) -> f32 {
 fn coded(ivf: &Ivf, query: QueryRow) -> Coded {
     let mut rows = cluster::Rows::new(ivf.shape.dims as usize);
     let mut scratch = Scratch::default();
-    push_row(ivf.codec.as_deref(), ivf.column, query.value.payload(), &mut scratch, &mut rows);
+    push_row(
+        ivf.codec.as_deref(),
+        ivf.column,
+        query.value.payload(),
+        &mut scratch,
+        &mut rows,
+    );
     Coded {
         tid: query.tid,
         factors: scratch.factors,
@@ -469,7 +476,13 @@ impl Worker {
         let mut compacts: Vec<Compact> = Vec::new();
         for row in range.clone() {
             let payload = &batch.payload(row, payload_len)[..payload_len];
-            push_row(ivf.codec, ivf.column, payload, &mut self.scratch, &mut self.rows);
+            push_row(
+                ivf.codec,
+                ivf.column,
+                payload,
+                &mut self.scratch,
+                &mut self.rows,
+            );
             compacts.push(self.scratch.factors);
             if matches!(ivf.form, RowForm::Codes(_)) {
                 rotated.push(self.scratch.rotated.clone());

@@ -1,5 +1,80 @@
 //! The `ivf` and `ivfflat` index access methods: one file for each verb the server asks for.
 
+pub mod assign;
+pub mod build;
+pub mod cost;
 pub mod directory;
 pub mod index;
+pub mod insert;
+pub mod last_scan;
+pub mod options;
+pub mod sample;
+pub mod scan;
+pub mod search;
+pub mod shape;
 pub mod storage;
+pub mod vacuum;
+
+use crate::pg_fn;
+use pgrx::pg_sys::{self, Datum};
+
+/// What both access methods have in common.
+fn routine() -> &'static mut pg_sys::IndexAmRoutine {
+    // SAFETY: palloc0 returns memory for the struct, which the server keeps, or raises.
+    let routine: &mut pg_sys::IndexAmRoutine = unsafe {
+        &mut *pg_sys::palloc0(size_of::<pg_sys::IndexAmRoutine>()).cast::<pg_sys::IndexAmRoutine>()
+    };
+    routine.type_ = pg_sys::NodeTag::T_IndexAmRoutine;
+    routine.amstrategies = 0;
+    routine.amsupport = super::column::SPACE_PROC;
+    routine.amcanorderbyop = true;
+    // a row whose vector is NULL is not in the index, so a scan without a condition on it does
+    // not return every row; the planner only ever scans for an order
+    routine.amoptionalkey = true;
+    routine.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    routine.aminsert = Some(insert::aminsert);
+    routine.ambulkdelete = Some(vacuum::ambulkdelete);
+    routine.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
+    routine.amcostestimate = Some(cost::amcostestimate);
+    routine.ambuildphasename = Some(build::ambuildphasename);
+    routine.amvalidate = Some(amvalidate);
+    routine.ambeginscan = Some(scan::ambeginscan);
+    routine.amrescan = Some(scan::amrescan);
+    routine.amgettuple = Some(scan::amgettuple);
+    routine.amendscan = Some(scan::amendscan);
+    routine
+}
+
+pg_fn! {
+    /// `ivfhandler(internal) returns index_am_handler`
+    fn ivfhandler(_call) {
+        let routine = routine();
+        routine.ambuild = Some(build::ambuild);
+        routine.ambuildempty = Some(build::ambuildempty);
+        routine.amoptions = Some(options::amoptions);
+        Datum::from(std::ptr::from_mut(routine))
+    }
+}
+
+pg_fn! {
+    /// `ivfflathandler(internal) returns index_am_handler`
+    fn ivfflathandler(_call) {
+        let routine = routine();
+        routine.ambuild = Some(build::ambuild_flat);
+        routine.ambuildempty = Some(build::ambuildempty_flat);
+        routine.amoptions = Some(options::amoptions_flat);
+        Datum::from(std::ptr::from_mut(routine))
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
+    true
+}
+
+/// Whether an access method is one of these.
+pub fn is_ours(routine: &pg_sys::IndexAmRoutine) -> bool {
+    let build = routine.ambuild.map(|build| build as usize);
+    build == Some(build::ambuild as *const () as usize)
+        || build == Some(build::ambuild_flat as *const () as usize)
+}

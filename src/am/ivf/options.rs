@@ -429,7 +429,11 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
     use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT};
     let table = [
         element(c"lists", RELOPT_TYPE_INT, offset_of!(Parsed, lists)),
-        element(c"quantizer", RELOPT_TYPE_ENUM, offset_of!(Parsed, quantizer)),
+        element(
+            c"quantizer",
+            RELOPT_TYPE_ENUM,
+            offset_of!(Parsed, quantizer),
+        ),
         element(c"rerank", RELOPT_TYPE_ENUM, offset_of!(Parsed, rerank)),
     ];
     parse(reloptions, validate, &KIND, size_of::<Parsed>(), &table)

@@ -126,8 +126,7 @@ impl Looks {
             .ivf
             .check(block, || VectorPage::of(page.page(), self.ivf.vectors));
         let (tid, compact) = page.get(slot)?;
-        (tid == row.tid)
-            .then(|| self.query.distance(compact) - self.query.error_bound(compact))
+        (tid == row.tid).then(|| self.query.distance(compact) - self.query.error_bound(compact))
     }
 }
 
@@ -247,10 +246,9 @@ impl Search {
     /// Lists to search for so many rows.
     fn probes_for(&self, rank: usize) -> usize {
         let lists = self.directory.lists().len();
-        let calibrated = self
-            .settings
-            .target_recall
-            .map_or(0, |target| calibrate::probes_for(self.meta.curve(), lists, target, rank));
+        let calibrated = self.settings.target_recall.map_or(0, |target| {
+            calibrate::probes_for(self.meta.curve(), lists, target, rank)
+        });
         calibrated
             .max(self.settings.probes.unwrap_or(0))
             .clamp(1, lists.max(1))

@@ -1,0 +1,123 @@
+//! What an index scan costs, for the planner.
+
+use super::index::{META_BLOCK, check, read_meta};
+use super::options::Settings;
+use crate::ivf::calibrate;
+use crate::ivf::format::{ListLayout, Meta, RowForm};
+use crate::pg::relation::Index;
+use pgrx::pg_sys;
+
+/// Cost of a centroid compared with the query, in units of cpu_tuple_cost.
+const CENTROID: f64 = 0.02;
+/// Cost of a row estimated by its code.
+const ESTIMATE: f64 = 0.01;
+/// Cost of a row compared by its value: for each of its bytes.
+const VALUE_BYTE: f64 = 0.0001;
+/// Cost of a row that is looked at in the table.
+const LOOK: f64 = 1.0;
+/// Cost of beginning a scan: the query is rotated and coded.
+const SCAN: f64 = 200.0;
+/// Rows looked at for each that is wanted.
+const LOOKS: f64 = 10.0;
+
+#[allow(clippy::too_many_arguments, reason = "the server's signature")]
+#[pgrx::pg_guard]
+pub unsafe extern "C-unwind" fn amcostestimate(
+    _root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+    startup_cost: *mut pg_sys::Cost,
+    total_cost: *mut pg_sys::Cost,
+    selectivity: *mut pg_sys::Selectivity,
+    correlation: *mut f64,
+    pages: *mut f64,
+) {
+    // SAFETY: the server passes a path over one of our indexes, which is locked, and places for
+    // the answers.
+    unsafe {
+        let info = &*(*path).indexinfo;
+        let estimate = if (*path).indexorderbys.is_null() {
+            // without an order there is nothing to search for
+            #[cfg(feature = "pg18")]
+            {
+                (*path).path.disabled_nodes = 2;
+            }
+            Estimate {
+                startup: f64::INFINITY,
+                total: f64::INFINITY,
+            }
+        } else {
+            let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as i32);
+            let index = Index::new(relation);
+            let meta = read_meta(index);
+            let estimate = estimate(index, &meta, info, loop_count);
+            pg_sys::index_close(relation, pg_sys::NoLock as i32);
+            estimate
+        };
+        *startup_cost = estimate.startup;
+        *total_cost = estimate.total;
+        *selectivity = 1.0;
+        *correlation = 0.0;
+        *pages = info.pages as f64;
+    }
+}
+
+struct Estimate {
+    startup: f64,
+    total: f64,
+}
+
+/// A scan reads its lists before its first row, and the others while more rows are asked for.
+fn estimate(index: Index, meta: &Meta, info: &pg_sys::IndexOptInfo, loop_count: f64) -> Estimate {
+    // SAFETY: reads settings.
+    let (per_tuple, cache) =
+        unsafe { (pg_sys::cpu_tuple_cost, pg_sys::effective_cache_size as f64) };
+    let (mut random_page, mut next_page) = (0.0, 0.0);
+    // SAFETY: reads the catalog.
+    unsafe {
+        pg_sys::get_tablespace_page_costs(info.reltablespace, &mut random_page, &mut next_page);
+    }
+    let settings = Settings::of(check(index, META_BLOCK, || meta.method()));
+    let shape = check(index, META_BLOCK, || meta.shape());
+    let lists = meta.lists.max(1) as usize;
+    let calibrated = settings.target_recall.map_or(0, |target| {
+        calibrate::probes_for(meta.curve(), lists, target, calibrate::RANK)
+    });
+    let probes = calibrated.max(settings.probes.unwrap_or(0)).clamp(1, lists);
+    let share = probes as f64 / lists as f64;
+
+    let rows = info.tuples.max(0.0);
+    let in_lists = rows * meta.copies as f64;
+    let per_row = match shape.form {
+        RowForm::Codes(_) => ESTIMATE,
+        RowForm::Values => 2.0 * ESTIMATE + VALUE_BYTE * shape.row_len as f64,
+    };
+    let looks = match shape.form {
+        RowForm::Codes(_) => LOOKS * calibrate::RANK as f64,
+        RowForm::Values => 0.0,
+    };
+    // a list's pages lie one after the other
+    let capacity = ListLayout::of(&shape).capacity().max(1) as f64;
+    let list_pages = (in_lists / capacity).max(lists as f64);
+    let once = match list_pages > 0.0 {
+        true => (cache / list_pages).min(1.0),
+        false => 1.0,
+    };
+    let missed = (1.0 - once) / loop_count.max(1.0);
+    let reading = |lists: f64, pages: f64| {
+        missed * (lists.min(pages) * random_page + (pages - lists).max(0.0) * next_page)
+    };
+    let fixed = per_tuple * (SCAN + lists as f64 * CENTROID);
+    let all = per_tuple * in_lists * per_row;
+    let startup = fixed
+        + share * all
+        + reading(probes as f64, share * list_pages)
+        + per_tuple * LOOK * looks.min(rows);
+    // the other lists are read twice: batches begin anew
+    let rest = 1.0 - share;
+    let total = startup
+        + 2.0 * rest * all
+        + 2.0 * reading((lists - probes) as f64, rest * list_pages)
+        + per_tuple * LOOK * (rows - looks).max(0.0);
+    Estimate { startup, total }
+}
