@@ -13,6 +13,7 @@
 use super::build::Centroid;
 use super::directory::{Directory, EntryPlace};
 use super::index::{Ivf, META_BLOCK, change_meta, raise_damaged, read_meta};
+use super::measure;
 use super::place::{Placer, centroids};
 use super::sample::{Centroids, Scratch, memory, push_row};
 use super::storage::{ListLock, Size, Visit};
@@ -24,7 +25,7 @@ use crate::ivf::format::{
 };
 use crate::ivf::grow::{AROUND, Arrangement, Fate, Held, NEIGHBOURS, Placed, Pool, Sizes, arrange};
 use crate::page::Damage;
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, free_space_map};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Turnstile;
 use crate::quantize::{Compact, CompactRef, ListEncoder, ListFactors, Rotated};
@@ -52,6 +53,10 @@ pub unsafe fn divide(ivf: &Ivf, list: ListId, heap: pg_sys::Relation) {
             .is_too_large(size.rows, size.counted)
             .then(|| Fate::Divided(sizes.parts(size.rows)))
     });
+    drop(alone);
+    if measure::is_outgrown(&read_meta(ivf.index)) {
+        measure::measure(ivf, &mut table);
+    }
     table.end();
 }
 
@@ -619,9 +624,4 @@ impl<'a> Writer<'a> {
         let has_room = push(&list_row);
         assert!(has_room, "a page takes as many rows as it has room for");
     }
-}
-
-/// Makes what was recorded of free pages known to searches from the top of the map.
-pub fn publish_free_space(ivf: &Ivf) {
-    free_space_map::publish(ivf.index);
 }

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod index;
 pub mod insert;
 pub mod last_scan;
+pub mod measure;
 pub mod options;
 pub mod place;
 pub mod sample;
