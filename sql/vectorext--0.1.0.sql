@@ -139,6 +139,10 @@ CREATE FUNCTION vector_avg(double precision[]) RETURNS vector
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION vector_avg(double precision[]) IS 'aggregate final function';
 
+CREATE FUNCTION vector_sum(double precision[]) RETURNS vector
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_sum(double precision[]) IS 'aggregate final function';
+
 CREATE FUNCTION vector_combine(double precision[], double precision[]) RETURNS double precision[]
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION vector_combine(double precision[], double precision[]) IS 'aggregate combine function';
@@ -585,6 +589,582 @@ CREATE OPERATOR CLASS halfvec_ops DEFAULT FOR TYPE halfvec USING btree AS
     OPERATOR 5 >,
     FUNCTION 1 halfvec_cmp(halfvec, halfvec);
 
+-- =============================================================================== bf16vec
+
+CREATE TYPE bf16vec;
+
+CREATE FUNCTION bf16vec_in(cstring, oid, integer) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_in(cstring, oid, integer) IS 'I/O';
+
+CREATE FUNCTION bf16vec_out(bf16vec) RETURNS cstring
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_out(bf16vec) IS 'I/O';
+
+CREATE FUNCTION bf16vec_typmod_in(cstring[]) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_typmod_in(cstring[]) IS 'I/O typmod';
+
+CREATE FUNCTION bf16vec_recv(internal, oid, integer) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_recv(internal, oid, integer) IS 'I/O';
+
+CREATE FUNCTION bf16vec_send(bf16vec) RETURNS bytea
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_send(bf16vec) IS 'I/O';
+
+CREATE TYPE bf16vec (
+    INPUT = bf16vec_in,
+    OUTPUT = bf16vec_out,
+    TYPMOD_IN = bf16vec_typmod_in,
+    RECEIVE = bf16vec_recv,
+    SEND = bf16vec_send,
+    STORAGE = external
+);
+COMMENT ON TYPE bf16vec IS 'bfloat16 vector';
+
+-- functions
+
+CREATE FUNCTION l2_distance(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bf16vec_l2_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_distance(bf16vec, bf16vec) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bf16vec_inner_product' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION inner_product(bf16vec, bf16vec) IS 'inner product';
+
+CREATE FUNCTION cosine_distance(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bf16vec_cosine_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cosine_distance(bf16vec, bf16vec) IS 'cosine distance';
+
+CREATE FUNCTION l1_distance(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bf16vec_l1_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l1_distance(bf16vec, bf16vec) IS 'taxicab distance';
+
+CREATE FUNCTION vector_dims(bf16vec) RETURNS integer
+    AS 'MODULE_PATHNAME', 'bf16vec_vector_dims' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_dims(bf16vec) IS 'number of dimensions';
+
+CREATE FUNCTION l2_norm(bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bf16vec_l2_norm' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_norm(bf16vec) IS 'Euclidean norm';
+
+CREATE FUNCTION l2_normalize(bf16vec) RETURNS bf16vec
+    AS 'MODULE_PATHNAME', 'bf16vec_l2_normalize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_normalize(bf16vec) IS 'normalize with Euclidean norm';
+
+CREATE FUNCTION binary_quantize(bf16vec) RETURNS bit
+    AS 'MODULE_PATHNAME', 'bf16vec_binary_quantize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(bf16vec) IS 'binary quantize';
+
+CREATE FUNCTION subvector(bf16vec, integer, integer) RETURNS bf16vec
+    AS 'MODULE_PATHNAME', 'bf16vec_subvector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION subvector(bf16vec, integer, integer) IS 'subvector';
+
+-- functions behind operators, operator classes and aggregates
+
+CREATE FUNCTION bf16vec_add(bf16vec, bf16vec) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_add(bf16vec, bf16vec) IS 'implementation of + operator';
+
+CREATE FUNCTION bf16vec_sub(bf16vec, bf16vec) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_sub(bf16vec, bf16vec) IS 'implementation of - operator';
+
+CREATE FUNCTION bf16vec_mul(bf16vec, bf16vec) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_mul(bf16vec, bf16vec) IS 'implementation of * operator';
+
+CREATE FUNCTION bf16vec_concat(bf16vec, bf16vec) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_concat(bf16vec, bf16vec) IS 'implementation of || operator';
+
+CREATE FUNCTION bf16vec_lt(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_lt(bf16vec, bf16vec) IS 'implementation of < operator';
+
+CREATE FUNCTION bf16vec_le(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_le(bf16vec, bf16vec) IS 'implementation of <= operator';
+
+CREATE FUNCTION bf16vec_eq(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_eq(bf16vec, bf16vec) IS 'implementation of = operator';
+
+CREATE FUNCTION bf16vec_ne(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_ne(bf16vec, bf16vec) IS 'implementation of <> operator';
+
+CREATE FUNCTION bf16vec_ge(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_ge(bf16vec, bf16vec) IS 'implementation of >= operator';
+
+CREATE FUNCTION bf16vec_gt(bf16vec, bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_gt(bf16vec, bf16vec) IS 'implementation of > operator';
+
+CREATE FUNCTION bf16vec_cmp(bf16vec, bf16vec) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_cmp(bf16vec, bf16vec) IS 'less-equal-greater';
+
+CREATE FUNCTION bf16vec_l2_squared_distance(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_l2_squared_distance(bf16vec, bf16vec) IS 'squared Euclidean distance';
+
+CREATE FUNCTION bf16vec_negative_inner_product(bf16vec, bf16vec) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_negative_inner_product(bf16vec, bf16vec) IS 'negative inner product';
+
+CREATE FUNCTION bf16vec_accum(double precision[], bf16vec) RETURNS double precision[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_accum(double precision[], bf16vec) IS 'aggregate transition function';
+
+-- aggregates
+
+-- elements hold neither sums nor means, so both are a vector
+
+CREATE AGGREGATE avg(bf16vec) (
+    SFUNC = bf16vec_accum,
+    STYPE = double precision[],
+    FINALFUNC = vector_avg,
+    COMBINEFUNC = vector_combine,
+    INITCOND = '{0}',
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE avg(bf16vec) IS 'the average (arithmetic mean) as vector of all bf16vec values';
+
+CREATE AGGREGATE sum(bf16vec) (
+    SFUNC = bf16vec_accum,
+    STYPE = double precision[],
+    FINALFUNC = vector_sum,
+    COMBINEFUNC = vector_combine,
+    INITCOND = '{0}',
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE sum(bf16vec) IS 'sum as vector across all bf16vec input values';
+
+-- casts
+
+CREATE FUNCTION bf16vec(bf16vec, integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec(bf16vec, integer, boolean) IS 'adjust bf16vec to typmod';
+
+CREATE FUNCTION array_to_bf16vec(smallint[], integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bf16vec(smallint[], integer, boolean) IS 'convert int2 array to bf16vec';
+
+CREATE FUNCTION array_to_bf16vec(integer[], integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bf16vec(integer[], integer, boolean) IS 'convert int4 array to bf16vec';
+
+CREATE FUNCTION array_to_bf16vec(real[], integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bf16vec(real[], integer, boolean) IS 'convert float4 array to bf16vec';
+
+CREATE FUNCTION array_to_bf16vec(double precision[], integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bf16vec(double precision[], integer, boolean) IS 'convert float8 array to bf16vec';
+
+CREATE FUNCTION array_to_bf16vec(numeric[], integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bf16vec(numeric[], integer, boolean) IS 'convert numeric array to bf16vec';
+
+CREATE FUNCTION bf16vec_to_float4(bf16vec, integer, boolean) RETURNS real[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_to_float4(bf16vec, integer, boolean) IS 'convert bf16vec to float4 array';
+
+CREATE CAST (bf16vec AS bf16vec) WITH FUNCTION bf16vec(bf16vec, integer, boolean) AS IMPLICIT;
+CREATE CAST (bf16vec AS real[]) WITH FUNCTION bf16vec_to_float4(bf16vec, integer, boolean) AS ASSIGNMENT;
+CREATE CAST (smallint[] AS bf16vec) WITH FUNCTION array_to_bf16vec(smallint[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (integer[] AS bf16vec) WITH FUNCTION array_to_bf16vec(integer[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (real[] AS bf16vec) WITH FUNCTION array_to_bf16vec(real[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (double precision[] AS bf16vec) WITH FUNCTION array_to_bf16vec(double precision[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (numeric[] AS bf16vec) WITH FUNCTION array_to_bf16vec(numeric[], integer, boolean) AS ASSIGNMENT;
+
+-- operators
+
+CREATE OPERATOR <-> (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = l2_distance, COMMUTATOR = <->
+);
+COMMENT ON OPERATOR <-> (bf16vec, bf16vec) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_negative_inner_product, COMMUTATOR = <#>
+);
+COMMENT ON OPERATOR <#> (bf16vec, bf16vec) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = cosine_distance, COMMUTATOR = <=>
+);
+COMMENT ON OPERATOR <=> (bf16vec, bf16vec) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = l1_distance, COMMUTATOR = <+>
+);
+COMMENT ON OPERATOR <+> (bf16vec, bf16vec) IS 'taxicab distance';
+
+CREATE OPERATOR + (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_add, COMMUTATOR = +
+);
+COMMENT ON OPERATOR + (bf16vec, bf16vec) IS 'add';
+
+CREATE OPERATOR - (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_sub
+);
+COMMENT ON OPERATOR - (bf16vec, bf16vec) IS 'subtract';
+
+CREATE OPERATOR * (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_mul, COMMUTATOR = *
+);
+COMMENT ON OPERATOR * (bf16vec, bf16vec) IS 'multiply';
+
+CREATE OPERATOR || (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_concat
+);
+COMMENT ON OPERATOR || (bf16vec, bf16vec) IS 'concatenate';
+
+CREATE OPERATOR < (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_lt,
+    COMMUTATOR = >, NEGATOR = >=,
+    RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR < (bf16vec, bf16vec) IS 'less than';
+
+CREATE OPERATOR <= (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_le,
+    COMMUTATOR = >=, NEGATOR = >,
+    RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR <= (bf16vec, bf16vec) IS 'less than or equal';
+
+CREATE OPERATOR = (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_eq,
+    COMMUTATOR = =, NEGATOR = <>,
+    RESTRICT = eqsel, JOIN = eqjoinsel
+);
+COMMENT ON OPERATOR = (bf16vec, bf16vec) IS 'equal';
+
+CREATE OPERATOR <> (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_ne,
+    COMMUTATOR = <>, NEGATOR = =,
+    RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR <> (bf16vec, bf16vec) IS 'not equal';
+
+CREATE OPERATOR >= (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_ge,
+    COMMUTATOR = <=, NEGATOR = <,
+    RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR >= (bf16vec, bf16vec) IS 'greater than or equal';
+
+CREATE OPERATOR > (
+    LEFTARG = bf16vec, RIGHTARG = bf16vec, FUNCTION = bf16vec_gt,
+    COMMUTATOR = <, NEGATOR = <=,
+    RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR > (bf16vec, bf16vec) IS 'greater than';
+
+CREATE OPERATOR CLASS bf16vec_ops DEFAULT FOR TYPE bf16vec USING btree AS
+    OPERATOR 1 <,
+    OPERATOR 2 <=,
+    OPERATOR 3 =,
+    OPERATOR 4 >=,
+    OPERATOR 5 >,
+    FUNCTION 1 bf16vec_cmp(bf16vec, bf16vec);
+
+-- =============================================================================== bytevec
+
+CREATE TYPE bytevec;
+
+CREATE FUNCTION bytevec_in(cstring, oid, integer) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_in(cstring, oid, integer) IS 'I/O';
+
+CREATE FUNCTION bytevec_out(bytevec) RETURNS cstring
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_out(bytevec) IS 'I/O';
+
+CREATE FUNCTION bytevec_typmod_in(cstring[]) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_typmod_in(cstring[]) IS 'I/O typmod';
+
+CREATE FUNCTION bytevec_recv(internal, oid, integer) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_recv(internal, oid, integer) IS 'I/O';
+
+CREATE FUNCTION bytevec_send(bytevec) RETURNS bytea
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_send(bytevec) IS 'I/O';
+
+CREATE TYPE bytevec (
+    INPUT = bytevec_in,
+    OUTPUT = bytevec_out,
+    TYPMOD_IN = bytevec_typmod_in,
+    RECEIVE = bytevec_recv,
+    SEND = bytevec_send,
+    STORAGE = external
+);
+COMMENT ON TYPE bytevec IS 'vector of signed bytes';
+
+-- functions
+
+CREATE FUNCTION l2_distance(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bytevec_l2_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_distance(bytevec, bytevec) IS 'Euclidean distance';
+
+CREATE FUNCTION inner_product(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bytevec_inner_product' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION inner_product(bytevec, bytevec) IS 'inner product';
+
+CREATE FUNCTION cosine_distance(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bytevec_cosine_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cosine_distance(bytevec, bytevec) IS 'cosine distance';
+
+CREATE FUNCTION l1_distance(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bytevec_l1_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l1_distance(bytevec, bytevec) IS 'taxicab distance';
+
+CREATE FUNCTION vector_dims(bytevec) RETURNS integer
+    AS 'MODULE_PATHNAME', 'bytevec_vector_dims' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_dims(bytevec) IS 'number of dimensions';
+
+CREATE FUNCTION l2_norm(bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'bytevec_l2_norm' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION l2_norm(bytevec) IS 'Euclidean norm';
+
+CREATE FUNCTION binary_quantize(bytevec) RETURNS bit
+    AS 'MODULE_PATHNAME', 'bytevec_binary_quantize' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(bytevec) IS 'binary quantize';
+
+CREATE FUNCTION subvector(bytevec, integer, integer) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'bytevec_subvector' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION subvector(bytevec, integer, integer) IS 'subvector';
+
+-- functions behind operators, operator classes and aggregates
+
+CREATE FUNCTION bytevec_add(bytevec, bytevec) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_add(bytevec, bytevec) IS 'implementation of + operator';
+
+CREATE FUNCTION bytevec_sub(bytevec, bytevec) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_sub(bytevec, bytevec) IS 'implementation of - operator';
+
+CREATE FUNCTION bytevec_mul(bytevec, bytevec) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_mul(bytevec, bytevec) IS 'implementation of * operator';
+
+CREATE FUNCTION bytevec_concat(bytevec, bytevec) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_concat(bytevec, bytevec) IS 'implementation of || operator';
+
+CREATE FUNCTION bytevec_lt(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_lt(bytevec, bytevec) IS 'implementation of < operator';
+
+CREATE FUNCTION bytevec_le(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_le(bytevec, bytevec) IS 'implementation of <= operator';
+
+CREATE FUNCTION bytevec_eq(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_eq(bytevec, bytevec) IS 'implementation of = operator';
+
+CREATE FUNCTION bytevec_ne(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_ne(bytevec, bytevec) IS 'implementation of <> operator';
+
+CREATE FUNCTION bytevec_ge(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_ge(bytevec, bytevec) IS 'implementation of >= operator';
+
+CREATE FUNCTION bytevec_gt(bytevec, bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_gt(bytevec, bytevec) IS 'implementation of > operator';
+
+CREATE FUNCTION bytevec_cmp(bytevec, bytevec) RETURNS integer
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_cmp(bytevec, bytevec) IS 'less-equal-greater';
+
+CREATE FUNCTION bytevec_l2_squared_distance(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_l2_squared_distance(bytevec, bytevec) IS 'squared Euclidean distance';
+
+CREATE FUNCTION bytevec_negative_inner_product(bytevec, bytevec) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_negative_inner_product(bytevec, bytevec) IS 'negative inner product';
+
+CREATE FUNCTION bytevec_accum(double precision[], bytevec) RETURNS double precision[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_accum(double precision[], bytevec) IS 'aggregate transition function';
+
+-- aggregates
+
+-- elements hold neither sums nor means, so both are a vector
+
+CREATE AGGREGATE avg(bytevec) (
+    SFUNC = bytevec_accum,
+    STYPE = double precision[],
+    FINALFUNC = vector_avg,
+    COMBINEFUNC = vector_combine,
+    INITCOND = '{0}',
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE avg(bytevec) IS 'the average (arithmetic mean) as vector of all bytevec values';
+
+CREATE AGGREGATE sum(bytevec) (
+    SFUNC = bytevec_accum,
+    STYPE = double precision[],
+    FINALFUNC = vector_sum,
+    COMBINEFUNC = vector_combine,
+    INITCOND = '{0}',
+    PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE sum(bytevec) IS 'sum as vector across all bytevec input values';
+
+-- casts
+
+CREATE FUNCTION bytevec(bytevec, integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec(bytevec, integer, boolean) IS 'adjust bytevec to typmod';
+
+CREATE FUNCTION array_to_bytevec(smallint[], integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bytevec(smallint[], integer, boolean) IS 'convert int2 array to bytevec';
+
+CREATE FUNCTION array_to_bytevec(integer[], integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bytevec(integer[], integer, boolean) IS 'convert int4 array to bytevec';
+
+CREATE FUNCTION array_to_bytevec(real[], integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bytevec(real[], integer, boolean) IS 'convert float4 array to bytevec';
+
+CREATE FUNCTION array_to_bytevec(double precision[], integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bytevec(double precision[], integer, boolean) IS 'convert float8 array to bytevec';
+
+CREATE FUNCTION array_to_bytevec(numeric[], integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION array_to_bytevec(numeric[], integer, boolean) IS 'convert numeric array to bytevec';
+
+CREATE FUNCTION bytevec_to_float4(bytevec, integer, boolean) RETURNS real[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_float4(bytevec, integer, boolean) IS 'convert bytevec to float4 array';
+
+CREATE FUNCTION bytevec_to_int2(bytevec, integer, boolean) RETURNS smallint[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_int2(bytevec, integer, boolean) IS 'convert bytevec to int2 array';
+
+CREATE FUNCTION bytevec_to_int4(bytevec, integer, boolean) RETURNS integer[]
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_int4(bytevec, integer, boolean) IS 'convert bytevec to int4 array';
+
+-- What rounds to integers has to be asked for: embeddings between -1 and 1 would become zeros.
+
+CREATE CAST (bytevec AS bytevec) WITH FUNCTION bytevec(bytevec, integer, boolean) AS IMPLICIT;
+CREATE CAST (bytevec AS real[]) WITH FUNCTION bytevec_to_float4(bytevec, integer, boolean) AS ASSIGNMENT;
+CREATE CAST (bytevec AS smallint[]) WITH FUNCTION bytevec_to_int2(bytevec, integer, boolean) AS ASSIGNMENT;
+CREATE CAST (bytevec AS integer[]) WITH FUNCTION bytevec_to_int4(bytevec, integer, boolean) AS ASSIGNMENT;
+CREATE CAST (smallint[] AS bytevec) WITH FUNCTION array_to_bytevec(smallint[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (integer[] AS bytevec) WITH FUNCTION array_to_bytevec(integer[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (real[] AS bytevec) WITH FUNCTION array_to_bytevec(real[], integer, boolean);
+CREATE CAST (double precision[] AS bytevec) WITH FUNCTION array_to_bytevec(double precision[], integer, boolean);
+CREATE CAST (numeric[] AS bytevec) WITH FUNCTION array_to_bytevec(numeric[], integer, boolean);
+
+-- operators
+
+CREATE OPERATOR <-> (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = l2_distance, COMMUTATOR = <->
+);
+COMMENT ON OPERATOR <-> (bytevec, bytevec) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_negative_inner_product, COMMUTATOR = <#>
+);
+COMMENT ON OPERATOR <#> (bytevec, bytevec) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = cosine_distance, COMMUTATOR = <=>
+);
+COMMENT ON OPERATOR <=> (bytevec, bytevec) IS 'cosine distance';
+
+CREATE OPERATOR <+> (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = l1_distance, COMMUTATOR = <+>
+);
+COMMENT ON OPERATOR <+> (bytevec, bytevec) IS 'taxicab distance';
+
+CREATE OPERATOR + (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_add, COMMUTATOR = +
+);
+COMMENT ON OPERATOR + (bytevec, bytevec) IS 'add';
+
+CREATE OPERATOR - (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_sub
+);
+COMMENT ON OPERATOR - (bytevec, bytevec) IS 'subtract';
+
+CREATE OPERATOR * (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_mul, COMMUTATOR = *
+);
+COMMENT ON OPERATOR * (bytevec, bytevec) IS 'multiply';
+
+CREATE OPERATOR || (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_concat
+);
+COMMENT ON OPERATOR || (bytevec, bytevec) IS 'concatenate';
+
+CREATE OPERATOR < (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_lt,
+    COMMUTATOR = >, NEGATOR = >=,
+    RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR < (bytevec, bytevec) IS 'less than';
+
+CREATE OPERATOR <= (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_le,
+    COMMUTATOR = >=, NEGATOR = >,
+    RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR <= (bytevec, bytevec) IS 'less than or equal';
+
+CREATE OPERATOR = (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_eq,
+    COMMUTATOR = =, NEGATOR = <>,
+    RESTRICT = eqsel, JOIN = eqjoinsel
+);
+COMMENT ON OPERATOR = (bytevec, bytevec) IS 'equal';
+
+CREATE OPERATOR <> (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_ne,
+    COMMUTATOR = <>, NEGATOR = =,
+    RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR <> (bytevec, bytevec) IS 'not equal';
+
+CREATE OPERATOR >= (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_ge,
+    COMMUTATOR = <=, NEGATOR = <,
+    RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR >= (bytevec, bytevec) IS 'greater than or equal';
+
+CREATE OPERATOR > (
+    LEFTARG = bytevec, RIGHTARG = bytevec, FUNCTION = bytevec_gt,
+    COMMUTATOR = <, NEGATOR = <=,
+    RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR > (bytevec, bytevec) IS 'greater than';
+
+CREATE OPERATOR CLASS bytevec_ops DEFAULT FOR TYPE bytevec USING btree AS
+    OPERATOR 1 <,
+    OPERATOR 2 <=,
+    OPERATOR 3 =,
+    OPERATOR 4 >=,
+    OPERATOR 5 >,
+    FUNCTION 1 bytevec_cmp(bytevec, bytevec);
+
 -- ======================================================================================= bit
 
 CREATE FUNCTION hamming_distance(bit, bit) RETURNS float8
@@ -833,6 +1413,129 @@ CREATE CAST (real[] AS sparsevec) WITH FUNCTION array_to_sparsevec(real[], integ
 CREATE CAST (double precision[] AS sparsevec) WITH FUNCTION array_to_sparsevec(double precision[], integer, boolean) AS ASSIGNMENT;
 CREATE CAST (numeric[] AS sparsevec) WITH FUNCTION array_to_sparsevec(numeric[], integer, boolean) AS ASSIGNMENT;
 
+-- bf16vec: as halfvec, so that a vector as a parameter uses the index of a bf16vec column. The cast to
+-- sparsevec is no implicit one, for else bf16vec and halfvec would be compared as sparsevec.
+
+CREATE FUNCTION bf16vec_to_vector(bf16vec, integer, boolean) RETURNS vector
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_to_vector(bf16vec, integer, boolean) IS 'convert bf16vec to vector';
+CREATE CAST (bf16vec AS vector) WITH FUNCTION bf16vec_to_vector(bf16vec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION vector_to_bf16vec(vector, integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_bf16vec(vector, integer, boolean) IS 'convert vector to bf16vec';
+CREATE CAST (vector AS bf16vec) WITH FUNCTION vector_to_bf16vec(vector, integer, boolean) AS IMPLICIT;
+
+CREATE FUNCTION bf16vec_to_halfvec(bf16vec, integer, boolean) RETURNS halfvec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_to_halfvec(bf16vec, integer, boolean) IS 'convert bf16vec to halfvec';
+CREATE CAST (bf16vec AS halfvec) WITH FUNCTION bf16vec_to_halfvec(bf16vec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION halfvec_to_bf16vec(halfvec, integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_to_bf16vec(halfvec, integer, boolean) IS 'convert halfvec to bf16vec';
+CREATE CAST (halfvec AS bf16vec) WITH FUNCTION halfvec_to_bf16vec(halfvec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION bf16vec_to_sparsevec(bf16vec, integer, boolean) RETURNS sparsevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_to_sparsevec(bf16vec, integer, boolean) IS 'convert bf16vec to sparsevec';
+CREATE CAST (bf16vec AS sparsevec) WITH FUNCTION bf16vec_to_sparsevec(bf16vec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION sparsevec_to_bf16vec(sparsevec, integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_to_bf16vec(sparsevec, integer, boolean) IS 'convert sparsevec to bf16vec';
+CREATE CAST (sparsevec AS bf16vec) WITH FUNCTION sparsevec_to_bf16vec(sparsevec, integer, boolean) AS ASSIGNMENT;
+
+-- bytevec: exact one way; what rounds to integers has to be asked for
+
+CREATE FUNCTION bytevec_to_vector(bytevec, integer, boolean) RETURNS vector
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_vector(bytevec, integer, boolean) IS 'convert bytevec to vector';
+CREATE CAST (bytevec AS vector) WITH FUNCTION bytevec_to_vector(bytevec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION vector_to_bytevec(vector, integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_to_bytevec(vector, integer, boolean) IS 'convert vector to bytevec';
+CREATE CAST (vector AS bytevec) WITH FUNCTION vector_to_bytevec(vector, integer, boolean);
+
+CREATE FUNCTION bytevec_to_halfvec(bytevec, integer, boolean) RETURNS halfvec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_halfvec(bytevec, integer, boolean) IS 'convert bytevec to halfvec';
+CREATE CAST (bytevec AS halfvec) WITH FUNCTION bytevec_to_halfvec(bytevec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION halfvec_to_bytevec(halfvec, integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_to_bytevec(halfvec, integer, boolean) IS 'convert halfvec to bytevec';
+CREATE CAST (halfvec AS bytevec) WITH FUNCTION halfvec_to_bytevec(halfvec, integer, boolean);
+
+CREATE FUNCTION bytevec_to_bf16vec(bytevec, integer, boolean) RETURNS bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_bf16vec(bytevec, integer, boolean) IS 'convert bytevec to bf16vec';
+CREATE CAST (bytevec AS bf16vec) WITH FUNCTION bytevec_to_bf16vec(bytevec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION bf16vec_to_bytevec(bf16vec, integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_to_bytevec(bf16vec, integer, boolean) IS 'convert bf16vec to bytevec';
+CREATE CAST (bf16vec AS bytevec) WITH FUNCTION bf16vec_to_bytevec(bf16vec, integer, boolean);
+
+CREATE FUNCTION bytevec_to_sparsevec(bytevec, integer, boolean) RETURNS sparsevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_to_sparsevec(bytevec, integer, boolean) IS 'convert bytevec to sparsevec';
+CREATE CAST (bytevec AS sparsevec) WITH FUNCTION bytevec_to_sparsevec(bytevec, integer, boolean) AS ASSIGNMENT;
+
+CREATE FUNCTION sparsevec_to_bytevec(sparsevec, integer, boolean) RETURNS bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_to_bytevec(sparsevec, integer, boolean) IS 'convert sparsevec to bytevec';
+CREATE CAST (sparsevec AS bytevec) WITH FUNCTION sparsevec_to_bytevec(sparsevec, integer, boolean);
+
+-- =================================================================================== quantizing
+
+-- quantize_to_bytevec(v, quantile): 127 stands for the quantile of the magnitudes of v itself.
+-- quantize_to_bytevec(v, lower, upper): -127 stands for lower, 127 for upper.
+-- What is beyond is clipped.
+
+CREATE FUNCTION quantize_to_bytevec(vector, quantile double precision DEFAULT 0.99) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'vector_quantize_to_bytevec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(vector, double precision) IS 'scale to signed bytes by a quantile of the magnitudes';
+
+CREATE FUNCTION quantize_to_bytevec(vector, lower double precision, upper double precision) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'vector_quantize_between' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(vector, double precision, double precision) IS 'scale to signed bytes between two bounds';
+
+CREATE FUNCTION quantize_to_bytevec(halfvec, quantile double precision DEFAULT 0.99) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'halfvec_quantize_to_bytevec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(halfvec, double precision) IS 'scale to signed bytes by a quantile of the magnitudes';
+
+CREATE FUNCTION quantize_to_bytevec(halfvec, lower double precision, upper double precision) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'halfvec_quantize_between' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(halfvec, double precision, double precision) IS 'scale to signed bytes between two bounds';
+
+CREATE FUNCTION quantize_to_bytevec(bf16vec, quantile double precision DEFAULT 0.99) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'bf16vec_quantize_to_bytevec' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(bf16vec, double precision) IS 'scale to signed bytes by a quantile of the magnitudes';
+
+CREATE FUNCTION quantize_to_bytevec(bf16vec, lower double precision, upper double precision) RETURNS bytevec
+    AS 'MODULE_PATHNAME', 'bf16vec_quantize_between' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quantize_to_bytevec(bf16vec, double precision, double precision) IS 'scale to signed bytes between two bounds';
+
+-- binary_quantize(v, threshold): a bit is set where the element is above the threshold
+
+CREATE FUNCTION binary_quantize(vector, threshold double precision) RETURNS bit
+    AS 'MODULE_PATHNAME', 'binary_quantize_above' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(vector, double precision) IS 'binary quantize by a threshold';
+
+CREATE FUNCTION binary_quantize(halfvec, threshold double precision) RETURNS bit
+    AS 'MODULE_PATHNAME', 'halfvec_binary_quantize_above' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(halfvec, double precision) IS 'binary quantize by a threshold';
+
+CREATE FUNCTION binary_quantize(bf16vec, threshold double precision) RETURNS bit
+    AS 'MODULE_PATHNAME', 'bf16vec_binary_quantize_above' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(bf16vec, double precision) IS 'binary quantize by a threshold';
+
+CREATE FUNCTION binary_quantize(bytevec, threshold double precision) RETURNS bit
+    AS 'MODULE_PATHNAME', 'bytevec_binary_quantize_above' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION binary_quantize(bytevec, double precision) IS 'binary quantize by a threshold';
+
 -- ============================================================================= access methods
 
 CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
@@ -868,6 +1571,30 @@ CREATE FUNCTION halfvec_cosine_space() RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION halfvec_l1_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bf16vec_l2_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bf16vec_ip_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bf16vec_cosine_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bf16vec_l1_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bytevec_l2_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bytevec_ip_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bytevec_cosine_space() RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION bytevec_l1_space() RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE FUNCTION bit_hamming_space() RETURNS integer
@@ -927,6 +1654,46 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 halfvec_l1_space();
+
+CREATE OPERATOR CLASS bf16vec_l2_ops
+	FOR TYPE bf16vec USING hnsw AS
+	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_l2_space();
+
+CREATE OPERATOR CLASS bf16vec_ip_ops
+	FOR TYPE bf16vec USING hnsw AS
+	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_ip_space();
+
+CREATE OPERATOR CLASS bf16vec_cosine_ops
+	FOR TYPE bf16vec USING hnsw AS
+	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_cosine_space();
+
+CREATE OPERATOR CLASS bf16vec_l1_ops
+	FOR TYPE bf16vec USING hnsw AS
+	OPERATOR 1 <+> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_l1_space();
+
+CREATE OPERATOR CLASS bytevec_l2_ops
+	FOR TYPE bytevec USING hnsw AS
+	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_l2_space();
+
+CREATE OPERATOR CLASS bytevec_ip_ops
+	FOR TYPE bytevec USING hnsw AS
+	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_ip_space();
+
+CREATE OPERATOR CLASS bytevec_cosine_ops
+	FOR TYPE bytevec USING hnsw AS
+	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_cosine_space();
+
+CREATE OPERATOR CLASS bytevec_l1_ops
+	FOR TYPE bytevec USING hnsw AS
+	OPERATOR 1 <+> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_l1_space();
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING hnsw AS
@@ -1017,6 +1784,46 @@ CREATE OPERATOR CLASS halfvec_l1_ops
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 halfvec_l1_space();
 
+CREATE OPERATOR CLASS bf16vec_l2_ops
+	FOR TYPE bf16vec USING ivf AS
+	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_l2_space();
+
+CREATE OPERATOR CLASS bf16vec_ip_ops
+	FOR TYPE bf16vec USING ivf AS
+	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_ip_space();
+
+CREATE OPERATOR CLASS bf16vec_cosine_ops
+	FOR TYPE bf16vec USING ivf AS
+	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_cosine_space();
+
+CREATE OPERATOR CLASS bf16vec_l1_ops
+	FOR TYPE bf16vec USING ivf AS
+	OPERATOR 1 <+> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_l1_space();
+
+CREATE OPERATOR CLASS bytevec_l2_ops
+	FOR TYPE bytevec USING ivf AS
+	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_l2_space();
+
+CREATE OPERATOR CLASS bytevec_ip_ops
+	FOR TYPE bytevec USING ivf AS
+	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_ip_space();
+
+CREATE OPERATOR CLASS bytevec_cosine_ops
+	FOR TYPE bytevec USING ivf AS
+	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_cosine_space();
+
+CREATE OPERATOR CLASS bytevec_l1_ops
+	FOR TYPE bytevec USING ivf AS
+	OPERATOR 1 <+> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_l1_space();
+
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING ivf AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
@@ -1097,6 +1904,22 @@ CREATE FUNCTION vector_index_stats(
 
 COMMENT ON FUNCTION vector_index_stats(regclass) IS 'contents, size by part and calibration of an hnsw index';
 
+-- What is wrong with an index; no rows where nothing is.
+
+CREATE FUNCTION vector_index_check(
+	index regclass,
+	heapallindexed boolean DEFAULT false,
+	strict boolean DEFAULT false,
+	OUT severity text,
+	OUT block bigint,
+	OUT "offset" integer,
+	OUT message text
+)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION vector_index_check(regclass, boolean, boolean) IS 'verifies a vector index: pages, links, codes, and with heapallindexed its table';
+
 -- What the last hnsw index scan of this session did, after it ended; NULLs where there was none.
 
 CREATE FUNCTION hnsw_last_scan(
@@ -1113,6 +1936,36 @@ CREATE FUNCTION hnsw_last_scan(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION hnsw_last_scan() IS 'work done by the last hnsw index scan of the session';
+
+-- What an ivf or ivfflat index holds: reads all of its pages.
+
+CREATE FUNCTION ivf_index_stats(
+	index regclass,
+	OUT quantizer text,
+	OUT rerank text,
+	OUT dimensions integer,
+	OUT lists integer,
+	OUT lists_per_row integer,
+	OUT heap_tuples bigint,
+	OUT copies bigint,
+	OUT smallest_list bigint,
+	OUT largest_list bigint,
+	OUT imbalance real,
+	OUT probes integer,
+	OUT total_bytes bigint,
+	OUT code_bytes bigint,
+	OUT vector_bytes bigint,
+	OUT tuple_bytes bigint,
+	OUT directory_bytes bigint,
+	OUT free_bytes bigint,
+	OUT overhead_bytes bigint,
+	OUT calibration_shares real[],
+	OUT calibration_recalls real[],
+	OUT calibrated_tuples bigint
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION ivf_index_stats(regclass) IS 'contents, size by part and calibration of an ivf index';
 
 -- What the last ivf or ivfflat index scan of this session did, after it ended; NULLs where there was none.
 

@@ -29,8 +29,15 @@ impl<'a> PageView<'a> {
         PageView(bytes)
     }
 
+    /// The whole page.
     #[inline]
-    fn u16_at(self, at: usize) -> usize {
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// A field of two bytes of the page header.
+    #[inline]
+    pub fn u16_at(self, at: usize) -> usize {
         u16::from_ne_bytes([self.0[at], self.0[at + 1]]) as usize
     }
 
@@ -69,17 +76,25 @@ impl<'a> PageView<'a> {
         (self.u16_at(12).saturating_sub(HEADER) / LINE_POINTER) as u16
     }
 
+    /// Line pointer `offset` (from 1) as it stands; `None` beyond the last.
+    pub fn line_pointer(self, offset: u16) -> Option<u32> {
+        if offset == 0 || offset > self.item_count() {
+            return None;
+        }
+        let at = HEADER + (offset as usize - 1) * LINE_POINTER;
+        let raw = self.0.get(at..at + LINE_POINTER)?;
+        Some(u32::from_ne_bytes([raw[0], raw[1], raw[2], raw[3]]))
+    }
+
     /// Where item `offset` (from 1) lies; `None` for a line pointer that is unused.
     #[inline]
     pub fn item_range(self, offset: u16) -> Result<Option<std::ops::Range<usize>>, Damage> {
         if offset == 0 || offset > self.item_count() {
             return Ok(None);
         }
-        let at = HEADER + (offset as usize - 1) * LINE_POINTER;
-        let Some(raw) = self.0.get(at..at + LINE_POINTER) else {
-            return Err(Damage("line pointer out of bounds"));
-        };
-        let raw = u32::from_ne_bytes([raw[0], raw[1], raw[2], raw[3]]);
+        let raw = self
+            .line_pointer(offset)
+            .ok_or(Damage("line pointer out of bounds"))?;
         let (start, flags, len) = (raw & 0x7fff, raw >> 15 & 3, raw >> 17);
         if flags != NORMAL {
             return Ok(None);

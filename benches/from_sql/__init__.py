@@ -9,5 +9,5 @@
 
 A file a part: `exact`, `build` (with further values of `ef_construction`), `search`, `library` (hnswlib
 in this process), `sessions` (round trips, several clients), `cold`, `layouts` (with widths), `churn`
-(inserts, VACUUM), `scale`.
+(inserts, VACUUM), `ivf`, `scale`.
 """

@@ -12,6 +12,7 @@ from .churn import churn
 from .cold import cold
 from .engine import Engine
 from .exact import exact_search
+from .ivf import ivf
 from .layouts import layouts, shapes
 from .library import LABEL, compare
 from .options import HELP, Options, Unusable
@@ -85,6 +86,8 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 constructions(contenders, report)
             case "churn" if options.churn:
                 churn(contenders, report)
+            case "ivf" if options.access_method == "hnsw":
+                ivf(contenders, report)
             case "shapes" if options.access_method == "hnsw":
                 shapes(contenders, report)
             case "scale" if options.scale:

@@ -134,12 +134,13 @@ class Engine:
         return f"CREATE INDEX {name} ON {table} USING {self.options.access_method} (embedding {operator_class}){options}"
 
     def accepts(self, index_options: str) -> bool:
-        """Whether this version knows all of these index options."""
+        """Whether this version knows the access method and all of these index options."""
         trial = replace(self, index_options=index_options).index_definition("trial", "trial_embedding")
         try:
             self.psql(f"CREATE TEMP TABLE trial (LIKE items); {trial};")
         except Unusable as refused:
-            if "unrecognized parameter" in str(refused):
+            unknown = ("unrecognized parameter", "invalid value for enum option", "does not exist")
+            if any(each in str(refused) for each in unknown):
                 return False
             raise
         return True

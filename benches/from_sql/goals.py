@@ -1,5 +1,10 @@
 """What the index aims at beside its peer: the column `goal` of the tables, one place for all of them."""
 
+from collections.abc import Callable
+
+Search = Callable[[str, float, int], str]
+"""The goal of searches in a form, at a recall, over so many rows."""
+
 LARGE = 300_000
 """Rows from which a search of the peer costs enough that the round trip hides less of the difference."""
 
@@ -31,6 +36,15 @@ VACUUM = 10.0
 VACUUM_LOSS = 0.005
 """Recall after VACUUM below that of the same rows indexed anew, at most."""
 
+IVF_BUILD = 12.0
+IVF_INSERT = 1.0
+IVF_VACUUM = 1.0
+IVF_SIZE = 0.15
+"""Bytes of an index of lists with one bit a dimension, re-ranked from the table, against ivfflat's."""
+
+IVF_SEARCH = {"prepared": 10.0, "statement": 20.0}
+"""Rate against ivfflat's at recall 0.95; in one statement for a large table."""
+
 COMPACT_SIZE = 0.4
 COMPACT_RATE = 2.0
 
@@ -39,6 +53,20 @@ def search(form: str, recall: float, rows: int) -> str:
     if form == "prepared" and rows >= LARGE:
         return at_least(PREPARED_LARGE.get(recall))
     return at_least(SEARCH.get(form, {}).get(recall))
+
+
+def ivf(form: str, recall: float, rows: int) -> str:
+    if recall != 0.95 or (form == "statement" and rows < LARGE):
+        return ""
+    return at_least(IVF_SEARCH.get(form))
+
+
+def insert(access_method: str) -> str:
+    return at_least(INSERT if access_method == "hnsw" else IVF_INSERT)
+
+
+def vacuum(access_method: str) -> str:
+    return at_least(VACUUM if access_method == "hnsw" else IVF_VACUUM)
 
 
 def index_size(dims: int, layout: str) -> str:

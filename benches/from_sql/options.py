@@ -37,6 +37,10 @@ All options are environment variables, or variables of `make bench`:
   WORKERS     max_parallel_maintenance_workers             (number of cores - 1)
   CHURN       rows of the table for inserts and VACUUM; 0 leaves that part out   (12000)
   HNSWLIB     no: leaves out hnswlib in this process       (yes, installed on demand)
+  LISTS       of both indexes in the part ivf              (4 times the root of the rows)
+  IVF_TARGETS values of ivf.target_recall that we sweep there   (0.90,0.95,0.97,0.98,0.99)
+  QUANTIZERS  of our ivf index beside the default, each with other options it needs, separated by ;
+              (quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none)
   LAYOUTS     of our index beside the default              (compact)
   SHAPES      generated sets for the part shapes, as GENERATOR:DIMS:TYPE
               (clustered:768:vector,clustered:1536:vector,clustered:3072:halfvec)
@@ -44,8 +48,8 @@ All options are environment variables, or variables of `make bench`:
   COLD        shared_buffers in per cent of the peer's index, for the part cold   (25)
   SCALE       rows (x 384, generated) that the part scale compares with a tenth of them; a million take an hour
               (0: left out)
-  PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,shapes,scale,
-              with those they need                         (all)
+  PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,ivf,shapes,
+              scale, with those they need                         (all)
   PLOT        file for the picture beside the one in OUT, such as docs/recall_qps.svg
   PG_CONFIG   of the server to use                         (pg_config)
   INSTALL     no: measure what the server has installed, without building (yes)
@@ -55,7 +59,7 @@ All options are environment variables, or variables of `make bench`:
 
 PLACEMENTS = ("apart", "together", "free")
 PARTS = (
-    "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "shapes", "scale",
+    "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "ivf", "shapes", "scale",
 )  # fmt: skip
 CONTINUE_SEARCH = {"hnswlib", "clients", "cold", "layouts"}
 
@@ -133,6 +137,9 @@ class Options:
     churn: int
     cold: int
     scale: int
+    lists: int
+    ivf_targets: Sweep
+    quantizers: tuple[str, ...]
     layouts: tuple[str, ...]
     shapes: tuple[Shape, ...]
     parts: tuple[str, ...]
@@ -175,6 +182,12 @@ class Options:
             churn=whole("CHURN", 12000),
             cold=whole("COLD", 25, least=1),
             scale=scaled(whole("SCALE", 0)),
+            lists=whole("LISTS", 0),
+            ivf_targets=Sweep.parse("ivf.target_recall=" + text("IVF_TARGETS", "0.90,0.95,0.97,0.98,0.99")),
+            quantizers=tuple(
+                ", ".join(option.strip() for option in each.split(","))
+                for each in text("QUANTIZERS", "quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none").split(";")
+            ),
             layouts=listed("LAYOUTS", "compact"),
             shapes=tuple(Shape.parse(each, shape_rows) for each in shapes.split(",")),
             parts=parts(text("PARTS", ",".join(PARTS)), choice("HNSWLIB", "yes", ("yes", "no")) == "yes"),

@@ -59,7 +59,9 @@ def sweep_table(contenders: list[Contender], curves: Curves, report: Report, abo
     report.table(f"Index search, {about} (pgbench -M prepared, 1 client)", columns, rows, note)
 
 
-def equal_recall(contenders: list[Contender], curves: Curves, report: Report, about: str) -> None:
+def equal_recall(
+    contenders: list[Contender], curves: Curves, report: Report, about: str, goal_of: goals.Search = goals.search
+) -> None:
     """Rates at equal recall, the comparison that matters; then the pages that it takes."""
     ours, peer = contenders[:2]
     mine, theirs = curves[ours.label], curves[peer.label]
@@ -67,7 +69,7 @@ def equal_recall(contenders: list[Contender], curves: Curves, report: Report, ab
     for form, name in FORMS.items():
         for target in TARGETS:
             cells = [shown_rate(points, form, target) for points in (mine, theirs)]
-            goal = goals.search(form, target, ours.data.rows)
+            goal = goal_of(form, target, ours.data.rows)
             rows.append([name, f"{target:.2f}", *cells, ratio_at(mine, theirs, form, target), goal])
     columns = ["QPS at equal recall", "recall@10", ours.label, peer.label, "ratio", "goal"]
     note = "interpolated between the settings above, never beyond them; ratio: median over the paired rounds;"

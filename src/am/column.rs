@@ -84,7 +84,9 @@ impl Column {
         let word =
             |at: usize| i32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
         let (dims, payload) = match self.space.element {
-            Element::F32 | Element::F16 => (word(0) & 0xffff, &body[4..]),
+            Element::F32 | Element::F16 | Element::Bf16 | Element::I8 => {
+                (word(0) & 0xffff, &body[4..])
+            }
             Element::Bit => (word(0), &body[4..]),
             Element::Sparse => (word(0), body),
         };
@@ -101,6 +103,8 @@ impl Column {
             Element::F16 => "halfvec dimensions",
             Element::Bit => "bit lengths",
             Element::Sparse => "sparsevec dimensions",
+            Element::I8 => "bytevec dimensions",
+            Element::Bf16 => "bf16vec dimensions",
         };
         raise_index(
             Code::ERRCODE_DATA_EXCEPTION,
@@ -161,6 +165,14 @@ space_functions! {
     halfvec_ip_space => F16, InnerProduct;
     halfvec_cosine_space => F16, Cosine;
     halfvec_l1_space => F16, L1;
+    bf16vec_l2_space => Bf16, L2;
+    bf16vec_ip_space => Bf16, InnerProduct;
+    bf16vec_cosine_space => Bf16, Cosine;
+    bf16vec_l1_space => Bf16, L1;
+    bytevec_l2_space => I8, L2;
+    bytevec_ip_space => I8, InnerProduct;
+    bytevec_cosine_space => I8, Cosine;
+    bytevec_l1_space => I8, L1;
     bit_hamming_space => Bit, Hamming;
     bit_jaccard_space => Bit, Jaccard;
     sparsevec_l2_space => Sparse, L2;

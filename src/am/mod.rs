@@ -1,5 +1,6 @@
 //! Index access methods: the callbacks the server knows, over the algorithms of the other half.
 
+mod check;
 pub mod column;
 pub mod hnsw;
 #[allow(

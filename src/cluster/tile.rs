@@ -120,7 +120,6 @@ fn portable(panel: &[i16], rows: [&[i8]; HEIGHT], out: &mut Products) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(clippy::needless_range_loop, reason = "see the first of them")]
 mod x86 {
     use super::{HEIGHT, Products, WIDTH};
     use std::arch::x86_64::*;
@@ -129,34 +128,30 @@ mod x86 {
     /// The rows are equally long, a multiple of 4, and the panel is WIDTH times as long.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     pub unsafe fn vnni(panel: &[u8], rows: [&[i8]; HEIGHT], out: &mut Products) {
-        // Counted loops: what iterators call has no target features, and is inlined into a function
-        // that has them only where the whole crate is compiled as one unit.
         const REGISTERS: usize = WIDTH / 16;
         let mut sums = [[_mm512_setzero_si512(); REGISTERS]; HEIGHT];
-        let starts = rows.map(|row| row.as_ptr());
         let mut at = panel.as_ptr();
-        let mut centroids = [_mm512_setzero_si512(); REGISTERS];
         for step in 0..rows[0].len() / 4 {
             // SAFETY: each step reads 4 WIDTH bytes of the panel and four of each row.
             unsafe {
-                for i in 0..REGISTERS {
-                    centroids[i] = _mm512_loadu_si512(at.add(64 * i).cast());
+                let mut centroids = [_mm512_setzero_si512(); REGISTERS];
+                for (i, centroids) in centroids.iter_mut().enumerate() {
+                    *centroids = _mm512_loadu_si512(at.add(64 * i).cast());
                 }
                 at = at.add(4 * WIDTH);
-                for row in 0..HEIGHT {
-                    let four = starts[row].add(4 * step).cast::<i32>().read_unaligned();
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let four = row.as_ptr().add(4 * step).cast::<i32>().read_unaligned();
                     let four = _mm512_set1_epi32(four);
-                    for i in 0..REGISTERS {
-                        sums[row][i] = _mm512_dpbusd_epi32(sums[row][i], centroids[i], four);
+                    for (sum, centroids) in sums.iter_mut().zip(&centroids) {
+                        *sum = _mm512_dpbusd_epi32(*sum, *centroids, four);
                     }
                 }
             }
         }
-        for row in 0..HEIGHT {
-            let out = out[row].as_mut_ptr();
-            for i in 0..REGISTERS {
-                // SAFETY: sixteen numbers are stored to sixteen of WIDTH.
-                unsafe { _mm512_storeu_si512(out.add(16 * i).cast(), sums[row][i]) };
+        for (out, sums) in out.iter_mut().zip(sums) {
+            for (out, sum) in out.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
+                // SAFETY: sixteen numbers are stored to sixteen.
+                unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sum) };
             }
         }
     }
@@ -167,34 +162,30 @@ mod x86 {
     pub unsafe fn avx2(panel: &[i16], rows: [&[i8]; HEIGHT], out: &mut Products) {
         // sixteen registers: six rows by two times eight centroids, four times over the rows
         const REGISTERS: usize = 2;
-        let starts = rows.map(|row| row.as_ptr());
         for part in 0..WIDTH / (8 * REGISTERS) {
             let mut sums = [[_mm256_setzero_si256(); REGISTERS]; HEIGHT];
-            let mut centroids = [_mm256_setzero_si256(); REGISTERS];
             for step in 0..rows[0].len() / 2 {
                 // SAFETY: each step reads a part of 2 WIDTH numbers of the panel and two of each row.
                 unsafe {
                     let at = panel.as_ptr().add(2 * WIDTH * step + 16 * REGISTERS * part);
-                    for i in 0..REGISTERS {
-                        centroids[i] = _mm256_loadu_si256(at.add(16 * i).cast());
+                    let mut centroids = [_mm256_setzero_si256(); REGISTERS];
+                    for (i, centroids) in centroids.iter_mut().enumerate() {
+                        *centroids = _mm256_loadu_si256(at.add(16 * i).cast());
                     }
-                    for row in 0..HEIGHT {
-                        let low = *starts[row].add(2 * step) as i32;
-                        let high = *starts[row].add(2 * step + 1) as i32;
+                    for (sums, row) in sums.iter_mut().zip(&rows) {
+                        let [low, high] = [0, 1].map(|i| *row.get_unchecked(2 * step + i) as i32);
                         let two = _mm256_set1_epi32(low & 0xffff | high << 16);
-                        for i in 0..REGISTERS {
-                            let products = _mm256_madd_epi16(centroids[i], two);
-                            sums[row][i] = _mm256_add_epi32(sums[row][i], products);
+                        for (sum, centroids) in sums.iter_mut().zip(&centroids) {
+                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*centroids, two));
                         }
                     }
                 }
             }
-            for row in 0..HEIGHT {
-                let out = out[row].as_mut_ptr();
-                for i in 0..REGISTERS {
-                    let at = 8 * (REGISTERS * part + i);
-                    // SAFETY: eight numbers are stored to eight of WIDTH.
-                    unsafe { _mm256_storeu_si256(out.add(at).cast(), sums[row][i]) };
+            for (out, sums) in out.iter_mut().zip(sums) {
+                let out = &mut out[8 * REGISTERS * part..][..8 * REGISTERS];
+                for (out, sum) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+                    // SAFETY: eight numbers are stored to eight.
+                    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sum) };
                 }
             }
         }

@@ -122,7 +122,7 @@ macro_rules! dense_kernels {
         pub fn cosine_distance(a: &[$element], b: &[$element]) -> f64 {
             let isa = $crate::distance::lanes::Isa::best();
             let [product, norm_a, norm_b] = kernels::cosine_parts(isa, a, b);
-            $crate::distance::cosine_from_parts(product, norm_a, norm_b)
+            $crate::distance::cosine_from_parts(product as f64, norm_a as f64, norm_b as f64)
         }
 
         /// The kernels for every instruction set; the processor must have the one asked for.
@@ -304,9 +304,9 @@ pub(super) mod tests {
                 fn cosine_is_what_an_index_computes_from_parts(dims in 0usize..600, seed: u64) {
                     let (a, b) = pair(dims, seed);
                     let parts = cosine_from_parts(
-                        inner_product(&a, &b),
-                        inner_product(&a, &a),
-                        inner_product(&b, &b),
+                        inner_product(&a, &b) as f64,
+                        inner_product(&a, &a) as f64,
+                        inner_product(&b, &b) as f64,
                     );
                     prop_assert_eq!(cosine_distance(&a, &b).to_bits(), parts.to_bits());
                 }

@@ -3,8 +3,8 @@
 //! Every method is `inline(always)`: it becomes part of a kernel that is compiled for its
 //! instruction set (`target_feature`), and only there may it be called.
 
-use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Instruction sets that kernels are compiled for.
@@ -240,13 +240,31 @@ impl Load<f16> for Portable {
     }
 }
 
+impl Load<bf16> for Portable {
+    #[inline(always)]
+    unsafe fn load(from: *const bf16) -> Self {
+        // SAFETY: as promised by the caller; an array is as aligned as its elements.
+        let elements = unsafe { *from.cast::<[bf16; 8]>() };
+        Portable(elements.map(|x| f32::from_bits((x.to_bits() as u32) << 16)))
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const bf16, count: usize) -> Self {
+        let mut elements = [bf16::ZERO; 8];
+        // SAFETY: as promised by the caller; then of an array of our own.
+        unsafe {
+            elements[..count].copy_from_slice(std::slice::from_raw_parts(from, count));
+            Self::load(elements.as_ptr())
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Lanes, Load};
-    use half::f16;
+    use half::{bf16, f16};
     use std::arch::x86_64::*;
 
     // SAFETY (all blocks of this module): intrinsics of the instruction set that the trait's
@@ -341,6 +359,24 @@ mod x86 {
         }
     }
 
+    impl Load<bf16> for Avx2 {
+        #[inline(always)]
+        unsafe fn load(from: *const bf16) -> Self {
+            unsafe {
+                let elements = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                Avx2(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(elements)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const bf16, count: usize) -> Self {
+            let mut elements = [bf16::ZERO; 8];
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, elements.as_mut_ptr(), count);
+                Self::load(elements.as_ptr())
+            }
+        }
+    }
+
     /// Sixteen lanes of AVX-512 F, BW and VL.
     #[derive(Clone, Copy)]
     pub struct Avx512(__m512);
@@ -419,6 +455,27 @@ mod x86 {
                 let elements = _mm256_maskz_loadu_epi16((1 << count) - 1, from.cast());
                 Avx512(_mm512_cvtph_ps(elements))
             }
+        }
+    }
+
+    impl Avx512 {
+        #[inline(always)]
+        unsafe fn of_bf16(elements: __m256i) -> Self {
+            unsafe {
+                let wide = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(elements));
+                Avx512(_mm512_castsi512_ps(wide))
+            }
+        }
+    }
+
+    impl Load<bf16> for Avx512 {
+        #[inline(always)]
+        unsafe fn load(from: *const bf16) -> Self {
+            unsafe { Self::of_bf16(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const bf16, count: usize) -> Self {
+            unsafe { Self::of_bf16(_mm256_maskz_loadu_epi16((1 << count) - 1, from.cast())) }
         }
     }
 }

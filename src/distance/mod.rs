@@ -2,10 +2,12 @@
 //! processor has, and gives the same result for the same operands on the same machine wherever
 //! it is called from: an index and the SQL operator must agree to the last bit.
 
+pub mod bf16;
 pub mod bit;
 mod dense;
 pub mod f16;
 pub mod f32;
+pub mod i8;
 pub(crate) mod lanes;
 mod space;
 pub mod sparse;
@@ -34,7 +36,7 @@ pub fn prefetch(payload: &[u8]) {
 /// The SQL operators compute just this, so that an index that stores squared norms agrees with
 /// them to the last bit.
 #[inline(always)]
-pub fn cosine_from_parts(inner_product: f32, norm_a: f32, norm_b: f32) -> f64 {
-    let similarity = inner_product as f64 / (norm_a as f64 * norm_b as f64).sqrt();
+pub fn cosine_from_parts(inner_product: f64, norm_a: f64, norm_b: f64) -> f64 {
+    let similarity = inner_product / (norm_a * norm_b).sqrt();
     1.0 - similarity.clamp(-1.0, 1.0)
 }

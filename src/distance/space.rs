@@ -1,8 +1,9 @@
 //! What an operator class means: an element type and a metric, and the distance between two
 //! values as an index stores them. The one place that maps both to a kernel.
 
-use super::{bit, f16, f32, sparse};
-use crate::vector::SparseRef;
+use super::{bit, cosine_from_parts, i8, sparse};
+use crate::vector::{self, SparseRef};
+use half::{bf16, f16};
 
 /// Element type of an indexed column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub enum Element {
     Bit = 3,
     /// `sparsevec`: index and value lists
     Sparse = 4,
+    /// `bytevec`: signed bytes
+    I8 = 5,
+    /// `bf16vec`: bfloat16
+    Bf16 = 6,
 }
 
 impl Element {
@@ -26,13 +31,37 @@ impl Element {
             Element::F16 => "halfvec",
             Element::Bit => "bit",
             Element::Sparse => "sparsevec",
+            Element::I8 => "bytevec",
+            Element::Bf16 => "bf16vec",
+        }
+    }
+
+    /// Whether values are lists of numbers, one for each dimension.
+    pub fn is_dense(self) -> bool {
+        !matches!(self, Element::Bit | Element::Sparse)
+    }
+
+    /// Appends the elements of a dense type's payload as floats. Nothing is appended for others.
+    pub fn widen_into(self, payload: &[u8], floats: &mut Vec<core::primitive::f32>) {
+        fn widen<E: vector::Element>(payload: &[u8], floats: &mut Vec<core::primitive::f32>) {
+            let elements: &[E] = bytemuck::cast_slice(payload);
+            let from = floats.len();
+            floats.resize(from + elements.len(), 0.0);
+            E::widen_all(elements, &mut floats[from..]);
+        }
+        match self {
+            Element::F32 => floats.extend_from_slice(bytemuck::cast_slice(payload)),
+            Element::F16 => widen::<f16>(payload, floats),
+            Element::Bf16 => widen::<bf16>(payload, floats),
+            Element::I8 => widen::<core::primitive::i8>(payload, floats),
+            Element::Bit | Element::Sparse => {}
         }
     }
 
     /// Largest number of dimensions (bits for `bit`) that an index takes.
     pub fn max_dims(self) -> u32 {
         match self {
-            Element::F32 | Element::F16 => 16_000,
+            Element::F32 | Element::F16 | Element::I8 | Element::Bf16 => 16_000,
             Element::Bit => 64_000,
             Element::Sparse => 1_000_000_000,
         }
@@ -42,7 +71,8 @@ impl Element {
     pub fn payload_len(self, dims: u32) -> Option<usize> {
         match self {
             Element::F32 => Some(dims as usize * 4),
-            Element::F16 => Some(dims as usize * 2),
+            Element::F16 | Element::Bf16 => Some(dims as usize * 2),
+            Element::I8 => Some(dims as usize),
             Element::Bit => Some((dims as usize).div_ceil(8)),
             Element::Sparse => None,
         }
@@ -101,6 +131,8 @@ impl Space {
             2 => F16,
             3 => Bit,
             4 => Sparse,
+            5 => I8,
+            6 => Bf16,
             _ => return None,
         };
         let metric = match code % 16 {
@@ -122,14 +154,10 @@ impl Space {
             return 0.0;
         }
         match self.element {
-            Element::F32 => {
-                let x = floats(payload);
-                f32::inner_product(x, x)
-            }
-            Element::F16 => {
-                let x = halves(payload);
-                f16::inner_product(x, x)
-            }
+            Element::F32 => squared_norm::<f32>(payload),
+            Element::F16 => squared_norm::<f16>(payload),
+            Element::Bf16 => squared_norm::<bf16>(payload),
+            Element::I8 => squared_norm::<core::primitive::i8>(payload),
             Element::Sparse => {
                 let x = sparse_of(payload);
                 sparse::inner_product(x, x)
@@ -143,24 +171,18 @@ impl Space {
     #[inline]
     pub fn distance(self, a: Operand<'_>, b: Operand<'_>) -> f64 {
         let raw = match self.element {
-            Element::F32 => {
-                let (x, y) = (floats(a.payload), floats(b.payload));
-                match self.metric {
-                    Metric::L2 => f32::l2_squared(x, y) as f64,
-                    Metric::Cosine => cosine(f32::inner_product(x, y), a, b),
-                    Metric::L1 => f32::l1(x, y) as f64,
-                    _ => -f32::inner_product(x, y) as f64,
-                }
+            Element::F32 => dense::<f32>(self.metric, a, b),
+            Element::F16 => dense::<f16>(self.metric, a, b),
+            Element::Bf16 => dense::<bf16>(self.metric, a, b),
+            // A squared norm may have more digits than the one that is kept, so it is computed again.
+            Element::I8 if self.metric == Metric::Cosine => {
+                let (x, y) = (
+                    bytemuck::cast_slice(a.payload),
+                    bytemuck::cast_slice(b.payload),
+                );
+                i8::cosine_distance(x, y)
             }
-            Element::F16 => {
-                let (x, y) = (halves(a.payload), halves(b.payload));
-                match self.metric {
-                    Metric::L2 => f16::l2_squared(x, y) as f64,
-                    Metric::Cosine => cosine(f16::inner_product(x, y), a, b),
-                    Metric::L1 => f16::l1(x, y) as f64,
-                    _ => -f16::inner_product(x, y) as f64,
-                }
-            }
+            Element::I8 => dense::<core::primitive::i8>(self.metric, a, b),
             Element::Bit => match self.metric {
                 Metric::Jaccard => bit::jaccard(a.payload, b.payload),
                 _ => bit::hamming(a.payload, b.payload) as f64,
@@ -169,7 +191,7 @@ impl Space {
                 let (x, y) = (sparse_of(a.payload), sparse_of(b.payload));
                 match self.metric {
                     Metric::L2 => sparse::l2_squared(x, y) as f64,
-                    Metric::Cosine => cosine(sparse::inner_product(x, y), a, b),
+                    Metric::Cosine => cosine(sparse::inner_product(x, y) as f64, a, b),
                     Metric::L1 => sparse::l1(x, y) as f64,
                     _ => -sparse::inner_product(x, y) as f64,
                 }
@@ -180,18 +202,26 @@ impl Space {
 }
 
 #[inline]
-fn cosine(inner_product: core::primitive::f32, a: Operand<'_>, b: Operand<'_>) -> f64 {
-    super::cosine_from_parts(inner_product, a.norm_squared, b.norm_squared)
+fn squared_norm<E: vector::Element>(payload: &[u8]) -> f32 {
+    let x: &[E] = bytemuck::cast_slice(payload);
+    E::inner_product(x, x) as f32
 }
 
 #[inline]
-fn floats(payload: &[u8]) -> &[core::primitive::f32] {
-    bytemuck::cast_slice(payload)
+fn dense<E: vector::Element>(metric: Metric, a: Operand<'_>, b: Operand<'_>) -> f64 {
+    let x: &[E] = bytemuck::cast_slice(a.payload);
+    let y: &[E] = bytemuck::cast_slice(b.payload);
+    match metric {
+        Metric::L2 => E::l2_squared(x, y),
+        Metric::Cosine => cosine(E::inner_product(x, y), a, b),
+        Metric::L1 => E::l1(x, y),
+        _ => -E::inner_product(x, y),
+    }
 }
 
 #[inline]
-fn halves(payload: &[u8]) -> &[half::f16] {
-    bytemuck::cast_slice(payload)
+fn cosine(inner_product: f64, a: Operand<'_>, b: Operand<'_>) -> f64 {
+    cosine_from_parts(inner_product, a.norm_squared as f64, b.norm_squared as f64)
 }
 
 /// A sparse payload is checked when it enters an index and when it is read from a page, so a
@@ -215,7 +245,7 @@ mod tests {
     #[test]
     fn every_code_names_one_space() {
         let spaces: Vec<Space> = (0..128).filter_map(Space::from_code).collect();
-        assert_eq!(spaces.len(), 4 + 4 + 2 + 4);
+        assert_eq!(spaces.len(), 4 + 4 + 2 + 4 + 4 + 4);
         for space in spaces {
             assert_eq!(Space::from_code(space.code()), Some(space));
         }

@@ -36,7 +36,11 @@ pub fn l1(a: SparseRef<'_>, b: SparseRef<'_>) -> f32 {
 /// Defined as [`cosine_from_parts`] of the inner products, so that an index that stores
 /// squared norms finds the same distance.
 pub fn cosine_distance(a: SparseRef<'_>, b: SparseRef<'_>) -> f64 {
-    cosine_from_parts(inner_product(a, b), squared_norm(a), squared_norm(b))
+    cosine_from_parts(
+        inner_product(a, b) as f64,
+        squared_norm(a) as f64,
+        squared_norm(b) as f64,
+    )
 }
 
 /// `inner_product(a, a)`, to the last bit, without searching for the matches.

@@ -4,6 +4,7 @@
 
 pub mod blocks;
 mod build;
+pub mod check;
 pub mod format;
 mod search;
 mod select;

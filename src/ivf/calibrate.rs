@@ -6,7 +6,7 @@ use super::format::{CurvePoint, MOST_CURVE_POINTS};
 /// Neighbours of each query that are counted.
 pub const RANK: usize = 10;
 /// Standard errors by which the curve is kept low.
-const STANDARD_ERRORS: f32 = 1.0;
+const STANDARD_ERRORS: f32 = 2.0;
 /// Recalls that the curve has points for.
 const LEVELS: [f32; MOST_CURVE_POINTS] = [
     0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 0.999,

@@ -1,5 +1,5 @@
-//! One-dimensional SQL arrays of numbers: reading any kind as f32, building `real[]` and
-//! `double precision[]`.
+//! One-dimensional SQL arrays of numbers: reading any kind as f32, building those of integers and
+//! floats.
 
 use super::numeric;
 use super::varlena::{self, Detoasted};
@@ -174,6 +174,16 @@ fn build<T: bytemuck::Pod>(element_type: Oid, len: usize, fill: impl FnOnce(&mut
 /// Builds a `real[]` of `len` elements in the current memory context; `fill` writes them.
 pub fn build_real(len: usize, fill: impl FnOnce(&mut [f32])) -> Datum {
     build(pg_sys::FLOAT4OID, len, fill)
+}
+
+/// Builds a `smallint[]` of `len` elements in the current memory context; `fill` writes them.
+pub fn build_smallint(len: usize, fill: impl FnOnce(&mut [i16])) -> Datum {
+    build(pg_sys::INT2OID, len, fill)
+}
+
+/// Builds an `integer[]` of `len` elements in the current memory context; `fill` writes them.
+pub fn build_integer(len: usize, fill: impl FnOnce(&mut [i32])) -> Datum {
+    build(pg_sys::INT4OID, len, fill)
 }
 
 /// Builds a `bigint[]` of `len` elements in the current memory context; `fill` writes them.

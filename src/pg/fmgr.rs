@@ -76,6 +76,12 @@ impl Call {
         self.arg(n).value() as i32
     }
 
+    /// Argument `n` as float8.
+    #[inline(always)]
+    pub fn arg_f64(self, n: usize) -> f64 {
+        f64::from_bits(self.arg(n).value() as u64)
+    }
+
     /// Argument `n`, of a variable-length type and not NULL.
     #[inline(always)]
     pub fn arg_varlena(self, n: usize) -> Detoasted {
@@ -113,17 +119,36 @@ impl Call {
             .map(|column| column.unwrap_or(Datum::null()))
             .collect();
         let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
-        let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+        let descriptor = self.row_type();
         // SAFETY: the frame is valid; the assertion makes the arrays as long as the row type says.
         unsafe {
-            let class = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut descriptor);
-            assert_eq!(class, pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE);
             assert_eq!((*descriptor).natts as usize, columns.len());
-            let descriptor = pg_sys::BlessTupleDesc(descriptor);
             let tuple =
                 pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
             pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
         }
+    }
+
+    /// The row type that SQL declares, in the current memory context.
+    pub fn row_type(self) -> pg_sys::TupleDesc {
+        let mut descriptor: pg_sys::TupleDesc = std::ptr::null_mut();
+        // SAFETY: the frame is valid.
+        unsafe {
+            let class = pg_sys::get_call_result_type(self.0, std::ptr::null_mut(), &mut descriptor);
+            assert_eq!(class, pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE);
+            pg_sys::BlessTupleDesc(descriptor)
+        }
+    }
+
+    /// What the caller says of the result it wants; null where it says nothing.
+    pub fn result_info(self) -> *mut pg_sys::Node {
+        // SAFETY: the frame is valid.
+        unsafe { (*self.0).resultinfo }
+    }
+
+    /// Argument `n` as boolean.
+    pub fn arg_bool(self, n: usize) -> bool {
+        self.arg(n).value() & 0xff != 0
     }
 
     /// Returns SQL NULL.

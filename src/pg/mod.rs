@@ -1,6 +1,7 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
 pub mod array;
+pub mod attempt;
 pub mod buffer;
 pub mod error;
 pub mod fmgr;
@@ -10,8 +11,10 @@ pub mod numeric;
 pub mod progress;
 pub mod readable;
 pub mod relation;
+pub mod result_set;
 pub mod rows;
 pub mod sample;
+pub mod table;
 pub mod temporary;
 pub mod threads;
 pub mod varlena;

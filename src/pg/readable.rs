@@ -101,6 +101,11 @@ impl Readable {
         }
     }
 
+    /// The index's table, open as long as `self`.
+    pub fn table(&self) -> pg_sys::Relation {
+        self.table
+    }
+
     /// The index, open as long as `self`.
     pub fn index(&self) -> Index {
         // SAFETY: open until drop.

@@ -1,5 +1,7 @@
 //! `avg` of the dense types. Its state is a `double precision[]`: the number of rows, then the sum
-//! of every dimension; `{0}` before the first row. `sum` is the `+` operator.
+//! of every dimension; `{0}` before the first row. `sum` is the `+` operator; for `bf16vec` and
+//! `bytevec`, whose elements hold no sums, it is taken from the same state, and both results are a
+//! `vector`.
 
 use super::dense::{DenseArg, build, export};
 use crate::pg::array;
@@ -7,7 +9,7 @@ use crate::pg::error::{OrRaise, raise};
 use crate::pg::fmgr::Call;
 use crate::pg::varlena::Detoasted;
 use crate::vector::{Element, VectorError, arithmetic, dense};
-use half::f16;
+use half::{bf16, f16};
 use pgrx::pg_sys::Datum;
 
 /// The numbers of a state.
@@ -16,23 +18,41 @@ fn state<'a>(value: &'a Detoasted, function: &'static str) -> Result<&'a [f64], 
 }
 
 /// What is particular about the functions of one type.
-trait Average: Element {
+trait Summed: Element {
     const ACCUM: &'static str;
+}
+
+/// What is particular about the functions of a result type.
+trait Average: Element {
     const AVG: &'static str;
 }
 
-impl Average for f32 {
+impl Summed for f32 {
     const ACCUM: &'static str = "vector_accum";
+}
+
+impl Summed for f16 {
+    const ACCUM: &'static str = "halfvec_accum";
+}
+
+impl Summed for bf16 {
+    const ACCUM: &'static str = "bf16vec_accum";
+}
+
+impl Summed for i8 {
+    const ACCUM: &'static str = "bytevec_accum";
+}
+
+impl Average for f32 {
     const AVG: &'static str = "vector_avg";
 }
 
 impl Average for f16 {
-    const ACCUM: &'static str = "halfvec_accum";
     const AVG: &'static str = "halfvec_avg";
 }
 
 /// Adds a row to a state.
-fn accumulate<E: Average>(call: Call) -> Datum {
+fn accumulate<E: Summed>(call: Call) -> Datum {
     let mut old = call.arg_varlena(0);
     let row = DenseArg::<E>::new(call, 1);
     let sums = state(&old, E::ACCUM).or_raise();
@@ -97,10 +117,14 @@ fn combine<E: Element>(call: Call) -> Datum {
     })
 }
 
-/// The mean of the rows of a state; NULL where there were none.
-fn average<E: Average>(call: Call) -> Datum {
+/// The vector of `element(sum, rows)` for every sum of a state; NULL where there were no rows.
+fn finish<E: Element>(
+    call: Call,
+    function: &'static str,
+    element: impl Fn(f64, f64) -> Result<E, VectorError>,
+) -> Datum {
     let value = call.arg_varlena(0);
-    let sums = state(&value, E::AVG).or_raise();
+    let sums = state(&value, function).or_raise();
     let (rows, sums) = (sums[0], &sums[1..]);
     if rows == 0.0 {
         return call.null();
@@ -108,10 +132,26 @@ fn average<E: Average>(call: Call) -> Datum {
     let dims = dense::check_dims::<E>(sums.len()).or_raise();
     build(dims, |out: &mut [E]| {
         for (out, sum) in out.iter_mut().zip(sums) {
-            *out = E::try_from_f32((sum / rows) as f32)?;
+            *out = element(*sum, rows)?;
         }
         Ok(())
     })
+}
+
+/// The mean of the rows of a state.
+fn average<E: Average>(call: Call) -> Datum {
+    finish(call, E::AVG, |sum, rows| {
+        E::try_from_f32((sum / rows) as f32)
+    })
+}
+
+crate::pg_fn! {
+    /// `vector_sum(double precision[]) -> vector`: the sum of the rows of a state
+    fn vector_sum(call) {
+        finish(call, "vector_sum", |sum, _| {
+            f32::try_from_f32(sum as f32).map_err(|_| VectorError::Overflow)
+        })
+    }
 }
 
 export! { f32:
@@ -124,3 +164,6 @@ export! { f16:
     halfvec_accum = accumulate,
     halfvec_avg = average,
 }
+
+export! { bf16: bf16vec_accum = accumulate, }
+export! { i8: bytevec_accum = accumulate, }

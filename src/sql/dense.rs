@@ -1,4 +1,4 @@
-//! `vector` and `halfvec`: input and output, distances, operators and functions. Each is written
+//! `vector`, `halfvec`, `bf16vec` and `bytevec`: input and output, distances, operators and functions. Each is written
 //! once over [`Element`]; the tables at the end give them the C names that SQL scripts of pgvector
 //! expect.
 
@@ -7,8 +7,9 @@ use crate::pg::error::{OrRaise, raise};
 use crate::pg::fmgr::{Call, boolean, float8, int4};
 use crate::pg::message::Message;
 use crate::pg::varlena::{self, Detoasted};
+use crate::vector::bytevec::ByteRange;
 use crate::vector::{Element, VectorError, arithmetic, dense, text};
-use half::f16;
+use half::{bf16, f16};
 use pgrx::pg_sys::Datum;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
@@ -120,22 +121,22 @@ fn try_binary<E: Element>(call: Call, f: impl FnOnce(&[E], &[E]) -> Datum) -> Op
 
 #[inline(always)]
 fn l2_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
-    float8((E::l2_squared(a, b) as f64).sqrt())
+    float8(E::l2_squared(a, b).sqrt())
 }
 
 #[inline(always)]
 fn l2_squared_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
-    float8(E::l2_squared(a, b) as f64)
+    float8(E::l2_squared(a, b))
 }
 
 #[inline(always)]
 fn inner_product<E: Element>(a: &[E], b: &[E]) -> Datum {
-    float8(E::inner_product(a, b) as f64)
+    float8(E::inner_product(a, b))
 }
 
 #[inline(always)]
 fn negative_inner_product<E: Element>(a: &[E], b: &[E]) -> Datum {
-    float8(-E::inner_product(a, b) as f64)
+    float8(-E::inner_product(a, b))
 }
 
 #[inline(always)]
@@ -145,13 +146,13 @@ fn cosine_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
 
 #[inline(always)]
 fn l1_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
-    float8(E::l1(a, b) as f64)
+    float8(E::l1(a, b))
 }
 
 /// The angle between unit vectors, from 0 to 1.
 #[inline(always)]
 fn spherical_distance<E: Element>(a: &[E], b: &[E]) -> Datum {
-    let cosine = (E::inner_product(a, b) as f64).clamp(-1.0, 1.0);
+    let cosine = E::inner_product(a, b).clamp(-1.0, 1.0);
     float8(cosine.acos() / std::f64::consts::PI)
 }
 
@@ -197,13 +198,46 @@ fn concatenate<E: Element>(call: Call) -> Datum {
     })
 }
 
-/// The server's `bit`: number of bits as int4, then the bits.
+/// Builds the server's `bit`: number of bits as int4, then the bits, which `fill` writes.
+fn build_bits(len: usize, fill: impl FnOnce(&mut [u8])) -> Datum {
+    varlena::build(4 + len.div_ceil(8), |body| {
+        let (header, bits) = body.split_at_mut(4);
+        header.copy_from_slice(&(len as i32).to_ne_bytes());
+        fill(bits);
+    })
+}
+
 fn binary_quantize<E: Element>(call: Call) -> Datum {
     let vector = DenseArg::<E>::new(call, 0);
-    varlena::build(4 + vector.len().div_ceil(8), |body| {
-        let (len, bits) = body.split_at_mut(4);
-        len.copy_from_slice(&(vector.len() as i32).to_ne_bytes());
-        arithmetic::binary_quantize(&vector, bits);
+    build_bits(vector.len(), |bits| {
+        arithmetic::binary_quantize(&vector, bits)
+    })
+}
+
+fn binary_quantize_above<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    build_bits(vector.len(), |bits| {
+        arithmetic::binary_quantize_above(&vector, call.arg_f64(1), bits)
+    })
+}
+
+/// To `bytevec`, by a quantile of the vector's own magnitudes.
+fn quantize_to_bytevec<E: Element>(call: Call) -> Datum {
+    let vector = DenseArg::<E>::new(call, 0);
+    let range = ByteRange::of_quantile(&vector, call.arg_f64(1)).or_raise();
+    build_bytes(&vector, range)
+}
+
+/// To `bytevec`, between two bounds.
+fn quantize_between<E: Element>(call: Call) -> Datum {
+    let range = ByteRange::between(call.arg_f64(1), call.arg_f64(2)).or_raise();
+    build_bytes(&DenseArg::<E>::new(call, 0), range)
+}
+
+fn build_bytes<E: Element>(vector: &[E], range: ByteRange) -> Datum {
+    build(vector.len(), |bytes| {
+        range.quantize(vector, bytes);
+        Ok(())
     })
 }
 
@@ -267,7 +301,7 @@ macro_rules! export_distances {
 
 /// The exported symbols, apart from the generic functions whose names some of them share.
 mod symbols {
-    use super::f16;
+    use super::{bf16, f16};
 
     export! { f32:
         vector_in = super::input,
@@ -279,6 +313,9 @@ mod symbols {
         vector_norm = super::norm,
         l2_normalize = super::normalize,
         binary_quantize = super::binary_quantize,
+        binary_quantize_above = super::binary_quantize_above,
+        vector_quantize_to_bytevec = super::quantize_to_bytevec,
+        vector_quantize_between = super::quantize_between,
         subvector = super::subvector,
         vector_add = super::add,
         vector_sub = super::subtract,
@@ -313,6 +350,9 @@ mod symbols {
         halfvec_l2_norm = super::norm,
         halfvec_l2_normalize = super::normalize,
         halfvec_binary_quantize = super::binary_quantize,
+        halfvec_binary_quantize_above = super::binary_quantize_above,
+        halfvec_quantize_to_bytevec = super::quantize_to_bytevec,
+        halfvec_quantize_between = super::quantize_between,
         halfvec_subvector = super::subvector,
         halfvec_add = super::add,
         halfvec_sub = super::subtract,
@@ -335,5 +375,74 @@ mod symbols {
         halfvec_l2_squared_distance = l2_squared_distance,
         halfvec_negative_inner_product = negative_inner_product,
         halfvec_spherical_distance = spherical_distance,
+    }
+
+    export! { bf16:
+        bf16vec_in = super::input,
+        bf16vec_out = super::output,
+        bf16vec_typmod_in = super::typmod_in,
+        bf16vec_recv = super::receive,
+        bf16vec_send = super::send,
+        bf16vec_vector_dims = super::dims,
+        bf16vec_l2_norm = super::norm,
+        bf16vec_l2_normalize = super::normalize,
+        bf16vec_binary_quantize = super::binary_quantize,
+        bf16vec_binary_quantize_above = super::binary_quantize_above,
+        bf16vec_quantize_to_bytevec = super::quantize_to_bytevec,
+        bf16vec_quantize_between = super::quantize_between,
+        bf16vec_subvector = super::subvector,
+        bf16vec_add = super::add,
+        bf16vec_sub = super::subtract,
+        bf16vec_mul = super::multiply,
+        bf16vec_concat = super::concatenate,
+        bf16vec_lt = super::lt,
+        bf16vec_le = super::le,
+        bf16vec_eq = super::eq,
+        bf16vec_ne = super::ne,
+        bf16vec_ge = super::ge,
+        bf16vec_gt = super::gt,
+        bf16vec_cmp = super::compare,
+    }
+
+    export_distances! { bf16:
+        bf16vec_l2_distance = l2_distance,
+        bf16vec_inner_product = inner_product,
+        bf16vec_cosine_distance = cosine_distance,
+        bf16vec_l1_distance = l1_distance,
+        bf16vec_l2_squared_distance = l2_squared_distance,
+        bf16vec_negative_inner_product = negative_inner_product,
+    }
+
+    export! { i8:
+        bytevec_in = super::input,
+        bytevec_out = super::output,
+        bytevec_typmod_in = super::typmod_in,
+        bytevec_recv = super::receive,
+        bytevec_send = super::send,
+        bytevec_vector_dims = super::dims,
+        bytevec_l2_norm = super::norm,
+        bytevec_binary_quantize = super::binary_quantize,
+        bytevec_binary_quantize_above = super::binary_quantize_above,
+        bytevec_subvector = super::subvector,
+        bytevec_add = super::add,
+        bytevec_sub = super::subtract,
+        bytevec_mul = super::multiply,
+        bytevec_concat = super::concatenate,
+        bytevec_lt = super::lt,
+        bytevec_le = super::le,
+        bytevec_eq = super::eq,
+        bytevec_ne = super::ne,
+        bytevec_ge = super::ge,
+        bytevec_gt = super::gt,
+        bytevec_cmp = super::compare,
+    }
+
+    export_distances! { i8:
+        bytevec_l2_distance = l2_distance,
+        bytevec_inner_product = inner_product,
+        bytevec_cosine_distance = cosine_distance,
+        bytevec_l1_distance = l1_distance,
+        bytevec_l2_squared_distance = l2_squared_distance,
+        bytevec_negative_inner_product = negative_inner_product,
     }
 }

@@ -9,7 +9,7 @@ use crate::pg::message::Message;
 use crate::pg::varlena;
 use crate::pg_fn;
 use crate::vector::{Element, SparseRef, SparseVector, WireHeader, dense};
-use half::f16;
+use half::{bf16, f16};
 use pgrx::pg_sys::Datum;
 use std::cmp::Ordering;
 
@@ -240,6 +240,26 @@ pg_fn! {
 pg_fn! {
     /// `sparsevec_to_halfvec(sparsevec, integer, boolean) -> halfvec`
     fn sparsevec_to_halfvec(call) { to_dense::<f16>(call) }
+}
+
+pg_fn! {
+    /// `bf16vec_to_sparsevec(bf16vec, integer, boolean) -> sparsevec`
+    fn bf16vec_to_sparsevec(call) { from_dense::<bf16>(call) }
+}
+
+pg_fn! {
+    /// `sparsevec_to_bf16vec(sparsevec, integer, boolean) -> bf16vec`
+    fn sparsevec_to_bf16vec(call) { to_dense::<bf16>(call) }
+}
+
+pg_fn! {
+    /// `bytevec_to_sparsevec(bytevec, integer, boolean) -> sparsevec`
+    fn bytevec_to_sparsevec(call) { from_dense::<i8>(call) }
+}
+
+pg_fn! {
+    /// `sparsevec_to_bytevec(sparsevec, integer, boolean) -> bytevec`
+    fn sparsevec_to_bytevec(call) { to_dense::<i8>(call) }
 }
 
 pg_fn! {

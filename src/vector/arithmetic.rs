@@ -18,7 +18,7 @@ pub fn widened_blocks<E: Element>(a: &[E], mut f: impl FnMut(usize, &[f32])) {
     }
 }
 
-/// Element by element, in f32; an error where a result is infinite.
+/// Element by element, in f32; an error where a result is beyond the elements' range.
 #[inline(always)]
 fn map2<E: Element>(
     a: &[E],
@@ -35,9 +35,7 @@ fn map2<E: Element>(
         for ((result, &x), &y) in result.iter_mut().zip(x).zip(&*y) {
             *result = operation(x, y);
         }
-        let out = &mut out[at..at + x.len()];
-        E::narrow_all(result, out);
-        overflow |= out.iter().fold(false, |any, r| any | r.is_infinity());
+        overflow |= !E::narrow_all(result, &mut out[at..at + x.len()]);
     });
     match overflow {
         true => Err(VectorError::Overflow),
@@ -91,27 +89,41 @@ pub fn normalize<E: Element>(a: &[E], out: &mut [E]) -> Result<(), VectorError> 
         return Ok(());
     }
     let mut result = [0f32; BLOCK];
+    let mut overflow = false;
     widened_blocks(a, |at, block| {
         let result = &mut result[..block.len()];
         for (result, &x) in result.iter_mut().zip(block) {
             *result = (x as f64 / norm) as f32;
         }
-        E::narrow_all(result, &mut out[at..at + block.len()]);
+        overflow |= !E::narrow_all(result, &mut out[at..at + block.len()]);
     });
-    match out.iter().any(|x| x.is_infinity()) {
+    match overflow {
         true => Err(VectorError::Overflow),
         false => Ok(()),
+    }
+}
+
+/// One bit an element, first element in the highest bit of the first byte: set where `is_set` says
+/// so. `bits` has a byte for every eight elements begun.
+#[inline(always)]
+fn bits_where<E: Element>(a: &[E], bits: &mut [u8], is_set: impl Fn(E) -> bool) {
+    for (byte, elements) in bits.iter_mut().zip(a.chunks(8)) {
+        *byte = elements
+            .iter()
+            .enumerate()
+            .fold(0, |byte, (i, x)| byte | (is_set(*x) as u8) << (7 - i));
     }
 }
 
 /// One bit an element, first element in the highest bit of the first byte: set where positive.
 /// `bits` has a byte for every eight elements begun.
 pub fn binary_quantize<E: Element>(a: &[E], bits: &mut [u8]) {
-    for (byte, elements) in bits.iter_mut().zip(a.chunks(8)) {
-        *byte = elements.iter().enumerate().fold(0, |byte, (i, x)| {
-            byte | ((*x > E::zeroed()) as u8) << (7 - i)
-        });
-    }
+    bits_where(a, bits, |x| x > E::zeroed());
+}
+
+/// As [`binary_quantize`], a bit being set where the element is above `threshold`.
+pub fn binary_quantize_above<E: Element>(a: &[E], threshold: f64, bits: &mut [u8]) {
+    bits_where(a, bits, |x| x.widen() as f64 > threshold);
 }
 
 /// `count` elements from the `start`-th on, counted from 1; cut to what the vector has, as SQL's
@@ -179,6 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn bytes_overflow_instead_of_wrapping_or_saturating() {
+        let mut out = [0i8; 2];
+        add(&[100, -100], &[27, -28], &mut out).unwrap();
+        assert_eq!(out, [127, -128]);
+        multiply(&[-16, 11], &[8, 11], &mut out).unwrap();
+        assert_eq!(out, [-128, 121]);
+        for (a, b) in [(100, 28), (-100, -29)] {
+            assert_eq!(add(&[0, a], &[0, b], &mut out), Err(VectorError::Overflow));
+        }
+        assert_eq!(
+            subtract(&[0, -128], &[0, 1], &mut out),
+            Err(VectorError::Overflow)
+        );
+        assert_eq!(
+            multiply(&[0, -16], &[0, -8], &mut out),
+            Err(VectorError::Overflow)
+        );
+    }
+
+    #[test]
     fn blocks_have_no_seams() {
         for dims in [1, 63, 64, 65, 127, 128, 129, 200] {
             let a: Vec<f32> = (0..dims).map(|i| i as f32 + 1.0).collect();
@@ -222,6 +254,10 @@ mod tests {
         let signs = [0.0, 0.1, -0.2, -0.3, 0.4, 0.5, 0.6, -0.7, 0.8, -0.9, 1.0];
         binary_quantize::<f32>(&signs, &mut bits);
         assert_eq!(bits, [0b01001110, 0b10100000]);
+        binary_quantize_above::<f32>(&signs, 0.45, &mut bits);
+        assert_eq!(bits, [0b00000110, 0b10100000]);
+        binary_quantize_above::<f32>(&signs, f64::NAN, &mut bits);
+        assert_eq!(bits, [0, 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |-------:|-----------:|-----------------------------------------------|
 //! |      0 |          2 | number of dimensions, int16                   |
 //! |      2 |          2 | reserved, zero                                |
-//! |      4 | dims * n   | elements: f32 (`vector`) or f16 (`halfvec`)   |
+//! |      4 | dims * n   | elements: f32 (`vector`), f16 (`halfvec`), bf16 (`bf16vec`), i8 (`bytevec`) |
 //!
 //! All in the byte order of the machine. Elements of a stored value are finite.
 

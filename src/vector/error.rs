@@ -141,6 +141,21 @@ pub enum VectorError {
         function: &'static str,
     },
 
+    /// A quantile that is none.
+    #[error("quantile must be above 0 and at most 1, not {quantile}")]
+    InvalidQuantile {
+        /// as given
+        quantile: f64,
+    },
+    /// Bounds between which nothing lies.
+    #[error("lower bound {lower} must be below upper bound {upper}, and both finite")]
+    InvalidByteRange {
+        /// as given
+        lower: f64,
+        /// as given
+        upper: f64,
+    },
+
     // sparsevec and bit
     /// More elements than a sparse vector may store.
     #[error("sparsevec cannot have more than {max} non-zero elements")]
@@ -201,9 +216,11 @@ impl VectorError {
             TooManyDimensions { .. } => SqlState::ProgramLimitExceeded,
             InvalidSyntax { .. } => SqlState::InvalidTextRepresentation,
             OutOfRange { .. } | Overflow | Underflow => SqlState::NumericValueOutOfRange,
-            InvalidTypmod | TypmodTooSmall { .. } | TypmodTooLarge { .. } => {
-                SqlState::InvalidParameterValue
-            }
+            InvalidTypmod
+            | TypmodTooSmall { .. }
+            | TypmodTooLarge { .. }
+            | InvalidQuantile { .. }
+            | InvalidByteRange { .. } => SqlState::InvalidParameterValue,
             ArrayContainsNulls => SqlState::NullValueNotAllowed,
             ExpectedStateArray { .. } => SqlState::InternalError,
 

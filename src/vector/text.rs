@@ -1,7 +1,7 @@
 //! The text form of dense vectors: `[1,2.5,-3e-05]`.
 
-use super::decimal::{self, MAX_TEXT_LEN, TextRoom};
-use super::{Element, VectorError, dense};
+use super::decimal::{MAX_TEXT_LEN, TextRoom};
+use super::{Element, Unreadable, VectorError, dense};
 
 /// White space of the server's scanner.
 pub(crate) fn is_space(byte: u8) -> bool {
@@ -40,21 +40,27 @@ impl<E: Element> Reader<'_, E> {
     #[inline(always)]
     fn number(&mut self) -> Result<E, VectorError> {
         let rest = &self.text[self.at..];
-        let number = decimal::parse_prefix(rest).ok_or_else(|| self.syntax_error(None))?;
-        self.at += number.len;
-        let element = E::narrow(number.value);
-        if number.overflowed || (element.is_infinity() && number.value.is_finite()) {
-            return Err(VectorError::OutOfRange {
+        let (element, len) = E::read(rest).map_err(|unreadable| self.error(unreadable))?;
+        self.at += len;
+        Ok(element)
+    }
+
+    #[cold]
+    fn error(&self, unreadable: Unreadable) -> VectorError {
+        match unreadable {
+            Unreadable::Syntax(detail) => self.syntax_error(detail),
+            Unreadable::OutOfRange(len) => VectorError::OutOfRange {
                 type_name: E::TYPE_NAME,
-                number: String::from_utf8_lossy(&rest[..number.len]).into_owned(),
-            });
+                number: String::from_utf8_lossy(&self.text[self.at..][..len]).into_owned(),
+            },
+            Unreadable::Refused(error) => error,
         }
-        element.check()
     }
 }
 
 /// Reads a vector: brackets around numbers with commas between, white space anywhere but inside
-/// of numbers. Numbers are rounded to the nearest f32 and then to the nearest element.
+/// of numbers. Numbers are rounded to the nearest f32 and then to the nearest element; those of
+/// `bytevec` are integers.
 pub fn parse<E: Element>(text: &[u8]) -> Result<Vec<E>, VectorError> {
     let mut reader = Reader::<E> {
         text,
@@ -88,7 +94,7 @@ pub fn parse<E: Element>(text: &[u8]) -> Result<Vec<E>, VectorError> {
     }
 }
 
-/// Writes a vector, each element as `float4out` writes its value.
+/// Writes a vector, each element as `float4out` writes its value, integers as `int2out`.
 pub fn format<E: Element>(elements: &[E]) -> Vec<u8> {
     let room = size_of::<TextRoom>();
     let mut text = vec![0; elements.len() * (MAX_TEXT_LEN + 1) + room];
@@ -96,7 +102,7 @@ pub fn format<E: Element>(elements: &[E]) -> Vec<u8> {
     for element in elements {
         text[end] = b',';
         let here = text[end + 1..].first_chunk_mut().expect("room for all");
-        end += 1 + decimal::shortest_text(element.widen(), here);
+        end += 1 + element.write(here);
     }
     text[0] = b'[';
     text.truncate(end.max(1));
@@ -107,7 +113,7 @@ pub fn format<E: Element>(elements: &[E]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::f16;
+    use half::{bf16, f16};
     use proptest::prelude::*;
 
     fn error<E: Element + std::fmt::Debug>(text: &str) -> (String, Option<String>) {
@@ -135,6 +141,14 @@ mod tests {
         assert_eq!(
             reformat::<f16>("[1.23456,65519,-1e-8,6e-8]"),
             "[1.234375,65504,-0,5.9604645e-08]"
+        );
+        assert_eq!(
+            reformat::<bf16>("[1.00390625,0.1,3e38,1e-40,-1e-46]"),
+            "[1,0.100097656,3.0040553e+38,9.1835e-41,-0]"
+        );
+        assert_eq!(
+            reformat::<i8>(" [ -128 ,+127,-0,007 , 10]"),
+            "[-128,127,0,7,10]"
         );
     }
 
@@ -170,6 +184,39 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_written_as_integers() {
+        let integers = Some("Elements of a bytevec are integers from -128 to 127.".to_owned());
+        for (text, detail) in [
+            ("[1.0]", &integers),
+            ("[1.]", &integers),
+            ("[.5]", &integers),
+            ("[1e1]", &integers),
+            ("[0x10]", &integers),
+            ("[NaN]", &integers),
+            ("[inf]", &integers),
+            ("[-]", &integers),
+            ("[1,]", &integers),
+            ("[1 2]", &None),
+            ("[1;2]", &None),
+        ] {
+            let message = format!("invalid input syntax for type bytevec: \"{text}\"");
+            assert_eq!(error::<i8>(text), (message, detail.clone()));
+        }
+        for number in ["128", "-129", "+00128", "99999999999999999999"] {
+            assert_eq!(
+                error::<i8>(&format!("[1,{number}]")).0,
+                format!("\"{number}\" is out of range for type bytevec")
+            );
+        }
+    }
+
+    #[test]
+    fn every_byte_reads_back() {
+        let all: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+        assert_eq!(parse::<i8>(&format(&all)), Ok(all));
+    }
+
+    #[test]
     fn refuses_bad_values() {
         for (text, message) in [
             ("[]", "vector must have at least 1 dimension"),
@@ -195,6 +242,11 @@ mod tests {
             error::<f16>("[-inf]").0,
             "infinite value not allowed in halfvec"
         );
+        assert_eq!(
+            error::<bf16>("[3.4e38]").0,
+            "\"3.4e38\" is out of range for type bf16vec"
+        );
+        assert_eq!(error::<bf16>("[nan]").0, "NaN not allowed in bf16vec");
     }
 
     #[test]
@@ -225,10 +277,20 @@ mod tests {
         }
 
         #[test]
+        fn bf16vecs_read_back(bits in prop::collection::vec(any::<u16>(), 1..100)) {
+            let values: Vec<bf16> = bits.into_iter().map(bf16::from_bits).filter(|v| v.is_finite()).collect();
+            prop_assume!(!values.is_empty());
+            let back: Vec<bf16> = parse(&format(&values)).unwrap();
+            prop_assert_eq!(bytemuck::cast_slice::<_, u16>(&back), bytemuck::cast_slice::<_, u16>(&values));
+        }
+
+        #[test]
         fn no_text_panics(text in r"[ \[\],.+\-0-9eExXpPnaif]{0,40}", bytes: Vec<u8>) {
             let _ = parse::<f32>(text.as_bytes());
             let _ = parse::<f16>(format!("[{text}]").as_bytes());
+            let _ = parse::<i8>(format!("[{text}]").as_bytes());
             let _ = parse::<f32>(&bytes);
+            let _ = parse::<i8>(&bytes);
         }
     }
 }

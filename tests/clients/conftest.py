@@ -27,7 +27,8 @@ def items(database):
         connection.execute(
             """CREATE TABLE items (
                    id bigserial PRIMARY KEY,
-                   embedding vector(3), half halfvec(3), sparse sparsevec(3), bits bit(3)
+                   embedding vector(3), half halfvec(3), sparse sparsevec(3), bits bit(3),
+                   bytes bytevec(3), bfloats bf16vec(3)
                )"""
         )
     return "items"

@@ -94,3 +94,25 @@ def test_a_wrong_dimension_is_the_drivers_data_error(connection):
     with pytest.raises(psycopg.errors.DataException, match="expected 3 dimensions, not 2"):
         connection.execute("INSERT INTO items (embedding) VALUES (%s)", (Vector([1, 2]),))
     assert connection.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+def test_types_without_an_adapter_go_as_text_or_as_lists(connection):
+    for i in range(100):
+        connection.execute(
+            "INSERT INTO items (bytes, bfloats) VALUES (%s, %s)", (f"[{i},-128,127]", f"[{i},0.5,-1]")
+        )
+    connection.execute("CREATE INDEX ON items USING hnsw (bytes bytevec_l2_ops)")
+    connection.execute("SET enable_seqscan = off")
+    found = connection.execute(
+        "SELECT bytes, bfloats FROM items ORDER BY bytes <-> %s::bytevec LIMIT 1", ([42, -128, 127],)
+    ).fetchone()
+    assert found == ("[42,-128,127]", "[42,0.5,-1]")
+    # a vector as a parameter is rounded to the column's type
+    found = connection.execute(
+        "SELECT bfloats::vector FROM items ORDER BY bfloats <-> %s LIMIT 1", (Vector([7, 0.5, -1]),)
+    ).fetchone()
+    assert found == (Vector([7, 0.5, -1]),)
+    assert connection.execute("SELECT avg(bytes), sum(bfloats) FROM items WHERE id <= 2").fetchone() == (
+        Vector([0.5, -128, 127]),
+        Vector([1, 1, -2]),
+    )

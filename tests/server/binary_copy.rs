@@ -31,6 +31,18 @@ fn halfvec(dims: i16, unused: i16, elements: &[u16]) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of a `bytevec`.
+fn bytevec(dims: i16, unused: i16, elements: &[i8]) -> Vec<u8> {
+    let mut bytes = [dims.to_be_bytes(), unused.to_be_bytes()].concat();
+    bytes.extend(elements.iter().map(|&x| x as u8));
+    bytes
+}
+
+/// Bytes of a `bf16vec`, which differ from those of a `halfvec` in what the bits mean.
+fn bf16vec(dims: i16, unused: i16, elements: &[u16]) -> Vec<u8> {
+    halfvec(dims, unused, elements)
+}
+
 /// Bytes of a `sparsevec`.
 fn sparsevec(dims: i32, nnz: i32, unused: i32, indices: &[i32], values: &[f32]) -> Vec<u8> {
     let mut bytes = [dims.to_be_bytes(), nnz.to_be_bytes(), unused.to_be_bytes()].concat();
@@ -51,6 +63,10 @@ const TABLES: &str = "
     CREATE TABLE vectors3 (v vector(3));
     CREATE TABLE halfvecs (v halfvec);
     CREATE TABLE halfvecs3 (v halfvec(3));
+    CREATE TABLE bytevecs (v bytevec);
+    CREATE TABLE bytevecs3 (v bytevec(3));
+    CREATE TABLE bf16vecs (v bf16vec);
+    CREATE TABLE bf16vecs3 (v bf16vec(3));
     CREATE TABLE sparsevecs (v sparsevec);
     CREATE TABLE sparsevecs3 (v sparsevec(3))";
 
@@ -59,12 +75,13 @@ fn a_copy_out_and_in_again_is_bit_exact() {
     let (_server, mut client) = Server::start_with_extension();
     client
         .batch_execute(
-            "CREATE TABLE items (id int, v vector(4), h halfvec(4), s sparsevec(4));
+            "CREATE TABLE items (id int, v vector(4), h halfvec(4), s sparsevec(4), b bytevec(4), f bf16vec(4));
              INSERT INTO items
-                 SELECT i, a::vector, a::vector::halfvec, a::vector::sparsevec
+                 SELECT i, a::vector, a::vector::halfvec, a::vector::sparsevec,
+                        quantize_to_bytevec(a::vector), a::vector::bf16vec
                  FROM generate_series(1, 300) i,
                       LATERAL (SELECT ARRAY[sin(i), i / 7.0, 0, -exp(-i / 20.0)]::real[]) t(a);
-             INSERT INTO items VALUES (0, NULL, NULL, NULL);
+             INSERT INTO items VALUES (0, NULL, NULL, NULL, NULL, NULL);
              CREATE TABLE again (LIKE items)",
         )
         .unwrap();
@@ -105,6 +122,14 @@ fn the_documented_layouts_are_read() {
             sparsevec(3, 2, 0, &[0, 2], &[1.5, -2.0]),
             "{1:1.5,3:-2}/3",
         ),
+        ("bytevecs3", bytevec(3, 0, &[1, -128, 127]), "[1,-128,127]"),
+        (
+            "bf16vecs3",
+            bf16vec(3, 0, &[0x3f80, 0xc020, 0]),
+            "[1,-2.5,0]",
+        ),
+        ("bytevecs", bytevec(16_000, 0, &vec![-1; 16_000]), ""),
+        ("bf16vecs", bf16vec(16_000, 0, &vec![0x3f00; 16_000]), ""),
         ("vectors", vector(16_000, 0, &vec![0.5; 16_000]), ""),
         ("halfvecs", halfvec(16_000, 0, &vec![0x3800; 16_000]), ""),
         (
@@ -156,6 +181,23 @@ fn hostile_bytes_are_refused_and_the_session_goes_on() {
         ("halfvecs", halfvec(1, 0, &[0x7e00]), "22000"),
         ("halfvecs", halfvec(1, 0, &[0x7c00]), "22000"),
         ("halfvecs", halfvec(1, 0, &[0xfc00]), "22000"),
+        ("bytevecs", vec![], "08P01"),
+        ("bytevecs", bytevec(3, 0, &[0, 0]), "08P01"),
+        ("bytevecs", bytevec(1, 0, &[0, 0]), "22P03"),
+        ("bytevecs", bytevec(0, 0, &[]), "22000"),
+        ("bytevecs", bytevec(-5, 0, &[0]), "54000"),
+        ("bytevecs", bytevec(16_001, 0, &vec![0; 16_001]), "54000"),
+        ("bytevecs3", bytevec(2, 0, &[0, 0]), "22000"),
+        ("bytevecs", bytevec(1, 7, &[0]), "22000"),
+        ("bf16vecs", bf16vec(3, 0, &[0, 0]), "08P01"),
+        ("bf16vecs", bf16vec(1, 0, &[0, 0]), "22P03"),
+        ("bf16vecs", bf16vec(0, 0, &[]), "22000"),
+        ("bf16vecs", bf16vec(16_001, 0, &vec![0; 16_001]), "54000"),
+        ("bf16vecs3", bf16vec(2, 0, &[0, 0]), "22000"),
+        ("bf16vecs", bf16vec(1, 7, &[0]), "22000"),
+        ("bf16vecs", bf16vec(1, 0, &[0x7fc0]), "22000"),
+        ("bf16vecs", bf16vec(1, 0, &[0x7f80]), "22000"),
+        ("bf16vecs", bf16vec(1, 0, &[0xff80]), "22000"),
         ("sparsevecs", vec![0, 0, 0, 3], "08P01"),
         ("sparsevecs", sparsevec(3, 2, 0, &[0, 1], &[1.0]), "08P01"),
         ("sparsevecs", sparsevec(3, 1, 0, &[0], &[1.0, 2.0]), "22P03"),
@@ -228,8 +270,9 @@ fn random_bytes_never_take_the_server_down() {
     let (server, mut client) = Server::start_with_extension();
     client.batch_execute(TABLES).unwrap();
     let mut random = fastrand::Rng::with_seed(7);
-    for round in 0..1_500 {
-        let table = ["vectors", "halfvecs", "sparsevecs"][round % 3];
+    const TAKERS: [&str; 5] = ["vectors", "halfvecs", "sparsevecs", "bytevecs", "bf16vecs"];
+    for round in 0..2_500 {
+        let table = TAKERS[round % TAKERS.len()];
         // small numbers where the header is, so that lengths are near the truth
         let value: Vec<u8> = (0..random.usize(0..40))
             .map(|at| {
@@ -249,7 +292,7 @@ fn random_bytes_never_take_the_server_down() {
         }
     }
     // what was taken can be read, compared and sent again
-    for table in ["vectors", "halfvecs", "sparsevecs"] {
+    for table in TAKERS {
         client
             .batch_execute(&format!(
                 "SELECT v::text::{0}, v = v, {0}_send(v) FROM {0}s",

@@ -286,7 +286,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(mut self) {
-        let (lists, tid_page) = self.tids.write(self.hnsw, |_| true);
+        let (lists, tid_page) = self.tids.write(self.hnsw);
         self.lists = lists;
         self.next_block = self.hnsw.index.blocks();
         self.assign();

@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod build;
+pub mod check;
 pub mod cost;
 pub mod insert;
 pub mod last_scan;

@@ -2,7 +2,7 @@
 
 use super::options::{self, Layout};
 use crate::am::column::Column;
-use crate::distance::{Element, Metric};
+use crate::distance::Metric;
 use crate::hnsw::Params;
 use crate::hnsw::blocks::format::BlockShape;
 use crate::hnsw::format::Shape;
@@ -26,7 +26,7 @@ fn suitable(dims: u32) -> Quantizer {
 }
 
 fn has_codes(column: Column) -> bool {
-    matches!(column.space.element, Element::F32 | Element::F16)
+    column.space.element.is_dense()
         && matches!(
             column.space.metric,
             Metric::L2 | Metric::InnerProduct | Metric::Cosine
@@ -54,7 +54,7 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "the operator class of the index has no quantized layout".into(),
                 Some(
-                    "Leave out layout and quantizer. L2, inner product and cosine over vector and halfvec have quantized layouts."
+                    "Leave out layout and quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantized layouts."
                         .into(),
                 ),
             );

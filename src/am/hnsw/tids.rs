@@ -45,7 +45,7 @@ impl TidLists {
     }
 
     /// All heap tuples of a node.
-    pub fn all(&self, node: u32) -> impl Iterator<Item = RawTid> + '_ {
+    fn all(&self, node: u32) -> impl Iterator<Item = RawTid> + '_ {
         let more = self.more.get(&node).map_or(&[][..], Vec::as_slice);
         std::iter::once(self.first[node as usize]).chain(more.iter().copied())
     }
@@ -57,12 +57,8 @@ impl TidLists {
 
     /// Writes the TID lists of an index being built, so that nodes can refer to them. Only of nodes
     /// that are `included`. Returns the newest list of each node that has any, and the last page.
-    pub fn write(
-        &self,
-        hnsw: &Hnsw,
-        included: impl Fn(u32) -> bool,
-    ) -> (FxHashMap<u32, NodeId>, Option<u32>) {
-        let mut nodes: Vec<u32> = self.more.keys().copied().filter(|&n| included(n)).collect();
+    pub fn write(&self, hnsw: &Hnsw) -> (FxHashMap<u32, NodeId>, Option<u32>) {
+        let mut nodes: Vec<u32> = self.more.keys().copied().collect();
         nodes.sort_unstable();
         let mut lists = FxHashMap::default();
         let mut page: Option<Exclusive> = None;

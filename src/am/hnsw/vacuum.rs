@@ -406,8 +406,15 @@ impl Vacuum {
         let mut block = META_BLOCK + 1;
         while block < self.hnsw.index.blocks() {
             delay_point();
-            repair.page(block, self.access, &mut self.unlinked);
+            repair.page(block, self.access);
             block += 1;
+        }
+        for block in META_BLOCK + 1..block {
+            if self.unlinked.is_empty() {
+                break;
+            }
+            delay_point();
+            repair.linked_from(block, self.access, &mut self.unlinked);
         }
         for id in std::mem::take(&mut self.unlinked) {
             delay_point();

@@ -80,10 +80,7 @@ fn estimate(index: Index, meta: &Meta, info: &pg_sys::IndexOptInfo, loop_count: 
     let settings = Settings::of(check(index, META_BLOCK, || meta.method()));
     let shape = check(index, META_BLOCK, || meta.shape());
     let lists = meta.lists.max(1) as usize;
-    let calibrated = settings.target_recall.map_or(0, |target| {
-        calibrate::probes_for(meta.curve(), lists, target, calibrate::RANK)
-    });
-    let probes = calibrated.max(settings.probes.unwrap_or(0)).clamp(1, lists);
+    let probes = settings.probes_for(meta.curve(), lists, calibrate::RANK);
     let share = probes as f64 / lists as f64;
 
     let rows = info.tuples.max(0.0);

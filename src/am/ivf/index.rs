@@ -2,7 +2,7 @@
 
 use super::options::Declared;
 use crate::am::column::{self, Column};
-use crate::distance::{Element, Metric};
+use crate::distance::Metric;
 use crate::ivf::format::{
     CENTROID_FLOATS, EntryLayout, ListLayout, Meta, Opaque, PageKind, RowForm, Shape, VectorLayout,
 };
@@ -11,7 +11,6 @@ use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
 use crate::quantize::Codec;
-use half::slice::HalfFloatSliceExt;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -175,14 +174,7 @@ fn codec_of(index: Index, shape: &Shape, meta: &Meta) -> Rc<Codec> {
 /// The elements of an indexed value that is no bit string, as floats.
 pub fn floats_of(column: Column, payload: &[u8], floats: &mut Vec<f32>) {
     floats.clear();
-    match column.space.element {
-        Element::F16 => {
-            let halves: &[half::f16] = bytemuck::cast_slice(payload);
-            floats.resize(halves.len(), 0.0);
-            halves.convert_to_f32_slice(floats);
-        }
-        _ => floats.extend_from_slice(bytemuck::cast_slice(payload)),
-    }
+    column.space.element.widen_into(payload, floats);
 }
 
 /// Reads the centroid from its pages; empty where it is zero.

@@ -15,6 +15,7 @@ pub mod sample;
 pub mod scan;
 pub mod search;
 pub mod shape;
+pub mod stats;
 pub mod storage;
 pub mod vacuum;
 

@@ -1,6 +1,7 @@
 //! Index options (`WITH (...)`) and settings (`SET ivf...`, `SET ivfflat...`).
 
-use crate::ivf::format::Method;
+use crate::ivf::calibrate;
+use crate::ivf::format::{CurvePoint, Method};
 use crate::pg::relation::Index;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
@@ -93,6 +94,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Lists to search of `lists` for so many rows, by a calibration curve.
+    pub fn probes_for(&self, curve: &[CurvePoint], lists: usize, rank: usize) -> usize {
+        let calibrated = self.target_recall.map_or(0, |target| {
+            calibrate::probes_for(curve, lists, target, rank)
+        });
+        calibrated
+            .max(self.probes.unwrap_or(0))
+            .clamp(1, lists.max(1))
+    }
+
     /// The settings of an access method as they are now.
     pub fn of(method: Method) -> Settings {
         match method {

@@ -213,7 +213,7 @@ pub fn centroids(
     let wanted = (lists * ROWS_PER_LIST).max(LEAST_ROWS);
     let per_row = cluster::Rows::memory(dims, 1) + 16;
     let most = memory() / 2 / per_row;
-    if most < lists {
+    if first.table_rows > 0.0 && most < lists {
         raise_index(
             Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!(

@@ -246,12 +246,7 @@ impl Search {
     /// Lists to search for so many rows.
     fn probes_for(&self, rank: usize) -> usize {
         let lists = self.directory.lists().len();
-        let calibrated = self.settings.target_recall.map_or(0, |target| {
-            calibrate::probes_for(self.meta.curve(), lists, target, rank)
-        });
-        calibrated
-            .max(self.settings.probes.unwrap_or(0))
-            .clamp(1, lists.max(1))
+        self.settings.probes_for(self.meta.curve(), lists, rank)
     }
 
     /// Takes the directory as the metapage names it, and measures all its lists.

@@ -56,7 +56,7 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
                         quantizer.name()
                     ),
                     Some(
-                        "Leave out quantizer. L2, inner product and cosine over vector and halfvec have quantizers."
+                        "Leave out quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantizers."
                             .into(),
                     ),
                 );

@@ -572,8 +572,12 @@ impl Graph {
 
     /// Appends a node's links, chosen ones first, then covered ones, both nearest first.
     pub fn links(&self, node: u32, into: &mut Vec<Link>) {
-        let mut links = Links::default();
-        self.lists.get(node, &mut links);
+        self.links_with(node, &mut Links::default(), into);
+    }
+
+    /// The same with working space to be used again.
+    pub(super) fn links_with(&self, node: u32, links: &mut Links, into: &mut Vec<Link>) {
+        self.lists.get(node, links);
         let with = |verdict| {
             move |near: &Near| Link {
                 node: near.node,

@@ -1,7 +1,8 @@
 use super::build::{Follow, Graph, Intake, Link, Pushed, Shape, Verdict};
+use super::format::CurvePoint;
 use super::*;
 use crate::distance::Metric;
-use crate::quantize::{Codec, CompactRef};
+use crate::quantize::{Codec, CompactRef, Quantizer};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -351,4 +352,88 @@ fn an_order_has_every_node_once_and_neighbours_side_by_side() {
         clusters_a_page < 3.5,
         "{clusters_a_page} clusters on a page"
     );
+}
+
+/// Inline codes made by one thread; in a file where one is given.
+fn codes(graph: &Graph, quantizer: Quantizer, file: Option<File>) -> Codes {
+    let dims = graph.codec().dims();
+    let file = file.map(Into::into);
+    Codes::of(graph, quantizer, dims, file, |work| work(&GO_ON)).unwrap()
+}
+
+#[test]
+fn codes_made_in_pieces_are_each_nodes_own_in_memory_and_in_a_file() {
+    let graph = build(&normal_rows(5000, 24, 2), 1);
+    for file in [None, Some(temporary_file().unwrap())] {
+        let codes = codes(&graph, Quantizer::Rabitq2, file);
+        for node in 0..graph.len() as u32 {
+            let mut code = vec![0; Quantizer::Rabitq2.code_len(24)];
+            let factors =
+                graph
+                    .codec()
+                    .quantize(graph.get(node), Quantizer::Rabitq2, 24, &mut code);
+            let kept = codes.kept(node);
+            assert_eq!(
+                (kept.factors, kept.code),
+                (factors, &code[..]),
+                "node {node}"
+            );
+        }
+    }
+}
+
+/// The curve that nodes whose turn comes last tell, and the recall of searches for other rows with
+/// the multiple that should reach `target`.
+fn measured_and_reached(quantizer: Option<Quantizer>, target: f32) -> (Vec<CurvePoint>, f64) {
+    let rows = normal_rows(4000, 24, 6);
+    let mut intake = Intake::new(codec(24), SHAPE, usize::MAX, no_file).unwrap();
+    push_all(&mut intake, &rows).unwrap();
+    let graph = intake.finish().unwrap();
+    let mut worker = Worker::default();
+    let turn = |turn: usize| graph.at_turn(turn);
+    (0..3400).for_each(|at| graph.link(turn(at), &mut worker));
+    let codes = quantizer.map(|quantizer| codes(&graph, quantizer, None));
+    let nearest = |queries: &[u32]| -> Vec<Vec<u32>> {
+        let found = graph.exact_nearest(queries, calibrate::RANK, &GO_ON);
+        let numbers = |near: Vec<build::Near>| near.iter().map(|near| near.node).collect();
+        found.into_iter().map(numbers).collect()
+    };
+    let mut preview = Preview::new(&graph, codes.as_ref());
+    let queries: Vec<u32> = (3400..3700).map(turn).collect();
+    let mut at = 0..;
+    let next = || at.next().unwrap();
+    let curve = measure(&mut preview, &queries, &nearest(&queries), next, &GO_ON).curve();
+
+    let others: Vec<u32> = (3700..4000).map(turn).collect();
+    let mut walk = Walk::default();
+    let mut seeds = Vec::new();
+    let mut hits = 0;
+    for (&query, nearest) in others.iter().zip(nearest(&others)) {
+        preview.query.reset_of(graph.codec(), graph.get(query));
+        preview.seeds(&mut seeds);
+        walk.start(seeds.drain(..));
+        walk.aim(Effort {
+            rank: calibrate::RANK,
+            multiple: calibrate::multiple_for(&curve, target),
+            ef: 0,
+        });
+        while walk.step(&mut preview).is_some() {}
+        let found: HashSet<u32> = walk.found().iter().map(|near| near.row).collect();
+        hits += nearest.iter().filter(|node| found.contains(node)).count();
+    }
+    (curve, hits as f64 / (others.len() * calibrate::RANK) as f64)
+}
+
+#[test]
+fn the_multiple_measured_for_a_recall_reaches_it_for_other_rows() {
+    for quantizer in [None, Some(Quantizer::Rabitq1), Some(Quantizer::Rabitq4)] {
+        for target in [0.8, 0.9] {
+            let (curve, reached) = measured_and_reached(quantizer, target);
+            assert!(curve.is_sorted_by(|a, b| a.recall <= b.recall), "{curve:?}");
+            assert!(
+                reached >= target as f64 - 0.02,
+                "{quantizer:?}: {reached} of {target}: {curve:?}"
+            );
+        }
+    }
 }

@@ -135,6 +135,17 @@ impl Calibration {
         self.add(reached, &order);
     }
 
+    /// Adds what another thread measured.
+    pub fn merge(&mut self, other: &Calibration) {
+        for n in 0..MOST_CURVE_POINTS {
+            self.hits[n] += other.hits[n];
+            self.squares[n] += other.squares[n];
+        }
+        self.wanted += other.wanted;
+        self.queries += other.queries;
+        self.is_assumed |= other.is_assumed;
+    }
+
     /// Queries added.
     pub fn queries(&self) -> u64 {
         self.queries

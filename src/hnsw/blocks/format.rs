@@ -659,6 +659,21 @@ impl<'a> Entries<'a> {
     pub fn codes(&self) -> &'a [u8] {
         &self.contents[self.layout.codes_at..][..self.layout.code_len * self.count]
     }
+
+    /// Whether nothing is left of entries that were removed, as it must be.
+    pub fn unused_is_zero(&self) -> bool {
+        let layout = &self.layout;
+        let parts = [
+            (size_of::<EntriesHeader>(), 6, layout.adds_at),
+            (layout.adds_at, 4, layout.scales_at),
+            (layout.scales_at, 4, layout.codes_at),
+            (layout.codes_at, layout.code_len, layout.size),
+        ];
+        parts.iter().all(|&(at, len, end)| {
+            let unused = &self.contents[at + self.count * len..end];
+            unused.iter().all(|&byte| byte == 0)
+        })
+    }
 }
 
 /// Contents of a page of the entry table, for writing.

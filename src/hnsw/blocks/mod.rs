@@ -8,10 +8,12 @@ pub mod format;
 mod link;
 pub mod memory;
 mod order;
+mod preview;
 mod reach;
 mod walk;
 
 pub use link::{SLACK, Worker};
+pub use preview::{Codes, Preview, measure};
 pub use reach::Attached;
 pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};
 

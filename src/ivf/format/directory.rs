@@ -69,6 +69,11 @@ impl EntryLayout {
         }
     }
 
+    /// Bytes of an entry with its centroid.
+    pub fn entry_len(&self) -> usize {
+        self.size
+    }
+
     /// Entries on a page.
     pub fn capacity(&self) -> usize {
         (CONTENTS - HEAD) / self.size

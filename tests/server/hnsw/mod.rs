@@ -2,6 +2,7 @@
 
 mod blocks;
 mod build;
+pub mod check;
 mod crash;
 mod damage;
 mod erasure;

@@ -2,14 +2,12 @@
 //! compact codes, and the pages are written in an order that puts neighbours near each other.
 //!
 //! What does not fit into `maintenance_work_mem` goes on in temporary files that are mapped into
-//! memory. Some rows are held back until the pages are there: searches for them measure the
-//! calibration curve, and then they are inserted one by one.
+//! memory. Some rows are held back until all others are linked: searches for them measure the
+//! calibration curve, and then they are linked, too.
 
 use super::calibration;
 use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
-use super::insert::Insert;
-use super::search::{Keep, PageBlocks};
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
@@ -18,20 +16,21 @@ use crate::am::mean::Mean;
 use crate::distance::Value;
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
-use crate::hnsw::blocks::format::{Block, BlockMut, Kept, Span, encode_value};
-use crate::hnsw::blocks::memory::{Backing, OverQuota, Region};
-use crate::hnsw::blocks::{Attached, Walk, Worker};
+use crate::hnsw::blocks::format::{BlockMut, Span, encode_value};
+use crate::hnsw::blocks::memory::{Backing, OverQuota};
+use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
 use crate::pg::progress::{self, Phase};
 use crate::pg::rows::Rows;
 use crate::pg::{sample, temporary, threads};
-use crate::quantize::{Codec, Factors, Query};
+use crate::quantize::Codec;
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Rows from which the centroid is computed.
@@ -40,8 +39,6 @@ const SAMPLE: usize = 10_000;
 const MOST_HELD_BACK: usize = 1_000;
 /// One of so many rows at most is held back.
 const HELD_BACK_SHARE: usize = 50;
-/// A search of the calibration ends when it has found so many rows.
-const MOST_MEASURED_ROWS: usize = 2_000;
 /// Rows below which nothing is measured.
 const LEAST_MEASURED: usize = 2_000;
 
@@ -189,56 +186,48 @@ impl Load {
         let mut graph = intake.finish().unwrap_or_else(|e| raise_io(e));
         let held_back = match graph.len() {
             few if few < LEAST_MEASURED => 0,
-            nodes => MOST_HELD_BACK.min(nodes / HELD_BACK_SHARE),
+            many => MOST_HELD_BACK.min(many / HELD_BACK_SHARE),
         };
-        let linked = graph.len() - held_back;
-        link(&mut graph, linked, &blocks.hnsw);
-        let queries: Vec<u32> = (linked..graph.len())
-            .map(|turn| graph.at_turn(turn))
-            .collect();
-        let nearest = exact_neighbours(&graph, &queries);
+        let nodes = graph.len();
+        let linked = nodes - held_back;
+        link(&mut graph, 0..linked, &blocks.hnsw);
+        let codes = codes_of(&blocks, &graph, spill).unwrap_or_else(|e| raise_io(e));
+        let calibration = calibrate(&graph, codes.as_ref(), linked);
+        if held_back > 0 {
+            link(&mut graph, linked..nodes, &blocks.hnsw);
+        }
 
         progress::phase(Phase::WritingIndex);
-        let codes = Codes::of(&blocks, &graph, spill).unwrap_or_else(|e| raise_io(e));
-        let mut is_held_back = vec![false; graph.len()];
-        for &node in &queries {
-            is_held_back[node as usize] = true;
-        }
         let writer = Writer {
             blocks: &blocks,
             graph: &graph,
-            codes: &codes,
-            is_held_back: &is_held_back,
+            codes: codes.as_ref(),
             tids: &tids,
             lists: FxHashMap::default(),
             ids: vec![RawTid::NONE; graph.len()],
         };
-        let ids = writer.write();
-        drop(codes);
-        measure(&blocks, &graph, &queries, &nearest, &ids);
-
-        let mut insert = Insert::new(blocks.clone(), Logging::AtEndOfBuild);
-        for node in queries {
-            pgrx::check_for_interrupts!();
-            let value = encode_value(graph.get(node), graph.hash(node));
-            for tid in tids.all(node) {
-                insert.encoded(&value, tid);
-            }
-        }
+        writer.write();
+        calibration::store(
+            &blocks,
+            Logging::AtEndOfBuild,
+            &calibration,
+            nodes as u64,
+            1.0,
+        );
     }
 }
 
-/// Links the first `turns` nodes, on as many threads as the server allows a build.
-fn link(graph: &mut Graph, turns: usize, hnsw: &Hnsw) {
+/// Links the nodes of some turns, on as many threads as the server allows a build.
+fn link(graph: &mut Graph, turns: Range<usize>, hnsw: &Hnsw) {
     progress::phase(Phase::BuildingGraph);
-    progress::tuples_total(turns as u64);
-    progress::tuples_done(0);
-    let threads = threads::for_maintenance(turns.div_ceil(100));
+    progress::tuples_total(turns.end as u64);
+    progress::tuples_done(turns.start as u64);
+    let threads = threads::for_maintenance(turns.len().div_ceil(100));
     pgrx::debug1!(
         "linking the graph of index \"{}\" using {threads} parallel workers",
         hnsw.index.name()
     );
-    let next = AtomicUsize::new(0);
+    let next = AtomicUsize::new(turns.start);
     let linking = &*graph;
     threads::run(
         threads,
@@ -246,13 +235,13 @@ fn link(graph: &mut Graph, turns: usize, hnsw: &Hnsw) {
             let mut worker = Worker::default();
             while !stop.load(Ordering::Relaxed) {
                 let turn = next.fetch_add(1, Ordering::Relaxed);
-                if turn >= turns {
+                if turn >= turns.end {
                     break;
                 }
                 linking.link(linking.at_turn(turn), &mut worker);
             }
         },
-        || progress::tuples_done(next.load(Ordering::Relaxed).min(turns) as u64),
+        || progress::tuples_done(next.load(Ordering::Relaxed).min(turns.end) as u64),
     );
     let result = Mutex::new((graph, Ok(Attached::default())));
     threads::run(
@@ -314,130 +303,57 @@ fn order_of(graph: &Graph, on_page: usize) -> Vec<u32> {
     order.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A node as the calibration keeps it.
-struct JustId(NodeId);
-
-impl Keep for JustId {
-    fn of(id: NodeId, _block: &Block<'_>) -> Self {
-        JustId(id)
-    }
-}
-
-/// Measures the calibration curve with the rows held back.
-fn measure(
-    blocks: &Rc<Blocks>,
+/// The inline codes of all nodes; none in the layout compact.
+fn codes_of(
+    blocks: &Blocks,
     graph: &Graph,
-    queries: &[u32],
-    nearest: &[Vec<u32>],
-    ids: &[RawTid],
-) {
-    let meta = read_meta(blocks.hnsw.index);
-    let mut calibration = Calibration::default();
-    let mut walk: Walk<PageBlocks<JustId>> = Walk::default();
-    let mut store = PageBlocks::new(blocks.clone(), Query::default());
-    let mut seeds = Vec::new();
-    let effort = crate::hnsw::blocks::Effort {
-        rank: calibrate::RANK,
-        multiple: calibrate::MULTIPLES[calibrate::MULTIPLES.len() - 1],
-        ef: 0,
+    spill: Option<&mut temporary::Files>,
+) -> io::Result<Option<Codes>> {
+    let shape = &blocks.layout.block;
+    let Some(quantizer) = shape.quantizer else {
+        return Ok(None);
     };
-    for (&query, nearest) in queries.iter().zip(nearest) {
-        pgrx::check_for_interrupts!();
-        store.query.reset_of(&blocks.codec, graph.get(query));
-        store.seeds(&meta, &mut seeds);
-        let wanted: Vec<Option<NodeId>> = nearest.iter().map(|&n| ids[n as usize].id()).collect();
-        let mut places = vec![usize::MAX; wanted.len()];
-        let (mut seen, mut left) = (0, wanted.len());
-        let reached = calibrate::trace(
-            &mut walk,
-            &mut store,
-            seeds.drain(..),
-            effort,
-            |_, found| {
-                while let Some(near) = found.get(seen) {
-                    if let Some(n) = wanted.iter().position(|&id| id == Some(near.row.0)) {
-                        places[n] = seen;
-                        left -= 1;
-                    }
-                    seen += 1;
-                }
-                // with all of them found, no multiple finds more
-                left > 0 && seen < MOST_MEASURED_ROWS
-            },
+    let file = spill.map(temporary::Files::file).transpose()?;
+    let run = |work: &(dyn Fn(&AtomicBool) + Sync)| {
+        threads::run(
+            threads::for_maintenance(graph.len().div_ceil(100)),
+            work,
+            || {},
         );
-        calibration.add(&reached, &places);
-    }
-    calibration::store(
-        blocks,
-        Logging::AtEndOfBuild,
-        &calibration,
-        graph.len() as u64,
-        1.0,
+    };
+    Codes::of(graph, quantizer, shape.code_dims as usize, file, run).map(Some)
+}
+
+/// Measures the calibration curve with the nodes whose turn to be linked is still to come.
+fn calibrate(graph: &Graph, codes: Option<&Codes>, linked: usize) -> Calibration {
+    let queries: Vec<u32> = (linked..graph.len())
+        .map(|turn| graph.at_turn(turn))
+        .collect();
+    let nearest = exact_neighbours(graph, &queries);
+    let measured = Mutex::new(Calibration::default());
+    let next = AtomicUsize::new(0);
+    threads::run(
+        threads::for_maintenance(queries.len().div_ceil(100)),
+        |stop| {
+            let mut preview = Preview::new(graph, codes);
+            let next = || next.fetch_add(1, Ordering::Relaxed);
+            let part = measure(&mut preview, &queries, &nearest, next, stop);
+            let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+            measured.merge(&part);
+        },
+        || {},
     );
-}
-
-/// The inline codes of all nodes with their factors, made once.
-struct Codes {
-    bytes: Region<u8>,
-    /// bytes of a code; 0 in the compact layout
-    len: usize,
-}
-
-impl Codes {
-    fn of(
-        blocks: &Blocks,
-        graph: &Graph,
-        spill: Option<&mut temporary::Files>,
-    ) -> io::Result<Codes> {
-        let shape = &blocks.layout.block;
-        let len = shape.code_len();
-        let Some(quantizer) = shape.quantizer else {
-            let bytes = Region::default();
-            return Ok(Codes { bytes, len });
-        };
-        let mut bytes = match spill {
-            Some(files) => Region::in_file(files.file()?)?,
-            None => Region::default(),
-        };
-        let size = size_of::<Factors>() + len;
-        bytes.grow_to(graph.len() * size)?;
-        for node in 0..graph.len() {
-            if node % 1024 == 0 {
-                pgrx::check_for_interrupts!();
-            }
-            let (factors, code) = bytes[node * size..][..size].split_at_mut(size_of::<Factors>());
-            let dims = shape.code_dims as usize;
-            let made = blocks
-                .codec
-                .quantize(graph.get(node as u32), quantizer, dims, code);
-            factors[..4].copy_from_slice(&made.add.to_ne_bytes());
-            factors[4..].copy_from_slice(&made.scale.to_ne_bytes());
-        }
-        Ok(Codes { bytes, len })
-    }
-
-    fn kept(&self, node: u32) -> Option<Kept<'_>> {
-        let size = size_of::<Factors>() + self.len;
-        (self.len > 0).then(|| {
-            let bytes = &self.bytes[node as usize * size..][..size];
-            let (factors, code) = bytes.split_at(size_of::<Factors>());
-            Kept {
-                factors: Factors {
-                    add: bytemuck::pod_read_unaligned(&factors[..4]),
-                    scale: bytemuck::pod_read_unaligned(&factors[4..]),
-                },
-                code,
-            }
-        })
-    }
+    measured
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a graph to pages, in the order of blocks.
 struct Writer<'a> {
     blocks: &'a Rc<Blocks>,
     graph: &'a Graph,
-    codes: &'a Codes,
-    is_held_back: &'a [bool],
+    /// none in the layout compact
+    codes: Option<&'a Codes>,
     tids: &'a TidLists,
     /// newest TID list of the nodes that have any
     lists: FxHashMap<u32, NodeId>,
@@ -446,16 +362,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Returns where each node went.
-    fn write(mut self) -> Vec<RawTid> {
+    fn write(mut self) {
         let hnsw = &self.blocks.hnsw;
-        let is_held_back = self.is_held_back;
-        let (lists, tid_page) = self.tids.write(hnsw, |node| !is_held_back[node as usize]);
+        let (lists, tid_page) = self.tids.write(hnsw);
         self.lists = lists;
-        let order: Vec<u32> = order_of(self.graph, self.on_page())
-            .into_iter()
-            .filter(|&node| !self.is_held_back[node as usize])
-            .collect();
+        let order = order_of(self.graph, self.on_page());
         self.assign(&order);
         let last_page = self.write_nodes(&order);
         let entry_nodes = self.graph.entries().iter().copied();
@@ -472,7 +383,6 @@ impl Writer<'_> {
             meta.tid_page = tid_page.unwrap_or(0);
         });
         entries::add(self.blocks, Logging::AtEndOfBuild, &entries);
-        self.ids
     }
 
     /// Nodes that fit on a page.
@@ -561,7 +471,12 @@ impl Writer<'_> {
                 continue;
             };
             let span = Span::new(link.distance, link.verdict == Verdict::Covered);
-            target.set(slot, id, span, self.codes.kept(link.node));
+            target.set(
+                slot,
+                id,
+                span,
+                self.codes.map(|codes| codes.kept(link.node)),
+            );
             slot += 1;
         }
         item

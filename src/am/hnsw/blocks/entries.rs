@@ -170,30 +170,28 @@ pub fn add(blocks: &Blocks, logging: Logging, entries: &[Entry]) {
     }
 }
 
-/// Takes the entries of deleted nodes out. Returns how many are left.
-pub fn remove(blocks: &Blocks, deleted: &FxHashSet<NodeId>) -> u64 {
+/// Takes the entries of deleted nodes out. Returns those that are left.
+pub fn remove(blocks: &Blocks, deleted: &FxHashSet<NodeId>) -> FxHashSet<NodeId> {
     let hnsw = &blocks.hnsw;
-    let mut left = 0;
+    let mut left = FxHashSet::default();
     let mut next = crate::am::hnsw::storage::read_meta(hnsw.index).entries;
     let mut chain = Chain::of(blocks);
     while next != 0 {
         pgrx::check_for_interrupts!();
         chain.step(blocks, next);
         let block = next;
-        let (gone, kept);
+        let gone;
         {
             let page = Shared::read(hnsw.index, block, Access::Random);
             let entries = hnsw.check(block, || Entries::of(page.page(), blocks.entries));
             next = entries.next;
-            gone = entries
-                .nodes()
-                .iter()
-                .filter(|node| node.id().is_some_and(|id| deleted.contains(&id)))
-                .count();
-            kept = entries.count - gone;
+            let nodes = entries.nodes().iter().filter_map(|node| node.id());
+            let (dead, live): (Vec<NodeId>, Vec<NodeId>) =
+                nodes.partition(|id| deleted.contains(id));
+            gone = !dead.is_empty();
+            left.extend(live);
         }
-        left += kept as u64;
-        if gone == 0 {
+        if !gone {
             continue;
         }
         let mut page = Exclusive::lock(hnsw.index, block, Access::Random);

@@ -7,7 +7,6 @@ use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::quantize::Codec;
-use half::slice::HalfFloatSliceExt;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -119,14 +118,7 @@ impl Blocks {
 /// The elements of an indexed value as floats.
 pub fn floats_of(element: Element, value: &Value, floats: &mut Vec<f32>) {
     floats.clear();
-    match element {
-        Element::F16 => {
-            let halves: &[half::f16] = bytemuck::cast_slice(value.payload());
-            floats.resize(halves.len(), 0.0);
-            halves.convert_to_f32_slice(floats);
-        }
-        _ => floats.extend_from_slice(bytemuck::cast_slice(value.payload())),
-    }
+    element.widen_into(value.payload(), floats);
 }
 
 /// Hash of an indexed value. Values that are equal bit by bit, and only they, are one node.

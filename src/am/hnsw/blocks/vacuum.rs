@@ -12,6 +12,7 @@ use super::insert::{
     link_in_any_case, select,
 };
 use super::search::Keep;
+use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::read_meta;
 use crate::am::hnsw::vacuum::{delay_point, is_node_page};
@@ -71,8 +72,8 @@ impl<'a> Repair<'a> {
                 .any(|link| link.id().is_some_and(|id| self.deleted.contains(&id)))
     }
 
-    /// Mends all nodes of a page of nodes, and takes what they link to out of `unlinked`.
-    pub fn page(&mut self, block: u32, access: Access, unlinked: &mut FxHashSet<NodeId>) {
+    /// Mends all nodes of a page of nodes.
+    pub fn page(&mut self, block: u32, access: Access) {
         // A node that an insert links to meanwhile is mended again. The others of its page are done,
         // so this ends.
         loop {
@@ -82,9 +83,11 @@ impl<'a> Repair<'a> {
             }
             delay_point();
         }
-        if unlinked.is_empty() {
-            return;
-        }
+    }
+
+    /// Takes what the live nodes of a page link to out of `unlinked`. Called when all pages are
+    /// mended, for a link back may take the place of another.
+    pub fn linked_from(&self, block: u32, access: Access, unlinked: &mut FxHashSet<NodeId>) {
         let page = Shared::read(self.blocks.hnsw.index, block, access);
         if !is_node_page(&self.blocks.hnsw, block, page.page()) {
             return;
@@ -159,7 +162,7 @@ impl<'a> Repair<'a> {
         unchanged
     }
 
-    /// Links a node's new neighbours back to it, where they have room.
+    /// Links a node's new neighbours back to it, where that is worth it.
     fn link_back(&mut self, node: &Broken, neighbours: &[Neighbour]) {
         let compact = compact_of(&node.itself.value);
         self.query.reset_of(&self.blocks.codec, compact);
@@ -185,7 +188,7 @@ impl<'a> Repair<'a> {
                     Logging::EachChange,
                     neighbour,
                     &newcomer,
-                    Insistence::IfThereIsRoom,
+                    Insistence::IfWorthIt,
                 );
             }
         }
@@ -207,7 +210,7 @@ impl<'a> Repair<'a> {
         for &gone in &dead {
             self.neighbours_of(gone, &mut seen, &mut near);
         }
-        let most = slots * CANDIDATES_PER_LINK;
+        let most = effective_ef_construction(&self.blocks.hnsw).max(slots * CANDIDATES_PER_LINK);
         if near.len() > most {
             near.select_nth_unstable_by(most, |a, b| a.0.total_cmp(&b.0));
             near.truncate(most);
@@ -236,8 +239,8 @@ impl<'a> Repair<'a> {
         )
     }
 
-    /// Links that live stay, whatever the heuristic says now: one of them may be the only one that
-    /// leads to its node.
+    /// Links that live stay before covered new ones, whatever the heuristic says of them now: one of
+    /// them may be the only one that leads to its node, or to an island.
     fn keep_live(
         &self,
         mut selected: Vec<Neighbour>,
@@ -251,7 +254,9 @@ impl<'a> Repair<'a> {
                 continue;
             }
             if selected.len() >= slots {
-                let last_new = selected.iter().rposition(|n| !live.contains(&n.found.id));
+                let last_new = selected
+                    .iter()
+                    .rposition(|n| n.covered && !live.contains(&n.found.id));
                 match last_new {
                     Some(at) => drop(selected.remove(at)),
                     None => break,
@@ -357,12 +362,12 @@ impl<'a> Repair<'a> {
 
     /// Takes deleted nodes out of the entry table and fills it up with live ones.
     pub fn entries(&mut self, live: u64) {
-        let left = entries::remove(&self.blocks, self.deleted) as f64;
+        let left = entries::remove(&self.blocks, self.deleted);
         let wanted = entries::wanted(live as f64);
-        if left >= wanted / 2.0 || live == 0 {
+        if left.len() as f64 >= wanted / 2.0 || live == 0 {
             return;
         }
-        let share = (wanted - left) / live as f64;
+        let share = (wanted - left.len() as f64) / live as f64;
         let mut new = Vec::new();
         for block in 1..self.blocks.hnsw.index.blocks() {
             delay_point();
@@ -374,6 +379,7 @@ impl<'a> Repair<'a> {
                 let id = NodeId { block, offset };
                 if let Some(found) = self.blocks.block_on(page.page(), id)
                     && !found.is_deleted()
+                    && !left.contains(&id)
                     && self.rng.f64() < share
                 {
                     new.push(Entry::of(&self.blocks, id, found.compact()));

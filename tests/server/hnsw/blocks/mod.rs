@@ -36,7 +36,7 @@ const KINDS: &[(&str, &str, i32, &str)] = &[
 ];
 
 /// The operator that an operator class orders by.
-fn operator_of(class: &str) -> &'static str {
+pub fn operator_of(class: &str) -> &'static str {
     match class {
         "vector_ip_ops" => "<#>",
         "vector_cosine_ops" => "<=>",
