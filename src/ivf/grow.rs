@@ -26,7 +26,7 @@ pub const AROUND: usize = 32;
 /// A list is divided when it has so many times the copies of an average one.
 const MOST: f64 = 1.5;
 /// A list is dissolved when it has less than this part of an average one's.
-const LEAST: f64 = 0.1;
+const LEAST: f64 = 0.25;
 /// Rows below which one list is as good as many.
 const FEWEST_ROWS_OF_LISTS: f64 = 1_000.0;
 /// Lists are no smaller than this on average, however many are asked for.
@@ -35,10 +35,12 @@ const FEWEST_ROWS: f64 = 64.0;
 const MOST_PARTS: usize = 64;
 /// Copies that are arranged at a time, whatever the lists' size.
 const MOST_AT_ONCE: f64 = 32_000.0;
-/// A list is not looked at again until it has grown by this factor, divided or not.
+/// A list that could not be divided is not looked at again until it has grown by this factor.
 const GROWN: f64 = 1.25;
 /// Rows below which a centroid stays where it is: their mean says little.
 const FEWEST_FOR_MEAN: usize = 4;
+/// Centroids no farther from each other than this part of their squares are the same.
+const SAME: f32 = 1e-6;
 /// Iterations of k-means where a list is divided into more than two.
 const ITERATIONS: usize = 6;
 
@@ -72,9 +74,10 @@ impl Sizes {
         Sizes { average }
     }
 
-    /// Whether a list with so many copies is to be divided; it had `counted` when it was last looked at.
-    pub fn is_too_large(self, copies: usize, counted: usize) -> bool {
-        copies as f64 > MOST * self.average && copies as f64 > GROWN * counted as f64
+    /// Whether a list with so many copies is to be divided. `undivided` is how many it had when that could
+    /// not be done, or 0.
+    pub fn is_too_large(self, copies: usize, undivided: usize) -> bool {
+        copies as f64 > MOST * self.average && copies as f64 > GROWN * undivided as f64
     }
 
     /// Into how many lists one with so many copies is to be divided.
@@ -212,7 +215,12 @@ fn parts(pool: &Pool<'_>, count: usize) -> Option<Rows> {
             cluster::train(&rows, training, &mut Alone)
         }
     };
-    let same = |a: usize| parts.code(0) == parts.code(a) && parts.scale(0) == parts.scale(a);
+    // means of rows that are all the same differ by rounding
+    let own = parts.product(0, &parts, 0);
+    let same = |a: usize| {
+        let other = parts.product(a, &parts, a);
+        own - 2.0 * parts.product(0, &parts, a) + other <= SAME * (own + other)
+    };
     (!(0..parts.len()).all(same)).then_some(parts)
 }
 

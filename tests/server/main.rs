@@ -9,4 +9,5 @@ mod harness;
 mod hnsw;
 mod index_build;
 mod installation;
+mod ivf;
 mod replication;

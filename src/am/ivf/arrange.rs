@@ -5,7 +5,7 @@
 //! write new lists with new numbers, enter them in the directory, take the old ones out of it, and free
 //! their pages, in this order: whatever a scan has read of the directory, every row is in a list that it
 //! knows, or it comes to a page that is not its list's any more and begins anew. A crash leaves what the
-//! table in the README says.
+//! table in `src/ivf/growth.md` says.
 //!
 //! One session at a time does it in an index (a heavyweight lock on the metapage's number), with all lists
 //! concerned to itself. Nobody waits for the one while holding the other.
@@ -50,7 +50,7 @@ pub unsafe fn divide(ivf: &Ivf, list: ListId, heap: pg_sys::Relation) {
     let mut table = Table::new(open);
     alone.arrange(list, &mut table, |sizes, size| {
         sizes
-            .is_too_large(size.rows, size.counted)
+            .is_too_large(size.rows, size.undivided)
             .then(|| Fate::Divided(sizes.parts(size.rows)))
     });
     drop(alone);
@@ -108,8 +108,8 @@ struct Member {
 pub struct Found {
     /// copies in it, about
     pub rows: usize,
-    /// copies when it was last counted
-    pub counted: usize,
+    /// copies when it could not be divided, or 0
+    pub undivided: usize,
     /// copies that its pages have room for
     pub room: usize,
 }
@@ -154,12 +154,12 @@ impl<'a> Alone<'a> {
         let count = pooled.of_cause.len();
         let found = Found {
             rows: count,
-            counted: members[0].entry.rows as usize,
+            undivided: members[0].entry.undivided as usize,
             room: members[0].entry.pages as usize * ivf.lists.capacity(),
         };
         let size = Size {
             rows: count,
-            counted: found.counted,
+            undivided: found.undivided,
         };
         let sizes = placer.sizes(ivf, &meta, &[(list, size)]);
         let Some(fate) = decide(sizes, found) else {
@@ -186,7 +186,7 @@ impl<'a> Alone<'a> {
             seed: meta.seed ^ meta.next_list as u64,
         };
         let Some(arrangement) = arrange(&pool) else {
-            self.note_counted(&members[0], count);
+            self.note_undivided(&members[0], count);
             return false;
         };
         self.replace(&members, &pooled, arrangement, pool.copies);
@@ -221,10 +221,19 @@ impl<'a> Alone<'a> {
         Some(members)
     }
 
-    /// Notes the size of a list that stays as it is, so that it is not looked at again too soon.
-    fn note_counted(&self, member: &Member, rows: usize) {
+    /// Notes the size of a list that cannot be divided, so that it is not looked at again too soon.
+    fn note_undivided(&self, member: &Member, rows: usize) {
         self.change_entries(member.place.block, None, |entries| {
-            entries.entry(member.place.slot).rows = rows as u32;
+            let entry = entries.entry(member.place.slot);
+            (entry.rows, entry.undivided) = (rows as u32, rows as u32);
+        });
+    }
+
+    /// Notes how many copies a list has.
+    pub fn note_rows(&self, place: EntryPlace, rows: usize) {
+        self.change_entries(place.block, None, |entries| {
+            let entry = entries.entry(place.slot);
+            (entry.rows, entry.undivided) = (rows as u32, 0);
         });
     }
 
@@ -542,7 +551,7 @@ impl<'a> Writer<'a> {
             list: id.0,
             first: 0,
             last: 0,
-            version: 0,
+            undivided: 0,
             pages: 0,
             rows: rows.len() as u32,
             reserved: 0,

@@ -120,7 +120,7 @@ impl Memory {
             let Some(at) = next else {
                 let sizes = placer.sizes(ivf, &meta, &put);
                 let outgrown =
-                    |(_, size): &&(ListId, Size)| sizes.is_too_large(size.rows, size.counted);
+                    |(_, size): &&(ListId, Size)| sizes.is_too_large(size.rows, size.undivided);
                 return put.iter().find(outgrown).map(|(list, _)| *list);
             };
             let size = self.put(ivf, &placer, at, &new, !put.is_empty());

@@ -56,13 +56,15 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         }
     }
     let curve = calibration.curve();
+    let copies: u64 = directory.lists().iter().map(|list| list.rows as u64).sum();
+    let rows = copies / meta.copies as u64;
     change_meta(ivf.index, Logging::EachChange, |meta| {
         meta.curve = Default::default();
         let points = curve.len().min(MOST_CURVE_POINTS);
         meta.curve[..points].copy_from_slice(&curve[..points]);
         meta.curve_points = points as u32;
         meta.calibrated_lists = directory.lists().len() as u32;
-        meta.calibrated_rows = meta.rows;
+        (meta.rows, meta.calibrated_rows) = (rows, rows);
     });
 }
 

@@ -47,8 +47,8 @@ impl ListLock {
 pub struct Size {
     /// rows in it; pages before the last count as full
     pub rows: usize,
-    /// rows, when last counted
-    pub counted: usize,
+    /// rows when it could not be divided, or 0
+    pub undivided: usize,
 }
 
 impl Ivf {
@@ -69,7 +69,7 @@ impl Ivf {
     /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
     /// one. `None` where the list is gone by now, else what it has become.
     ///
-    /// The caller holds what keeps the list from being split or merged meanwhile (see the README).
+    /// The caller holds what keeps the list from being arranged anew meanwhile (see `src/ivf/growth.md`).
     pub fn append(
         &self,
         logging: Logging,
@@ -81,7 +81,7 @@ impl Ivf {
         let mut last = entry.last;
         let size = |pages: u32, on_last: usize| Size {
             rows: (pages as usize).saturating_sub(1) * self.lists.capacity() + on_last,
-            counted: entry.rows as usize,
+            undivided: entry.undivided as usize,
         };
         let mut pages = entry.pages;
         loop {

@@ -1,8 +1,9 @@
 //! VACUUM: dead rows leave the index.
 //!
 //! 1. List by list, dead rows are taken out and their bytes zeroed. Lists may be arranged anew meanwhile;
-//!    then dead rows may be in the new lists. So the directory is read again until it has no list that was
-//!    not looked at. From the third time on nobody else arranges lists, so that there is an end.
+//!    then dead rows may be in the new lists, or on their way into them. So the directory is read again
+//!    until it has no list that was not looked at; the last time, and from the third time on, nobody else
+//!    arranges lists.
 //! 2. When no list has a dead row any more, their compact codes are taken off the vector pages and zeroed.
 //!    Pages of lists that no directory knows (a crash left them) are freed, and what pages have free is
 //!    recorded: the free space map is not WAL-logged.
@@ -17,7 +18,7 @@ use super::storage::Visit;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{ListId, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
 use crate::ivf::grow::Fate;
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Strategy, free_space_map};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Index;
 use pgrx::pg_sys;
@@ -151,12 +152,17 @@ impl Vacuum<'_> {
         let mut left: FxHashMap<ListId, Left> = FxHashMap::default();
         let mut alone = None;
         for round in 0.. {
-            if round == PATIENCE {
+            if round >= PATIENCE && alone.is_none() {
                 alone = Some(Alone::new(self.ivf));
             }
             let directory = Directory::now(self.ivf);
             let mut todo: Vec<Listed> = directory.lists().to_vec();
             todo.retain(|listed| !left.contains_key(&listed.id));
+            if todo.is_empty() && alone.is_none() {
+                // somebody may have read dead rows of lists and not have entered the new ones yet
+                alone = Some(Alone::new(self.ivf));
+                continue;
+            }
             if todo.is_empty() {
                 let ids = directory.lists().iter();
                 self.rows = ids.map(|listed| left[&listed.id].firsts).sum();
@@ -319,7 +325,14 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         let Some(entry) = ivf.entry(list, listed.place) else {
             continue;
         };
-        if !is_untidy(ivf, list, entry.first, entry.pages) {
+        let Some(rows) = count(ivf, list, entry.first) else {
+            continue;
+        };
+        if (rows as f64) < LEAST_FILL * entry.rows as f64 {
+            alone.note_rows(listed.place, rows);
+        }
+        let room = entry.pages as usize * ivf.lists.capacity();
+        if (rows as f64) >= LEAST_FILL * room as f64 {
             continue;
         }
         let has_others = directory.lists().len() > 1;
@@ -327,7 +340,7 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
             if has_others && sizes.is_too_small(found.rows) {
                 return Some(Fate::Dissolved);
             }
-            if sizes.is_too_large(found.rows, found.counted) {
+            if sizes.is_too_large(found.rows, found.undivided) {
                 return Some(Fate::Divided(sizes.parts(found.rows)));
             }
             let has_holes = (found.rows as f64) < LEAST_FILL * found.room as f64;
@@ -336,18 +349,17 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
     }
 }
 
-/// Whether a list may have to be arranged: most of its pages' room is not used.
-fn is_untidy(ivf: &Ivf, list: ListId, first: u32, pages: u32) -> bool {
+/// Copies in a list; `None` where it is gone.
+fn count(ivf: &Ivf, list: ListId, first: u32) -> Option<usize> {
     let mut rows = 0;
     let mut block = first;
     while block != 0 {
-        let page = crate::pg::buffer::Shared::read(ivf.index, block, Access::Random);
+        let page = Shared::read(ivf.index, block, Access::Random);
         let Visit::Page(page) = ivf.list_page(block, page.page(), list) else {
-            return false;
+            return None;
         };
         rows += page.count();
         block = page.next;
     }
-    let room = pages as usize * ivf.lists.capacity();
-    (rows as f64) < LEAST_FILL * room as f64
+    Some(rows)
 }

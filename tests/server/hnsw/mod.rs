@@ -32,7 +32,7 @@ const WIDE: i32 = 2100;
 const CODED: i32 = 24;
 
 /// A server with the extension and `vec`.
-fn server_with(settings: &str) -> (Server, Client) {
+pub(crate) fn server_with(settings: &str) -> (Server, Client) {
     let server = Server::start_with(settings);
     let mut client = server.client();
     client
@@ -43,7 +43,7 @@ fn server_with(settings: &str) -> (Server, Client) {
 }
 
 /// The one number that a query answers.
-fn number(client: &mut Client, query: &str) -> i64 {
+pub(crate) fn number(client: &mut Client, query: &str) -> i64 {
     let row = client
         .query_one(query, &[])
         .unwrap_or_else(|error| panic!("{query}: {error:?}"));
@@ -52,13 +52,13 @@ fn number(client: &mut Client, query: &str) -> i64 {
 
 /// Checks an index on `table (id, v)` against the table: all its rows come out of the index, each
 /// once and in order, and nearly each is what a search for its own vector finds first.
-fn check_index(client: &mut Client, table: &str) {
+pub(crate) fn check_index(client: &mut Client, table: &str) {
     check_rows(client, table, "<->");
     check_own_vectors(client, table, "<->");
 }
 
 /// All rows of `table (id, v)` come out of its index, each once and nearly all in order.
-fn check_rows(client: &mut Client, table: &str, operator: &str) {
+pub(crate) fn check_rows(client: &mut Client, table: &str, operator: &str) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
         .unwrap();
@@ -89,7 +89,7 @@ fn check_rows(client: &mut Client, table: &str, operator: &str) {
 }
 
 /// Nearly each row of `table (id, v)` is what a search for its own vector finds first.
-fn check_own_vectors(client: &mut Client, table: &str, operator: &str) {
+pub(crate) fn check_own_vectors(client: &mut Client, table: &str, operator: &str) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
         .unwrap();
