@@ -15,12 +15,12 @@ use crate::quantize::Query;
 use std::collections::BinaryHeap;
 
 /// Rows that are searched for.
-const QUERIES: usize = 96;
+const QUERIES: usize = 160;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: u32 = 4;
 /// An index has outgrown its curve when it has so many times the lists, or rows, that it was measured
 /// with.
-const OUTGROWN: f64 = 1.5;
+const OUTGROWN: f64 = 1.2;
 /// Copies kept for each query; the nearest rows are among them.
 const KEPT: usize = 80;
 
