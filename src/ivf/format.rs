@@ -28,7 +28,7 @@ mod vectors;
 
 pub use directory::{Entries, EntriesMut, Entry, EntryLayout, ListId};
 pub use list::{Bf16, ListLayout, ListPage, ListPageMut, ListRow};
-pub use meta::{CurvePoint, MOST_CURVE_POINTS, Meta, Method, Rerank, RowForm, Shape};
+pub use meta::{Code, CurvePoint, MOST_CURVE_POINTS, Meta, Method, Rerank, RowForm, Shape};
 pub use vectors::{VectorAddress, VectorLayout, VectorPage, VectorPageMut};
 
 /// "VXI1" in the special area and the metapage.

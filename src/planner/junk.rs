@@ -147,10 +147,7 @@ unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     unsafe {
         let relation = pg_sys::index_open(index, pg_sys::NoLock as i32);
         let method = (*relation).rd_indam;
-        let ours = (*method).ambeginscan.is_some_and(|begin| {
-            let our_begin: pg_sys::ambeginscan_function = Some(crate::am::hnsw::scan::ambeginscan);
-            our_begin.is_some_and(|our_begin| std::ptr::fn_addr_eq(begin, our_begin))
-        });
+        let ours = crate::am::hnsw::is_ours(&*method) || crate::am::ivf::is_ours(&*method);
         pg_sys::index_close(relation, pg_sys::NoLock as i32);
         ours
     }

@@ -80,7 +80,7 @@ impl Codec {
         self.centroid_norm
     }
 
-    /// The centroid in the rotated space.
+    /// The centroid in the rotated space, relative to its origin.
     #[inline(always)]
     pub fn rotated_centroid(&self) -> &[f32] {
         &self.rotated_centroid

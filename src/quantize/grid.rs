@@ -1,6 +1,6 @@
 //! Grids of unsigned numbers: which one stands for a residual best, and how numbers are packed.
 
-use super::{Quantizer, compact, inline};
+use super::{Quantizer, compact, inline, sums};
 
 /// Writes the number of each dimension: u stands for the grid value u - [`Quantizer::centre`].
 ///
@@ -14,7 +14,7 @@ pub(super) fn fit(quantizer: Quantizer, residual: &[f32], code: &mut [i8], numbe
                 *u = (r >= 0.0) as u8;
             }
         }
-        Quantizer::Rabitq2 | Quantizer::Rabitq4 => {
+        Quantizer::Rabitq2 | Quantizer::Rabitq3 | Quantizer::Rabitq4 | Quantizer::Sq4 => {
             compact::encode(residual, code);
             inline::numbers(quantizer, code, numbers);
         }
@@ -24,13 +24,54 @@ pub(super) fn fit(quantizer: Quantizer, residual: &[f32], code: &mut [i8], numbe
                 *u = i as u8 ^ 0x80;
             }
         }
+        Quantizer::Rabitq5 | Quantizer::Rabitq6 | Quantizer::Rabitq7 | Quantizer::Rabitq8 => {
+            fit_scaled(quantizer.bits(), residual, numbers);
+        }
+    }
+}
+
+/// With many bits hardly anything is lost by trying a few scalings instead of all: grids that reach from
+/// the largest coordinate down to half of it.
+#[inline(always)]
+fn fit_scaled(bits: usize, residual: &[f32], numbers: &mut [u8]) {
+    const SCALINGS: usize = 11;
+    let positive = (1u32 << (bits - 1)) as f32;
+    let largest = sums::largest(residual);
+    let magnitude = |r: f32, steps: f32| {
+        let level = (r.abs() * steps) as i32 as f32;
+        if level < positive {
+            level + 0.5
+        } else {
+            positive - 0.5
+        }
+    };
+    let (mut best, mut steps) = (0.0, 0.0);
+    for scaling in 0..SCALINGS {
+        let reach = largest * (1.0 - 0.05 * scaling as f32);
+        let tried = positive / reach;
+        if !tried.is_finite() {
+            continue;
+        }
+        let product = sums::sum2(residual, residual, |r, _| r.abs() * magnitude(r, tried));
+        let squares = sums::sum2(residual, residual, |r, _| {
+            magnitude(r, tried) * magnitude(r, tried)
+        });
+        let cosine_squared = product / squares * product;
+        if cosine_squared > best {
+            (best, steps) = (cosine_squared, tried);
+        }
+    }
+    for (u, &r) in numbers.iter_mut().zip(residual) {
+        let magnitude = magnitude(r, steps);
+        let g = if r < 0.0 { -magnitude } else { magnitude };
+        *u = (g + (positive - 0.5)) as i32 as u8;
     }
 }
 
 /// Packs numbers as the module's table says.
 pub(super) fn pack(quantizer: Quantizer, numbers: &[u8], out: &mut [u8]) {
     match quantizer {
-        Quantizer::Sq8 => {
+        Quantizer::Sq8 | Quantizer::Rabitq8 => {
             let (bytes, padding) = out.split_at_mut(numbers.len());
             for (byte, &u) in bytes.iter_mut().zip(numbers) {
                 *byte = u ^ 0x80;

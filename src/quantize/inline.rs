@@ -1,6 +1,6 @@
 //! The inline code: what a node keeps of each neighbour.
 
-use super::{CompactRef, kernels, narrow};
+use super::{CompactRef, grid, kernels, narrow};
 use crate::distance::lanes::Isa;
 use std::cmp::Reverse;
 use std::sync::LazyLock;
@@ -17,15 +17,39 @@ pub enum Quantizer {
     Rabitq4 = 3,
     /// the compact code's own bytes
     Sq8 = 4,
+    /// three bits for each dimension
+    Rabitq3 = 5,
+    /// five bits for each dimension
+    Rabitq5 = 6,
+    /// six bits for each dimension
+    Rabitq6 = 7,
+    /// seven bits for each dimension
+    Rabitq7 = 8,
+    /// eight bits for each dimension
+    Rabitq8 = 9,
+    /// four bits for each dimension, on a grid that reaches as far as the largest of them
+    Sq4 = 10,
 }
 
 impl Quantizer {
+    /// All of them.
+    pub const ALL: [Quantizer; 10] = [
+        Quantizer::Rabitq1,
+        Quantizer::Rabitq2,
+        Quantizer::Rabitq3,
+        Quantizer::Rabitq4,
+        Quantizer::Rabitq5,
+        Quantizer::Rabitq6,
+        Quantizer::Rabitq7,
+        Quantizer::Rabitq8,
+        Quantizer::Sq4,
+        Quantizer::Sq8,
+    ];
+
     /// The quantizer that an index on disk names by this number.
     pub fn from_code(code: u8) -> Option<Self> {
-        use Quantizer::*;
-        [Rabitq1, Rabitq2, Rabitq4, Sq8]
-            .into_iter()
-            .find(|quantizer| *quantizer as u8 == code)
+        let named = |quantizer: &Quantizer| *quantizer as u8 == code;
+        Quantizer::ALL.into_iter().find(named)
     }
 
     /// Bits for each dimension.
@@ -34,8 +58,12 @@ impl Quantizer {
         match self {
             Quantizer::Rabitq1 => 1,
             Quantizer::Rabitq2 => 2,
-            Quantizer::Rabitq4 => 4,
-            Quantizer::Sq8 => 8,
+            Quantizer::Rabitq3 => 3,
+            Quantizer::Rabitq4 | Quantizer::Sq4 => 4,
+            Quantizer::Rabitq5 => 5,
+            Quantizer::Rabitq6 => 6,
+            Quantizer::Rabitq7 => 7,
+            Quantizer::Rabitq8 | Quantizer::Sq8 => 8,
         }
     }
 
@@ -64,7 +92,13 @@ impl Quantizer {
         match self {
             Quantizer::Rabitq1 => "rabitq1",
             Quantizer::Rabitq2 => "rabitq2",
+            Quantizer::Rabitq3 => "rabitq3",
             Quantizer::Rabitq4 => "rabitq4",
+            Quantizer::Rabitq5 => "rabitq5",
+            Quantizer::Rabitq6 => "rabitq6",
+            Quantizer::Rabitq7 => "rabitq7",
+            Quantizer::Rabitq8 => "rabitq8",
+            Quantizer::Sq4 => "sq4",
             Quantizer::Sq8 => "sq8",
         }
     }
@@ -72,9 +106,9 @@ impl Quantizer {
     /// Bytes of a code of `dims` dimensions, a multiple of 8.
     #[inline]
     pub fn code_len(self, dims: usize) -> usize {
-        match self {
-            Quantizer::Sq8 => dims.next_multiple_of(8),
-            _ => self.bits() * dims.div_ceil(64) * 8,
+        match self.bits() {
+            8 => dims.next_multiple_of(8),
+            bits => bits * dims.div_ceil(64) * 8,
         }
     }
 }
@@ -108,7 +142,20 @@ pub(super) fn quantize(
         }
         Quantizer::Rabitq1 => pack::<1>(code, &[0; 128], out),
         Quantizer::Rabitq2 => pack::<2>(code, &levels(code, &CROSSINGS_2), out),
+        Quantizer::Rabitq3 => pack::<3>(code, &levels(code, &CROSSINGS_3), out),
         Quantizer::Rabitq4 => pack::<4>(code, &levels(code, &CROSSINGS_4), out),
+        Quantizer::Sq4 => pack::<4>(code, &SIXTEENTHS, out),
+        Quantizer::Rabitq5 | Quantizer::Rabitq6 | Quantizer::Rabitq7 | Quantizer::Rabitq8 => {
+            let residual: Vec<f32> = code.iter().map(|&i| i as f32).collect();
+            let mut numbers = vec![0; dims];
+            grid::fit(quantizer, &residual, &mut [], &mut numbers);
+            grid::pack(quantizer, &numbers, out);
+            let pairs = numbers.iter().zip(code);
+            let centre = quantizer.twice_centre() as i64;
+            pairs
+                .map(|(&u, &i)| (2 * u as i64 - centre) * i as i64)
+                .sum()
+        }
     };
     let scale = match product {
         0 => 0.0,
@@ -120,12 +167,14 @@ pub(super) fn quantize(
     }
 }
 
-/// The numbers of a code: as [`quantize`] packs them.
+/// The numbers of a code of few bits: as [`quantize`] packs them.
 pub(super) fn numbers(quantizer: Quantizer, code: &[i8], numbers: &mut [u8]) {
     let levels = match quantizer {
         Quantizer::Rabitq2 => levels(code, &CROSSINGS_2),
+        Quantizer::Rabitq3 => levels(code, &CROSSINGS_3),
         Quantizer::Rabitq4 => levels(code, &CROSSINGS_4),
-        Quantizer::Rabitq1 | Quantizer::Sq8 => [0; 128],
+        Quantizer::Sq4 => SIXTEENTHS,
+        _ => [0; 128],
     };
     let positive = 1 << (quantizer.bits() - 1);
     for (u, &i) in numbers.iter_mut().zip(code) {
@@ -136,6 +185,17 @@ pub(super) fn numbers(quantizer: Quantizer, code: &[i8], numbers: &mut [u8]) {
         };
     }
 }
+
+/// `sq4`: the level of a magnitude is a sixteenth of it.
+const SIXTEENTHS: [u8; 128] = {
+    let mut levels = [0; 128];
+    let mut magnitude = 0;
+    while magnitude < 128 {
+        levels[magnitude] = magnitude as u8 / 16;
+        magnitude += 1;
+    }
+    levels
+};
 
 fn norm_squared(code: &[i8]) -> i64 {
     let sum = code.iter().map(|&i| i as i32).sum();
@@ -177,6 +237,7 @@ struct Crossing {
 }
 
 static CROSSINGS_2: LazyLock<Vec<Crossing>> = LazyLock::new(|| crossings(2));
+static CROSSINGS_3: LazyLock<Vec<Crossing>> = LazyLock::new(|| crossings(4));
 static CROSSINGS_4: LazyLock<Vec<Crossing>> = LazyLock::new(|| crossings(8));
 
 /// All crossings of a grid of `levels` magnitudes in their order: magnitude a reaches level l when the

@@ -43,8 +43,12 @@ pub(super) struct Line {
 
 impl Line {
     #[inline(always)]
-    fn at(self, add: f32, scale: f32, product: i32) -> f32 {
-        let product = (2 * product - self.centre) as f32;
+    pub(super) fn at(self, add: f32, scale: f32, product: i32) -> f32 {
+        self.with(add, scale, (2 * product - self.centre) as f32)
+    }
+
+    #[inline(always)]
+    pub(super) fn with(self, add: f32, scale: f32, product: f32) -> f32 {
         finite((self.base + add + self.offset) - (scale * self.scale) * product)
     }
 }
@@ -133,8 +137,8 @@ fn estimate_portable(query: QueryCode<'_>, batch: Batch<'_>, line: Line, out: &m
         .chunks_exact(batch.quantizer.code_len(batch.dims));
     let factors = batch.adds.iter().zip(batch.scales);
     for ((out, code), (&add, &scale)) in out.iter_mut().zip(codes).zip(factors) {
-        let product = match batch.quantizer {
-            Quantizer::Sq8 => unsigned_dot(&code[..batch.dims], &query.bytes[..batch.dims]),
+        let product = match bits {
+            8 => unsigned_dot(&code[..batch.dims], &query.bytes[..batch.dims]),
             _ => {
                 let planes = code.chunks_exact(code.len() / bits).enumerate();
                 planes

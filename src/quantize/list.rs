@@ -4,6 +4,7 @@
 use super::codec::{length_to, norm};
 use super::compact::{self, CompactRef};
 use super::kernels::{self, Batch, Line};
+use super::pq::Codebook;
 use super::{Codec, Compact, Quantizer, Query, finite, grid, narrow, sums};
 use crate::distance::Metric;
 use crate::distance::lanes::{Isa, for_every_isa};
@@ -95,6 +96,7 @@ pub struct ListEncoder {
     residual: Vec<f32>,
     code: Vec<i8>,
     numbers: Vec<u8>,
+    decoded: Vec<f32>,
 }
 
 /// Standard deviations of an estimate that a lower bound allows for: the epsilon_0 of RaBitQ, 1.9,
@@ -185,6 +187,48 @@ impl Codec {
         grid::pack(quantizer, &encoder.numbers, out);
         factors
     }
+
+    /// What is left of a row when the centroid of a list is taken off, added to `out`: what a codebook is
+    /// trained on.
+    pub fn residual_in(&self, centre: CentreRef<'_>, row: &Rotated, out: &mut Vec<f32>) {
+        let mut residual = Vec::new();
+        let unit = residual_in(Isa::best(), centre, row, &mut residual);
+        out.extend(residual.iter().map(|&r| narrow(r as f64 * unit)));
+    }
+
+    pub(super) fn entries_in(
+        &self,
+        centre: CentreRef<'_>,
+        row: &Rotated,
+        book: &Codebook,
+        encoder: &mut ListEncoder,
+        out: &mut [u8],
+    ) -> ListFactors {
+        let ListEncoder {
+            residual, decoded, ..
+        } = encoder;
+        let unit = residual_in(Isa::best(), centre, row, residual);
+        decoded.resize(self.dims(), 0.0);
+        book.encode(residual, unit, out, decoded);
+        entries_in(Isa::best(), self, centre, residual, unit, decoded)
+    }
+
+    pub(super) fn signs_in(
+        &self,
+        centre: CentreRef<'_>,
+        row: &Rotated,
+        encoder: &mut ListEncoder,
+        out: &mut [u8],
+    ) -> ListFactors {
+        let ListEncoder {
+            residual, numbers, ..
+        } = encoder;
+        let unit = residual_in(Isa::best(), centre, row, residual);
+        numbers.clear();
+        numbers.extend(residual.iter().map(|&r| (r >= 0.0) as u8));
+        grid::pack(Quantizer::Rabitq1, numbers, out);
+        signs_in(Isa::best(), self, centre, residual, unit)
+    }
 }
 
 /// Rounds a point to bytes; returns the scale that puts them nearest to it, which is not the unbiased one
@@ -224,38 +268,98 @@ for_every_isa! {
 for_every_isa! {
     pub(super) fn encode_in(isa: Isa, codec: &Codec, centre: CentreRef<'_>, row: &Rotated, quantizer: Quantizer, encoder: &mut ListEncoder) -> ListFactors {
         let _ = isa;
-        let ListEncoder { residual, code, numbers } = encoder;
+        let ListEncoder { residual, code, numbers, .. } = encoder;
         let dims = codec.dims();
         let unit = subtract(row, centre, residual);
         numbers.resize(dims, 0);
         code.resize(dims, 0);
-        let norm_squared = sums::sum2(residual, residual, |r, s| r * s);
         grid::fit(quantizer, residual, code, numbers);
         let centred = quantizer.centre();
-        let g = |u: u8| u as f32 - centred;
-        let product = sums::sum2(residual, numbers, |r, u| r * g(u));
-        let scale = if product > 0.0 { norm_squared / product } else { 0.0 };
-        let error = sums::sum2(residual, numbers, |r, u| {
-            let e = r - scale * g(u);
+        let residual = Residual { codec, centre, values: residual, unit };
+        residual.factors(numbers, |u| u as f32 - centred, unit)
+    }
+}
+
+for_every_isa! {
+    fn residual_in(isa: Isa, centre: CentreRef<'_>, row: &Rotated, residual: &mut Vec<f32>) -> f64 {
+        let _ = isa;
+        subtract(row, centre, residual)
+    }
+}
+
+for_every_isa! {
+    fn entries_in(isa: Isa, codec: &Codec, centre: CentreRef<'_>, values: &[f32], unit: f64, decoded: &[f32]) -> ListFactors {
+        let _ = isa;
+        let residual = Residual { codec, centre, values, unit };
+        residual.factors(decoded, |g| g, 1.0)
+    }
+}
+
+for_every_isa! {
+    fn signs_in(isa: Isa, codec: &Codec, centre: CentreRef<'_>, values: &[f32], unit: f64) -> ListFactors {
+        let _ = isa;
+        let residual = Residual { codec, centre, values, unit };
+        let norm_squared = sums::sum2(values, values, |r, s| r * s);
+        let norm = (norm_squared as f64).sqrt() * unit;
+        // a sign differs by chance, most at right angles: half a turn times sqrt(1/4 / D)
+        let deviation = std::f64::consts::FRAC_PI_2 / (codec.dims() as f64).sqrt();
+        ListFactors {
+            add: narrow(residual.add(norm_squared)),
+            scale: narrow(norm),
+            error: narrow(2.0 * norm * deviation),
+        }
+    }
+}
+
+/// `unit * values`, what is left of a row in a list.
+#[derive(Clone, Copy)]
+struct Residual<'a> {
+    codec: &'a Codec,
+    centre: CentreRef<'a>,
+    values: &'a [f32],
+    unit: f64,
+}
+
+impl Residual<'_> {
+    /// The row's own term, but for what its code adds.
+    #[inline(always)]
+    fn add(self, norm_squared: f32) -> f64 {
+        match self.codec.metric() {
+            Metric::InnerProduct => {
+                let centroid = self.codec.rotated_centroid();
+                let with_centroid = sums::sum2(self.values, centroid, |r, c| r * c);
+                let with_centre = sums::sum2(self.values, self.centre.code, |r, i| r * i as f32);
+                let with_centre = with_centre as f64 * self.centre.factors.scale as f64;
+                -2.0 * (with_centroid as f64 + with_centre) * self.unit
+            }
+            _ => norm_squared as f64 * self.unit * self.unit,
+        }
+    }
+
+    /// Factors of a code that stands for the direction `g(code)`; a step of `g` in the original space is
+    /// `step` times as long as one of the values.
+    #[inline(always)]
+    fn factors<T: Copy>(self, code: &[T], g: impl Fn(T) -> f32, step: f64) -> ListFactors {
+        let values = self.values;
+        let norm_squared = sums::sum2(values, values, |r, s| r * s);
+        let product = sums::sum2(values, code, |r, c| r * g(c));
+        let scale = if product > 0.0 {
+            norm_squared / product
+        } else {
+            0.0
+        };
+        let error = sums::sum2(values, code, |r, c| {
+            let e = r - scale * g(c);
             e * e
         });
-        // <C, g>, in units of the residual; its bytes and the grid are small numbers
-        let across = sums::sum2(centre.code, numbers, |i, u| i as f32 * g(u));
-        let scale = scale as f64 * unit;
-        let across = across as f64 * centre.factors.scale as f64 * scale;
-        let add = match codec.metric() {
-            Metric::InnerProduct => {
-                let with_centroid = sums::sum2(residual, codec.rotated_centroid(), |r, c| r * c);
-                let with_centre = sums::sum2(residual, centre.code, |r, i| r * i as f32);
-                let with_centre = with_centre as f64 * centre.factors.scale as f64;
-                -2.0 * (with_centroid as f64 + with_centre) * unit
-            }
-            _ => norm_squared as f64 * unit * unit,
-        };
+        let across = sums::sum2(self.centre.code, code, |i, c| i as f32 * g(c));
+        let scale = scale as f64;
+        let across = across as f64 * self.centre.factors.scale as f64 * scale * self.unit;
+        let others = ((values.len() - 1).max(1) as f64).sqrt();
         ListFactors {
-            add: narrow(add + 2.0 * across),
-            scale: narrow(scale),
-            error: narrow(2.0 * (error as f64).sqrt() * unit / ((dims - 1).max(1) as f64).sqrt()),
+            add: narrow(self.add(norm_squared) + 2.0 * across),
+            scale: narrow(scale * step),
+            error: narrow(2.0 * (error as f64).sqrt() * self.unit / others),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::tests::{METRICS, QUANTIZERS, exact, normal};
 use super::*;
+use crate::cluster::{Alone, Threads};
 use crate::distance::Metric;
 use crate::distance::lanes::Isa;
 use proptest::prelude::*;
@@ -217,4 +218,114 @@ proptest! {
             prop_assert!(estimate(&query, base, quantizer, f, &code).is_finite());
         }
     }
+}
+
+/// A codebook for residuals like those of the tests: normal ones.
+fn codebook(dims: usize, segments: usize, bits: usize) -> Codebook {
+    let mut random = fastrand::Rng::with_seed(21);
+    let rows = (0..2000).flat_map(|_| normal(&mut random, dims));
+    let residuals: Vec<f32> = rows.map(|x| 0.6 * x).collect();
+    let shape = PqShape::new(dims, segments, bits).unwrap();
+    Codebook::train(shape, &residuals, 1, &mut Alone)
+}
+
+/// A coding's estimates for fifty rows of a list: error, in the deviations foretold.
+fn errors_in_a_list(coding: &Coding, metric: Metric, dims: usize, seed: u64) -> Vec<f64> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let unit = (dims as f32).sqrt().recip();
+    let codec = Codec::new(metric, dims, seed, &vec![0.2 * unit; dims], 9.0);
+    let mut near = |centre: &[f32], by: f32| mixed(centre, &normal(&mut random, dims), by);
+    let centre = near(&vec![0.0; dims], 1.0);
+    let list = List::at(&codec, &centre);
+    let q = near(&centre, 0.5);
+    let query = codec.query(&q);
+    let base = query.base(list.as_ref());
+    let mut lookup = Lookup::default();
+    coding.prepare(&query, &mut lookup);
+    coding.enter(&query, list.as_ref(), &mut lookup);
+    let len = coding.code_len(dims);
+    let mut codes = vec![0xa5; 50 * len];
+    let mut encoder = ListEncoder::default();
+    let (mut adds, mut scales, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+    for code in codes.chunks_exact_mut(len) {
+        let x = near(&centre, 0.6);
+        let mut row = Rotated::default();
+        codec.rotate(&x, &mut row);
+        let f = coding.encode(&codec, list.as_ref(), &row, &mut encoder, code);
+        adds.push(f.add);
+        scales.push(f.scale);
+        let deviation = base.span * f.error + base.slack;
+        wanted.push((query.internal(exact(metric, &x, &q)), deviation));
+    }
+    let mut out = vec![f32::NAN; 50];
+    let of = Lookups {
+        query: &query,
+        lookup: &lookup,
+        base,
+    };
+    coding.estimate(of, &codes, &adds, &scales, &mut out);
+    let pairs = out.iter().zip(wanted);
+    pairs
+        .map(|(got, (wanted, deviation))| ((got - wanted) / deviation) as f64)
+        .collect()
+}
+
+#[test]
+fn codebooks_and_signs_estimate_as_they_foretell() {
+    let dims = 60;
+    let codings = [
+        Coding::Binary,
+        Coding::Grid(Quantizer::Rabitq3),
+        Coding::Pq(codebook(dims, 15, 8)),
+        Coding::Pq(codebook(dims, 30, 4)),
+        Coding::Pq(codebook(dims, 7, 8)),
+        Coding::Pq(codebook(dims, 13, 4)),
+    ];
+    for metric in METRICS {
+        for coding in &codings {
+            let runs = (0..60).flat_map(|seed| errors_in_a_list(coding, metric, dims, seed));
+            let errors: Vec<f64> = runs.collect();
+            let n = errors.len() as f64;
+            let mean = errors.iter().sum::<f64>() / n;
+            let deviation = (errors.iter().map(|e| e * e).sum::<f64>() / n).sqrt();
+            let label = format!("{metric:?} {} {mean} {deviation}", coding.name());
+            // rows of one list share a query: their errors are not independent
+            assert!(mean.abs() < 0.25, "{label}");
+            assert!((0.3..1.4).contains(&deviation), "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_codebook_reads_back_and_refuses_what_is_none() {
+    for (dims, segments, bits) in [(60, 7, 8), (5, 5, 4), (64, 1, 4), (30, 13, 4)] {
+        let book = codebook(dims, segments, bits);
+        let shape = book.shape();
+        let bytes = book.to_bytes();
+        let again = Codebook::from_bytes(shape, &bytes).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{book:?}"));
+        let short = Codebook::from_bytes(shape, &bytes[1..]);
+        assert_eq!(
+            short.unwrap_err(),
+            BadPq::Bytes(bytes.len() - 1, bytes.len())
+        );
+        let mut damaged = bytes;
+        damaged[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        let damaged = Codebook::from_bytes(shape, &damaged);
+        assert_eq!(damaged.unwrap_err(), BadPq::Scale);
+    }
+    assert_eq!(PqShape::new(8, 2, 5), Err(BadPq::Bits(5)));
+    for segments in [0, 9] {
+        let bad = BadPq::Segments { segments, dims: 8 };
+        assert_eq!(PqShape::new(8, segments, 8), Err(bad));
+    }
+}
+
+#[test]
+fn a_codebook_is_the_same_whatever_the_number_of_threads() {
+    let residuals: Vec<f32> = (0..3000).map(|i| (i * i % 101) as f32).collect();
+    let shape = PqShape::new(12, 3, 4).unwrap();
+    let one = Codebook::train(shape, &residuals, 5, &mut Alone);
+    let three = Codebook::train(shape, &residuals, 5, &mut Threads(3));
+    assert_eq!(one.to_bytes(), three.to_bytes());
 }

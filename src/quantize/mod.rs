@@ -23,9 +23,13 @@
 //! |---|---|---|
 //! | compact | D signed bytes i from -127 to 127 | i |
 //! | `rabitq1` | one bit plane | u - 1/2 |
-//! | `rabitq2` | two bit planes, that of 2^0 first | u - 3/2 |
-//! | `rabitq4` | four bit planes, that of 2^0 first | u - 15/2 |
+//! | `rabitqB`, B from 2 to 7 | B bit planes, that of 2^0 first | u - (2^B - 1) / 2 |
+//! | `rabitq8` | D' signed bytes i = u - 128, zeros up to a multiple of 8 | u - 255/2 = i + 1/2 |
+//! | `sq4` | four bit planes, that of 2^0 first | u - 15/2 |
 //! | `sq8` | D' signed bytes, zeros up to a multiple of 8 | i |
+//!
+//! `rabitq` grids are scaled to stand at the smallest angle to the residual; `sq4` and `sq8` reach as
+//! far as its largest coordinate.
 //!
 //! A bit plane is ceil(D' / 64) words of 8 bytes, little-endian; dimension j is bit j % 64 of word
 //! j / 64; bits past D' are zero. u is the unsigned number of a dimension's bits, one in each plane.
@@ -59,23 +63,38 @@
 //! is |r_q - C| times `error` = 2 |r - scale_x g_x| / sqrt(D - 1). What the query's own code
 //! is off by comes on top, and is the smaller part up to 6 bits.
 //!
+//! # Other codes of lists
+//!
+//! | code | bytes | estimate |
+//! |---|---|---|
+//! | `pq` | `pq_segments` numbers of `pq_bits` (4 or 8) bits, of a pair of 4 the first is the low one | as above, g the entries that the numbers name, of a [`Codebook`] trained on residuals; products with the query from tables |
+//! | `binary` | the signs of r, as one bit plane | base_C(q) + add_x - 2 &#124;r_q - C&#124; scale_x cos(pi h / D), h the signs in which r and r_q - C differ; scale_x = &#124;r&#124;, add_x as above without what has g in it |
+//!
+//! Segment s of m has the dimensions from s D / m to (s + 1) D / m, rounded down. [`Coding`] is one of all
+//! quantizers.
+//!
 //! Nothing here is NaN or infinite: what overflows f32 becomes the largest f32, "far".
 
+mod binary;
 mod codec;
+mod coding;
 mod compact;
 mod grid;
 mod inline;
 mod kernels;
 mod list;
+mod pq;
 mod query;
 pub mod rotation;
 mod sums;
 
 pub use codec::Codec;
+pub use coding::{Coding, Lookup, Lookups};
 pub use compact::{Compact, CompactRef};
 pub use inline::{Factors, Quantizer};
 pub use list::{Base, Centre, CentreRef, DEVIATIONS, ListEncoder, ListFactors, Rotated};
 pub(crate) use list::{nearest_bytes, product_of_bytes};
+pub use pq::{BadPq, Codebook, PqShape};
 pub use query::Query;
 
 #[cfg(test)]

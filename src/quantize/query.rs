@@ -130,6 +130,12 @@ impl Query {
         self.error
     }
 
+    /// The code's bytes, with zeros up to a multiple of 64.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[i8] {
+        &self.code
+    }
+
     #[inline]
     pub(super) fn code(&self) -> QueryCode<'_> {
         QueryCode {

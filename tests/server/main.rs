@@ -10,4 +10,5 @@ mod hnsw;
 mod index_build;
 mod installation;
 mod ivf;
+mod ivf_build;
 mod replication;

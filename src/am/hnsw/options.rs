@@ -3,6 +3,7 @@
 use crate::hnsw::Params;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
+use crate::quantize;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
@@ -34,14 +35,8 @@ pub enum Quantizer {
     Auto,
     /// no codes: values in full
     None,
-    /// one bit a dimension
-    Rabitq1,
-    /// two bits a dimension
-    Rabitq2,
-    /// four bits a dimension
-    Rabitq4,
-    /// eight bits a dimension
-    Sq8,
+    /// this one
+    Code(quantize::Quantizer),
 }
 
 /// How nodes lie on pages: `WITH (layout = ...)`.
@@ -155,8 +150,8 @@ pub fn init() {
             c"quantizer".as_ptr(),
             c"What stands in the codes of a node's neighbours".as_ptr(),
             QUANTIZERS.as_ptr(),
-            Quantizer::Auto as i32,
-            c"Valid values are \"auto\", \"none\", \"rabitq1\", \"rabitq2\", \"rabitq4\", and \"sq8\"."
+            AUTO,
+            c"Valid values are \"auto\", \"none\", \"rabitq1\" to \"rabitq8\", \"sq4\", and \"sq8\"."
                 .as_ptr(),
             lock,
         );
@@ -247,15 +242,29 @@ const END: pg_sys::relopt_enum_elt_def = pg_sys::relopt_enum_elt_def {
     symbol_val: 0,
 };
 
-static QUANTIZERS: Members<7> = Members([
-    member(c"auto", Quantizer::Auto as i32),
-    member(c"none", Quantizer::None as i32),
-    member(c"rabitq1", Quantizer::Rabitq1 as i32),
-    member(c"rabitq2", Quantizer::Rabitq2 as i32),
-    member(c"rabitq4", Quantizer::Rabitq4 as i32),
-    member(c"sq8", Quantizer::Sq8 as i32),
+static QUANTIZERS: Members<13> = Members([
+    member(c"auto", AUTO),
+    member(c"none", NONE),
+    member(c"rabitq1", code(quantize::Quantizer::Rabitq1)),
+    member(c"rabitq2", code(quantize::Quantizer::Rabitq2)),
+    member(c"rabitq3", code(quantize::Quantizer::Rabitq3)),
+    member(c"rabitq4", code(quantize::Quantizer::Rabitq4)),
+    member(c"rabitq5", code(quantize::Quantizer::Rabitq5)),
+    member(c"rabitq6", code(quantize::Quantizer::Rabitq6)),
+    member(c"rabitq7", code(quantize::Quantizer::Rabitq7)),
+    member(c"rabitq8", code(quantize::Quantizer::Rabitq8)),
+    member(c"sq4", code(quantize::Quantizer::Sq4)),
+    member(c"sq8", code(quantize::Quantizer::Sq8)),
     END,
 ]);
+
+/// Numbers of `quantizer` in the relation cache: these two, and after them those of the codes.
+const AUTO: i32 = 0;
+const NONE: i32 = -1;
+
+const fn code(quantizer: quantize::Quantizer) -> i32 {
+    quantizer as i32
+}
 
 static LAYOUTS: Members<5> = Members([
     member(c"auto", Layout::Auto as i32),
@@ -285,8 +294,12 @@ struct Options {
 
 impl Options {
     fn quantizer(&self) -> Quantizer {
-        use Quantizer::*;
-        [Auto, None, Rabitq1, Rabitq2, Rabitq4, Sq8][self.quantizer as usize]
+        let code = u8::try_from(self.quantizer).unwrap_or(0);
+        match quantize::Quantizer::from_code(code) {
+            Some(quantizer) => Quantizer::Code(quantizer),
+            None if self.quantizer == NONE => Quantizer::None,
+            None => Quantizer::Auto,
+        }
     }
 
     fn layout(&self) -> Layout {

@@ -39,10 +39,7 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
     let (layout, quantizer) = options::declared_storage(index);
     let asked = match quantizer {
         options::Quantizer::Auto | options::Quantizer::None => None,
-        options::Quantizer::Rabitq1 => Some(Quantizer::Rabitq1),
-        options::Quantizer::Rabitq2 => Some(Quantizer::Rabitq2),
-        options::Quantizer::Rabitq4 => Some(Quantizer::Rabitq4),
-        options::Quantizer::Sq8 => Some(Quantizer::Sq8),
+        options::Quantizer::Code(quantizer) => Some(quantizer),
     };
     let plain = Shape::plain(params.m);
     if layout == Layout::Plain || quantizer == options::Quantizer::None {

@@ -598,7 +598,7 @@ impl<'a> Writer<'a> {
             code: &[],
         };
         match ivf.shape.form {
-            RowForm::Codes(quantizer) => {
+            RowForm::Codes(_) => {
                 let vectors = &self.pooled.vectors;
                 let compact = CompactRef {
                     factors: Compact {
@@ -613,10 +613,10 @@ impl<'a> Writer<'a> {
                     factors: centroid.centre,
                     code: bytemuck::cast_slice(&centroid.bytes),
                 };
-                list_row.factors = ivf.codec().encode_in(
+                list_row.factors = ivf.coding().encode(
+                    ivf.codec(),
                     centre,
                     &self.rotated,
-                    quantizer,
                     &mut self.encoder,
                     &mut self.code,
                 );

@@ -15,9 +15,7 @@ use crate::ivf::runs::{Runs, Sorted};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
 use crate::pg::progress;
 use crate::pg::{temporary, threads};
-use crate::quantize::{
-    Centre, CentreRef, Compact, CompactRef, ListEncoder, ListFactors, Quantizer,
-};
+use crate::quantize::{Centre, CentreRef, Coding, Compact, CompactRef, ListEncoder, ListFactors};
 use bytemuck::{Pod, Zeroable};
 use pgrx::pg_sys;
 use std::io;
@@ -115,6 +113,7 @@ struct Shared<'a> {
 /// What threads need of an index; the index itself belongs to the backend's thread.
 struct Threaded<'a> {
     codec: Option<&'a crate::quantize::Codec>,
+    coding: Option<&'a Coding>,
     column: crate::am::column::Column,
     form: RowForm,
     row_len: usize,
@@ -201,6 +200,7 @@ impl<'a> Assignment<'a> {
             shared: Shared {
                 ivf: Threaded {
                     codec: ivf.codec.as_deref(),
+                    coding: ivf.coding.as_deref(),
                     column: ivf.column,
                     form: ivf.shape.form,
                     row_len,
@@ -503,10 +503,10 @@ impl Worker {
                 nearest.into_iter().map(pair).collect()
             }
         };
-        if let (RowForm::Codes(quantizer), Some(codec)) = (ivf.form, ivf.codec) {
+        if let (Some(coding), Some(codec)) = (ivf.coding, ivf.codec) {
             for (row, pair) in rotated.iter().zip(&made.lists) {
                 for list in lists_of(*pair, shared.copies) {
-                    let factors = self.encode(shared, codec, quantizer, row, list as usize);
+                    let factors = self.encode(shared, codec, coding, row, list as usize);
                     made.factors.push(factors);
                     made.codes.extend_from_slice(&self.code);
                 }
@@ -520,7 +520,7 @@ impl Worker {
         &mut self,
         shared: &Shared<'_>,
         codec: &crate::quantize::Codec,
-        quantizer: Quantizer,
+        coding: &Coding,
         row: &crate::quantize::Rotated,
         list: usize,
     ) -> ListFactors {
@@ -529,7 +529,7 @@ impl Worker {
             factors: shared.centres[list],
             code: shared.centroids.code(list),
         };
-        codec.encode_in(centre, row, quantizer, &mut self.encoder, &mut self.code)
+        coding.encode(codec, centre, row, &mut self.encoder, &mut self.code)
     }
 
     /// Compares the rows with all queries.

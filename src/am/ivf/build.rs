@@ -7,7 +7,7 @@ use super::index::{self, Ivf, META_BLOCK, change_meta, read_meta};
 use super::options::Declared;
 use super::{sample, shape};
 use crate::ivf::format::{
-    Entry, ListId, ListPageMut, Meta, Method, Opaque, PageKind, RowForm, Shape,
+    Code, Entry, ListId, ListPageMut, Meta, Method, Opaque, PageKind, RowForm, Shape,
 };
 use crate::pg::buffer::{Change, Exclusive, Logging};
 use crate::pg::progress::{self, Phase};
@@ -92,9 +92,10 @@ fn build_empty(method: Method, index: Index) {
     let fork = pg_sys::ForkNumber::INIT_FORKNUM;
     let declared = Declared::of(index, method);
     let (_, shape) = shape::declared(index, method, &declared);
+    let shape = shape::without_rows(index, shape);
     write_meta_page(index, fork, Meta::new(method, &shape), |meta| {
         meta.seed = fastrand::u64(1..);
-        meta.lists_are_given = declared.lists.is_some() as u32;
+        meta.lists_are_given = declared.lists.is_some() as u8;
     });
     let ivf = Ivf::of_meta(index, shape, &meta_of_empty(method, &shape));
     let centroids = [Centroid::zero(&shape)];
@@ -131,18 +132,31 @@ fn fill(
     let seed = fastrand::u64(1..);
     progress::phase(Phase::SamplingTuples);
     let first = sample::first(table, &shape, seed);
+    let shape = match first.queries.is_empty() {
+        true => shape::without_rows(index, shape),
+        false => shape,
+    };
     write_meta_page(index, fork, Meta::new(method, &shape), |meta| {
         meta.seed = seed;
         meta.reach = first.reach;
-        meta.lists_are_given = declared.lists.is_some() as u32;
+        meta.lists_are_given = declared.lists.is_some() as u8;
     });
     if !first.centroid.is_empty() {
         let block = index::write_centroid(index, fork, &first.centroid);
         change_meta(index, Logging::AtEndOfBuild, |meta| meta.centroid = block);
     }
-    let ivf = Ivf::of_meta(index, shape, &read_meta(index));
+    let mut ivf = Ivf::of_meta(index, shape, &read_meta(index));
 
     let centroids = sample::centroids(&ivf, table, declared, &first, seed);
+    if let RowForm::Codes(Code::Pq { segments, bits }) = shape.form {
+        let bytes = sample::codebook(&ivf, table, &centroids, (segments, bits), seed);
+        let block = index::write_codebook(index, &bytes);
+        change_meta(index, Logging::AtEndOfBuild, |meta| {
+            meta.codebook = block;
+            meta.codebook_len = bytes.len() as u32;
+        });
+        ivf = Ivf::of_meta(index, shape, &read_meta(index));
+    }
     let lists = centroids.len();
     let is_coded = matches!(shape.form, RowForm::Codes(_));
     let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS {

@@ -4,13 +4,14 @@ use super::options::Declared;
 use crate::am::column::{self, Column};
 use crate::distance::Metric;
 use crate::ivf::format::{
-    CENTROID_FLOATS, EntryLayout, ListLayout, Meta, Opaque, PageKind, RowForm, Shape, VectorLayout,
+    CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind,
+    RowForm, Shape, VectorLayout,
 };
 use crate::page::Damage;
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
-use crate::quantize::Codec;
+use crate::quantize::{Codebook, Codec, Coding, PqShape};
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -78,6 +79,8 @@ pub struct Ivf {
     pub vectors: VectorLayout,
     /// places lists in space, and makes codes; `None` for bit strings, whose centroids are such, too
     pub codec: Option<Rc<Codec>>,
+    /// how rows are coded; `None` where lists keep values
+    pub coding: Option<Rc<Coding>>,
     /// names the index among those of a server
     pub seed: u64,
 }
@@ -110,6 +113,7 @@ impl Ivf {
             entries: EntryLayout::of(&shape),
             vectors: VectorLayout::of(&shape),
             codec: (!shape.has_bit_centroids()).then(|| codec_of(index, &shape, meta)),
+            coding: coding_of(index, &shape, meta),
             seed: meta.seed,
         }
     }
@@ -132,6 +136,14 @@ impl Ivf {
     pub fn given_lists(&self, meta: &Meta) -> Option<usize> {
         let method = self.check(META_BLOCK, || meta.method());
         Declared::of(self.index, method).lists
+    }
+
+    /// How rows of an index that keeps codes are coded.
+    #[inline]
+    pub fn coding(&self) -> &Rc<Coding> {
+        self.coding
+            .as_ref()
+            .expect("an index of codes has learnt what it needs to make them")
     }
 
     /// Whether lists keep values in full.
@@ -171,6 +183,69 @@ fn codec_of(index: Index, shape: &Shape, meta: &Meta) -> Rc<Codec> {
     })
 }
 
+/// How rows of an index are coded; `None` for values, and for product quantization before it has learnt.
+fn coding_of(index: Index, shape: &Shape, meta: &Meta) -> Option<Rc<Coding>> {
+    thread_local! {
+        /// codebooks, by the seed of their index
+        static KEPT: RefCell<Vec<(u64, Rc<Coding>)>> = const { RefCell::new(Vec::new()) };
+    }
+    let RowForm::Codes(code) = shape.form else {
+        return None;
+    };
+    let (segments, bits) = match code {
+        RowCode::Grid(quantizer) => return Some(Rc::new(Coding::Grid(quantizer))),
+        RowCode::Binary => return Some(Rc::new(Coding::Binary)),
+        RowCode::Pq { .. } if meta.codebook == 0 => return None,
+        RowCode::Pq { segments, bits } => (segments as usize, bits as usize),
+    };
+    let known = KEPT.with_borrow(|kept| {
+        let found = kept.iter().find(|(seed, _)| *seed == meta.seed);
+        found.map(|(_, coding)| coding.clone())
+    });
+    Some(known.unwrap_or_else(|| {
+        let bytes = read_codebook(index, meta);
+        let coding = check(index, META_BLOCK, || {
+            let shape = PqShape::new(shape.dims as usize, segments, bits)
+                .map_err(|_| Damage("no such product quantizer"))?;
+            let book = Codebook::from_bytes(shape, &bytes);
+            book.map_err(|_| Damage("the codebook is not what it must be"))
+                .map(Coding::Pq)
+        });
+        let coding = Rc::new(coding);
+        KEPT.with_borrow_mut(|kept| {
+            if kept.len() == MOST_CODECS {
+                kept.remove(0);
+            }
+            kept.push((meta.seed, coding.clone()));
+        });
+        coding
+    }))
+}
+
+fn read_codebook(index: Index, meta: &Meta) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut block = meta.codebook;
+    while block != 0 {
+        let page = Shared::read(index, block, Access::Random);
+        block = check(index, block, || {
+            let opaque = Opaque::expect(page.page(), PageKind::Codebook)?;
+            let piece = page.page().contents()?;
+            if piece.is_empty() || bytes.len() + piece.len() > meta.codebook_len as usize {
+                return Err(Damage("codebook of another length"));
+            }
+            bytes.extend_from_slice(piece);
+            Ok(opaque.next)
+        });
+    }
+    bytes
+}
+
+/// Writes the codebook of an index being built to new pages; returns the first.
+pub fn write_codebook(index: Index, bytes: &[u8]) -> u32 {
+    let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+    write_chain(index, fork, PageKind::Codebook, bytes, CONTENTS)
+}
+
 /// The elements of an indexed value that is no bit string, as floats.
 pub fn floats_of(column: Column, payload: &[u8], floats: &mut Vec<f32>) {
     floats.clear();
@@ -208,19 +283,31 @@ fn read_centroid(index: Index, meta: &Meta) -> Vec<f32> {
 
 /// Writes the centroid of an index being built to new pages; returns the first.
 pub fn write_centroid(index: Index, fork: pg_sys::ForkNumber::Type, centroid: &[f32]) -> u32 {
+    let bytes = bytemuck::cast_slice(centroid);
+    write_chain(index, fork, PageKind::Centroid, bytes, 4 * CENTROID_FLOATS)
+}
+
+/// Writes bytes to a chain of new pages, unlogged; returns the first.
+fn write_chain(
+    index: Index,
+    fork: pg_sys::ForkNumber::Type,
+    kind: PageKind,
+    bytes: &[u8],
+    on_page: usize,
+) -> u32 {
     let first = index.blocks_in(fork);
-    let mut rest = centroid.chunks(CENTROID_FLOATS).peekable();
+    let mut rest = bytes.chunks(on_page).peekable();
     while let Some(piece) = rest.next() {
         let mut page = Exclusive::extend(index, fork);
-        let mut opaque = Opaque::new(PageKind::Centroid);
+        let mut opaque = Opaque::new(kind);
         if rest.peek().is_some() {
             opaque.next = page.block() + 1;
         }
         let mut change = Change::begin(index, Logging::AtEndOfBuild);
         change
             .new_page(&mut page, &opaque)
-            .contents_bytes_mut(4 * piece.len())
-            .copy_from_slice(bytemuck::cast_slice(piece));
+            .contents_bytes_mut(piece.len())
+            .copy_from_slice(piece);
         change.commit();
     }
     first

@@ -141,11 +141,11 @@ impl Memory {
         is_second: bool,
     ) -> Option<Size> {
         let factors = match (ivf.shape.form, placer.directory.centre(at)) {
-            (RowForm::Codes(quantizer), Some(centre)) => {
+            (RowForm::Codes(_), Some(centre)) => {
                 self.code.resize(ivf.shape.row_len as usize, 0);
                 let (rotated, encoder) = (&self.scratch.rotated, &mut self.encoder);
-                ivf.codec()
-                    .encode_in(centre, rotated, quantizer, encoder, &mut self.code)
+                ivf.coding()
+                    .encode(ivf.codec(), centre, rotated, encoder, &mut self.code)
             }
             _ => {
                 self.code.clear();

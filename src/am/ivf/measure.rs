@@ -11,7 +11,7 @@ use crate::ivf::calibrate::{Calibration, RANK};
 use crate::ivf::format::{ListPage, MOST_CURVE_POINTS, Meta, RowForm};
 use crate::pg::buffer::{Access, Logging, Shared};
 use crate::pg::heap::TableReader;
-use crate::quantize::Query;
+use crate::quantize::{Lookup, Lookups, Query};
 use std::collections::BinaryHeap;
 
 /// Rows that are searched for.
@@ -73,6 +73,8 @@ struct Sought {
     tid: RawTid,
     value: Value,
     query: Query,
+    /// what the quantizer prepared for it
+    lookup: Lookup,
     /// distance of each list's centroid
     distances: Vec<f32>,
     /// for each list, how many are searched before it
@@ -150,6 +152,10 @@ fn queries<F: Fn() -> TableReader>(
             floats_of(ivf.column, value.payload(), &mut floats);
             query.reset(codec, &floats);
         }
+        let mut lookup = Lookup::default();
+        if let Some(coding) = &ivf.coding {
+            coding.prepare(&query, &mut lookup);
+        }
         let target = match ivf.codec {
             Some(_) => Target::Query(&query),
             None => Target::Bits(&value),
@@ -169,6 +175,7 @@ fn queries<F: Fn() -> TableReader>(
             tid,
             value,
             query,
+            lookup,
             distances,
             places,
             nearest: BinaryHeap::new(),
@@ -181,6 +188,11 @@ fn queries<F: Fn() -> TableReader>(
 fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]) {
     let listed = directory.lists()[at];
     let mut estimates = Vec::new();
+    if let (Some(coding), Some(centre)) = (&ivf.coding, directory.centre(at)) {
+        for query in queries.iter_mut() {
+            coding.enter(&query.query, centre, &mut query.lookup);
+        }
+    }
     let mut block = listed.first;
     while block != 0 {
         let page = Shared::read(ivf.index, block, Access::Random);
@@ -206,17 +218,16 @@ impl Sought {
         let tids = page.tids();
         let place = self.places[at];
         match ivf.shape.form {
-            RowForm::Codes(quantizer) => {
+            RowForm::Codes(_) => {
                 estimates.resize(page.count(), 0.0);
                 let base = directory.base(at, &self.query, self.distances[at]);
-                self.query.estimate_in(
-                    base.unwrap_or_default(),
-                    quantizer,
-                    page.codes(),
-                    page.adds(),
-                    page.scales(),
-                    estimates,
-                );
+                let of = Lookups {
+                    query: &self.query,
+                    lookup: &self.lookup,
+                    base: base.unwrap_or_default(),
+                };
+                ivf.coding()
+                    .estimate(of, page.codes(), page.adds(), page.scales(), estimates);
                 for (&tid, &distance) in tids.iter().zip(estimates.iter()) {
                     self.keep(distance as f64, tid, place);
                 }

@@ -3,6 +3,7 @@
 pub mod arrange;
 pub mod assign;
 pub mod build;
+pub mod centroids;
 pub mod cost;
 pub mod directory;
 pub mod index;

@@ -3,6 +3,7 @@
 use crate::ivf::calibrate;
 use crate::ivf::format::{CurvePoint, Method};
 use crate::pg::relation::Index;
+use crate::quantize::Quantizer as Grid;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -44,8 +45,12 @@ pub enum Quantizer {
     Auto,
     /// values in full
     None,
-    /// a code
-    Code(crate::quantize::Quantizer),
+    /// numbers of a few bits for each dimension
+    Grid(crate::quantize::Quantizer),
+    /// signs
+    Binary,
+    /// product quantization
+    Pq,
 }
 
 /// How the nearest rows by code get into exact order: `WITH (rerank = ...)`.
@@ -218,7 +223,7 @@ pub fn init() {
             c"What lists keep of rows".as_ptr(),
             QUANTIZERS.as_ptr(),
             0,
-            c"Valid values are \"auto\", \"none\", \"rabitq1\", \"rabitq2\", \"rabitq4\", and \"sq8\"."
+            c"Valid values are \"auto\", \"none\", \"binary\", \"pq\", \"rabitq1\" to \"rabitq8\", \"sq4\", and \"sq8\"."
                 .as_ptr(),
             lock,
         );
@@ -229,6 +234,33 @@ pub fn init() {
             RERANKS.as_ptr(),
             0,
             c"Valid values are \"auto\", \"index\", \"heap\", and \"none\".".as_ptr(),
+            lock,
+        );
+        pg_sys::add_int_reloption(
+            kind,
+            c"pq_segments".as_ptr(),
+            c"Segments of a code of product quantization; 0 takes one for every four dimensions"
+                .as_ptr(),
+            0,
+            0,
+            8000,
+            lock,
+        );
+        pg_sys::add_int_reloption(
+            kind,
+            c"pq_bits".as_ptr(),
+            c"Bits of a segment of product quantization: 4 or 8".as_ptr(),
+            0,
+            0,
+            8,
+            lock,
+        );
+        pg_sys::add_string_reloption(
+            kind,
+            c"centroids".as_ptr(),
+            c"Table with a centroid for each list in its first column of the indexed type".as_ptr(),
+            std::ptr::null(),
+            None,
             lock,
         );
         KIND.store(kind, Ordering::Relaxed);
@@ -323,13 +355,30 @@ const END: pg_sys::relopt_enum_elt_def = pg_sys::relopt_enum_elt_def {
 /// Number of `quantizer = none`; codes have their own numbers, 1 and up.
 const NO_QUANTIZER: i32 = -1;
 
-static QUANTIZERS: Members<7> = Members([
+/// Number of `quantizer = binary`.
+const BINARY: i32 = -2;
+/// Number of `quantizer = pq`.
+const PQ: i32 = -3;
+
+const fn grid(name: &'static CStr, quantizer: Grid) -> pg_sys::relopt_enum_elt_def {
+    member(name, quantizer as i32)
+}
+
+static QUANTIZERS: Members<15> = Members([
     member(c"auto", 0),
     member(c"none", NO_QUANTIZER),
-    member(c"rabitq1", crate::quantize::Quantizer::Rabitq1 as i32),
-    member(c"rabitq2", crate::quantize::Quantizer::Rabitq2 as i32),
-    member(c"rabitq4", crate::quantize::Quantizer::Rabitq4 as i32),
-    member(c"sq8", crate::quantize::Quantizer::Sq8 as i32),
+    member(c"binary", BINARY),
+    member(c"pq", PQ),
+    grid(c"rabitq1", Grid::Rabitq1),
+    grid(c"rabitq2", Grid::Rabitq2),
+    grid(c"rabitq3", Grid::Rabitq3),
+    grid(c"rabitq4", Grid::Rabitq4),
+    grid(c"rabitq5", Grid::Rabitq5),
+    grid(c"rabitq6", Grid::Rabitq6),
+    grid(c"rabitq7", Grid::Rabitq7),
+    grid(c"rabitq8", Grid::Rabitq8),
+    grid(c"sq4", Grid::Sq4),
+    grid(c"sq8", Grid::Sq8),
     END,
 ]);
 
@@ -351,6 +400,10 @@ struct Parsed {
     lists: i32,
     quantizer: i32,
     rerank: i32,
+    pq_segments: i32,
+    pq_bits: i32,
+    /// where the string begins, from the start of the struct; 0 for none
+    centroids: i32,
 }
 
 /// What an index was declared with.
@@ -362,6 +415,12 @@ pub struct Declared {
     pub quantizer: Quantizer,
     /// how rows get into exact order
     pub rerank: Rerank,
+    /// segments of a code of product quantization; `None` to choose
+    pub pq_segments: Option<usize>,
+    /// bits of a segment; `None` for 8
+    pub pq_bits: Option<usize>,
+    /// table with the lists' centroids
+    pub centroids: Option<String>,
 }
 
 impl Declared {
@@ -379,6 +438,9 @@ impl Declared {
                 lists: Some(lists as usize),
                 quantizer: Quantizer::None,
                 rerank: Rerank::Auto,
+                pq_segments: None,
+                pq_bits: None,
+                centroids: None,
             };
         }
         // SAFETY: as above.
@@ -387,19 +449,33 @@ impl Declared {
                 lists: None,
                 quantizer: Quantizer::Auto,
                 rerank: Rerank::Auto,
+                pq_segments: None,
+                pq_bits: None,
+                centroids: None,
             };
         };
         Declared {
             lists: (options.lists > 0).then_some(options.lists as usize),
             quantizer: match options.quantizer {
                 0 => Quantizer::Auto,
+                BINARY => Quantizer::Binary,
+                PQ => Quantizer::Pq,
                 code => u8::try_from(code)
                     .ok()
-                    .and_then(crate::quantize::Quantizer::from_code)
-                    .map_or(Quantizer::None, Quantizer::Code),
+                    .and_then(Grid::from_code)
+                    .map_or(Quantizer::None, Quantizer::Grid),
             },
             rerank: [Rerank::Auto, Rerank::Index, Rerank::Heap, Rerank::None]
                 [options.rerank as usize],
+            pq_segments: (options.pq_segments > 0).then_some(options.pq_segments as usize),
+            pq_bits: (options.pq_bits > 0).then_some(options.pq_bits as usize),
+            centroids: (options.centroids != 0).then(|| {
+                // SAFETY: a NUL-terminated string that many bytes into the options.
+                unsafe {
+                    let start = parsed.cast::<c_char>().add(options.centroids as usize);
+                    CStr::from_ptr(start).to_string_lossy().into_owned()
+                }
+            }),
         }
     }
 }
@@ -437,7 +513,7 @@ fn element(name: &'static CStr, kind: u32, offset: usize) -> pg_sys::relopt_pars
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> *mut pg_sys::bytea {
-    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT};
+    use pg_sys::relopt_type::{RELOPT_TYPE_ENUM, RELOPT_TYPE_INT, RELOPT_TYPE_STRING};
     let table = [
         element(c"lists", RELOPT_TYPE_INT, offset_of!(Parsed, lists)),
         element(
@@ -446,6 +522,17 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             offset_of!(Parsed, quantizer),
         ),
         element(c"rerank", RELOPT_TYPE_ENUM, offset_of!(Parsed, rerank)),
+        element(
+            c"pq_segments",
+            RELOPT_TYPE_INT,
+            offset_of!(Parsed, pq_segments),
+        ),
+        element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Parsed, pq_bits)),
+        element(
+            c"centroids",
+            RELOPT_TYPE_STRING,
+            offset_of!(Parsed, centroids),
+        ),
     ];
     parse(reloptions, validate, &KIND, size_of::<Parsed>(), &table)
 }

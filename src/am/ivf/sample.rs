@@ -1,6 +1,7 @@
 //! Centroids of an index being built: from a sample of its table, or from a table of centroids.
 
 use super::build::Centroid;
+use super::centroids;
 use super::index::{self, Ivf};
 use super::options::{self, Declared};
 use crate::am::column::Column;
@@ -13,7 +14,7 @@ use crate::pg::progress::{self, Phase};
 use crate::pg::rows::Rows;
 use crate::pg::threads::{self, Workers};
 use crate::pg::{error::raise_index, sample};
-use crate::quantize::{Codec, Compact};
+use crate::quantize::{CentreRef, Codebook, Codec, Compact, PqShape};
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 
@@ -31,6 +32,9 @@ const ITERATIONS: usize = 8;
 const LEAST_ROWS_OF_LISTS: f64 = 1_000.0;
 /// Rows of a list at least, on average.
 const LEAST_ROWS_OF_LIST: f64 = 64.0;
+
+/// Rows for each entry of a codebook.
+const ROWS_PER_ENTRY: usize = 64;
 
 /// What a first, small sample of the table told.
 pub struct First {
@@ -206,6 +210,11 @@ pub fn centroids(
     first: &First,
     seed: u64,
 ) -> Centroids {
+    if let Some(table) = &declared.centroids {
+        return Centroids {
+            rows: centroids::read(ivf, table),
+        };
+    }
     let dims = ivf.shape.dims as usize;
     let lists = declared
         .lists
@@ -264,6 +273,49 @@ pub fn centroids(
         trained = to_signs(&trained);
     }
     Centroids { rows: trained }
+}
+
+/// Learns the codebook of product quantization from residuals of some rows; its bytes.
+pub fn codebook(
+    ivf: &Ivf,
+    table: Rows,
+    centroids: &Centroids,
+    (segments, bits): (u16, u8),
+    seed: u64,
+) -> Vec<u8> {
+    let dims = ivf.shape.dims as usize;
+    let shape = PqShape::new(dims, segments as usize, bits as usize)
+        .unwrap_or_else(|bad| unreachable!("declared as {bad}"));
+    let codec = ivf.codec();
+    let most = memory() / 2 / (5 * dims + 64);
+    let wanted = (ROWS_PER_ENTRY * shape.entries()).min(most.max(shape.entries()));
+    let lists = cluster::Lists::of(&centroids.rows);
+    let mut residuals = Vec::new();
+    let mut scratch = Scratch::default();
+    let mut row = cluster::Rows::new(dims);
+    sample::sample(table, wanted as u64, seed, |datum, _| {
+        // SAFETY: a non-NULL value of the indexed column.
+        let value = unsafe { ivf.column.value(datum) };
+        if !ivf.column.is_indexable(&value) {
+            return;
+        }
+        row.clear();
+        let payload = value.payload();
+        push_row(Some(codec), ivf.column, payload, &mut scratch, &mut row);
+        let list = lists.nearest_of(&row)[0].list as usize;
+        let code = centroids.rows.code(list);
+        let centre = CentreRef {
+            factors: codec.centre_of(centroids.rows.scale(list), code),
+            code,
+        };
+        codec.residual_in(centre, &scratch.rotated, &mut residuals);
+    });
+    if residuals.is_empty() {
+        // the rows of the first sample are gone, as a snapshot of CONCURRENTLY may have it
+        residuals.resize(dims, 0.0);
+    }
+    let threads = threads::for_maintenance(segments as usize);
+    Codebook::train(shape, &residuals, seed, &mut Workers(threads)).to_bytes()
 }
 
 /// Centroids of bit strings as such: each bit is that of most rows.

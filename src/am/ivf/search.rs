@@ -18,7 +18,7 @@ use crate::ivf::format::{ListPage, Meta, Rerank, RowForm, VectorAddress, VectorP
 use crate::ivf::order::{Candidates, Exact, Look, Order};
 use crate::pg::buffer::Hints;
 use crate::pg::heap::HeapReader;
-use crate::quantize::{Base, DEVIATIONS, Query};
+use crate::quantize::{Base, DEVIATIONS, Lookup, Lookups, Query};
 use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
 use std::rc::Rc;
@@ -67,8 +67,10 @@ struct Looks {
     compared: u64,
     reranked: u64,
     pages: u64,
-    /// rows looked at that the snapshot does not see
+    /// rows looked at that the snapshot does not see, in this batch
     unseen: usize,
+    /// the same rows, not to be looked at again
+    gone: Vec<u64>,
 }
 
 impl Looks {
@@ -111,6 +113,7 @@ impl Looks {
             },
             None => {
                 self.unseen += 1;
+                self.gone.push(key(row.tid));
                 Look::Gone
             }
         }
@@ -136,6 +139,8 @@ pub struct Search {
     meta: Meta,
     settings: Settings,
     looks: Looks,
+    /// what the quantizer prepared for the query
+    lookup: Lookup,
     directory: Rc<Directory>,
     /// distances of all centroids
     distances: Vec<f32>,
@@ -155,6 +160,7 @@ pub struct Search {
     /// lists to search in this batch, and at first
     probes: usize,
     first_probes: usize,
+    /// rows that batches pass over: handed out, or not to be seen
     handed_out: FxHashSet<u64>,
     returned: usize,
     last: Option<Exact<FoundRow>>,
@@ -183,10 +189,12 @@ impl Search {
                 reranked: 0,
                 pages: 0,
                 unseen: 0,
+                gone: Vec::new(),
             },
             settings: Settings::of(ivf.check(index::META_BLOCK, || meta.method())),
             ivf,
             meta: *meta,
+            lookup: Lookup::default(),
             directory,
             distances: Vec::new(),
             nearest: Vec::new(),
@@ -223,6 +231,9 @@ impl Search {
         if let Some(codec) = &self.ivf.codec {
             index::floats_of(self.ivf.column, value.payload(), &mut self.floats);
             self.looks.query.reset(codec, &self.floats);
+        }
+        if let Some(coding) = &self.ivf.coding {
+            coding.prepare(&self.looks.query, &mut self.lookup);
         }
         self.looks.value = value;
         self.looks.unseen = 0;
@@ -331,6 +342,9 @@ impl Search {
             self.probed += 1;
             let listed = directory.lists()[at];
             let base = directory.base(at, &self.looks.query, self.distances[at]);
+            if let (Some(coding), Some(centre)) = (&self.ivf.coding, directory.centre(at)) {
+                coding.enter(&self.looks.query, centre, &mut self.lookup);
+            }
             if !self.read_list(&listed, base.unwrap_or_default(), deviations) {
                 return false;
             }
@@ -350,12 +364,16 @@ impl Search {
             block = page.next;
             self.estimated += page.count() as u64;
             match ivf.shape.form {
-                RowForm::Codes(quantizer) => {
+                RowForm::Codes(_) => {
                     let count = page.count();
                     self.estimates.resize(count, 0.0);
-                    self.looks.query.estimate_in(
+                    let of = Lookups {
+                        query: &self.looks.query,
+                        lookup: &self.lookup,
                         base,
-                        quantizer,
+                    };
+                    ivf.coding().estimate(
+                        of,
                         page.codes(),
                         page.adds(),
                         page.scales(),
@@ -436,7 +454,10 @@ impl Search {
                 continue;
             }
             let looks = &mut self.looks;
-            let Some(exact) = self.order.pop(self.limit, |row| looks.look(row)) else {
+            let next = self.order.pop(self.limit, |row| looks.look(row));
+            // a batch of dead rows alone must not come back in the next
+            self.handed_out.extend(self.looks.gone.drain(..));
+            let Some(exact) = next else {
                 self.ended = !self.next_batch();
                 continue;
             };
@@ -475,7 +496,7 @@ impl Search {
         }
         let is_complete = self.limit == f32::INFINITY;
         let lists = self.directory.lists().len();
-        let more = self.handed_out.len() + self.looks.unseen;
+        let more = self.handed_out.len();
         match self.settings.iterative_scan {
             IterativeScan::Auto => {
                 self.probes = (2 * self.probes).min(lists);

@@ -3,7 +3,7 @@
 use super::options::{self, Declared};
 use crate::am::column::{self, Column};
 use crate::distance::{Element, Metric};
-use crate::ivf::format::{Method, Rerank, RowForm, Shape};
+use crate::ivf::format::{Code as RowCode, Method, Rerank, RowForm, Shape};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
 use crate::quantize::Quantizer;
@@ -47,24 +47,33 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
     );
     let form = match declared.quantizer {
         options::Quantizer::None => RowForm::Values,
-        options::Quantizer::Code(quantizer) => {
-            if !has_codes(column) {
-                raise_index(
-                    Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    format!(
-                        "the operator class of the index has no quantizer \"{}\"",
-                        quantizer.name()
-                    ),
-                    Some(
-                        "Leave out quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantizers."
-                            .into(),
-                    ),
-                );
-            }
-            RowForm::Codes(quantizer)
-        }
-        options::Quantizer::Auto => suitable(column).map_or(RowForm::Values, RowForm::Codes),
+        // bit strings are their own signs
+        options::Quantizer::Binary if column.space.element == Element::Bit => RowForm::Values,
+        options::Quantizer::Grid(quantizer) => coded(column, RowCode::Grid(quantizer)),
+        options::Quantizer::Binary => coded(column, RowCode::Binary),
+        options::Quantizer::Pq => coded(
+            column,
+            RowCode::Pq {
+                segments: declared
+                    .pq_segments
+                    .unwrap_or_else(|| (column.dims as usize).div_ceil(4))
+                    as u16,
+                bits: declared.pq_bits.unwrap_or(8) as u8,
+            },
+        ),
+        options::Quantizer::Auto => match suitable(column) {
+            Some(quantizer) => RowForm::Codes(RowCode::Grid(quantizer)),
+            None => RowForm::Values,
+        },
     };
+    let is_pq = matches!(form, RowForm::Codes(RowCode::Pq { .. }));
+    if !is_pq && (declared.pq_segments.is_some() || declared.pq_bits.is_some()) {
+        raise_index(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            "pq_segments and pq_bits are options of quantizer \"pq\"".into(),
+            Some("Leave them out, or use quantizer = pq.".into()),
+        );
+    }
     let payload_len = column
         .payload_len()
         .expect("ivf has no operator class for values of different lengths");
@@ -88,7 +97,13 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
         dims: column.dims,
         form,
         row_len: match form {
-            RowForm::Codes(quantizer) => quantizer.code_len(column.dims as usize),
+            RowForm::Codes(code) => code.code_len(column.dims as usize).unwrap_or_else(|bad| {
+                raise_index(
+                    Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                    bad.to_string(),
+                    Some("Change pq_segments or pq_bits, or leave them out.".into()),
+                )
+            }),
             RowForm::Values => payload_len,
         } as u32,
         rerank,
@@ -104,6 +119,46 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
         );
     }
     (column, shape)
+}
+
+/// A form that only some operator classes have.
+fn coded(column: Column, code: RowCode) -> RowForm {
+    if !has_codes(column) {
+        raise_index(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "the operator class of the index has no quantizer \"{}\"",
+                code.name()
+            ),
+            Some(
+                "Leave out quantizer. L2, inner product and cosine over vector, halfvec, bf16vec and bytevec have quantizers."
+                    .into(),
+            ),
+        );
+    }
+    RowForm::Codes(code)
+}
+
+/// What an index of product quantization keeps instead as long as there are no rows to learn from.
+pub fn without_rows(index: Index, shape: Shape) -> Shape {
+    if !matches!(shape.form, RowForm::Codes(RowCode::Pq { .. })) {
+        return shape;
+    }
+    let instead = RowCode::Grid(Quantizer::Rabitq4);
+    pgrx::ereport!(
+        NOTICE,
+        Code::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!(
+            "index \"{}\" uses quantizer {} for now: product quantization has no rows to learn from. REINDEX it when its table has some.",
+            index.name(),
+            instead.name()
+        )
+    );
+    Shape {
+        form: RowForm::Codes(instead),
+        row_len: Quantizer::Rabitq4.code_len(shape.dims as usize) as u32,
+        ..shape
+    }
 }
 
 fn has_codes(column: Column) -> bool {

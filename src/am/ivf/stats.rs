@@ -113,7 +113,7 @@ impl Stats {
     fn row(&self, call: Call, ivf: &Ivf, meta: &Meta) -> Datum {
         let lists = meta.lists as usize;
         let quantizer = match ivf.shape.form {
-            RowForm::Codes(quantizer) => quantizer.name(),
+            RowForm::Codes(code) => code.name(),
             RowForm::Values => "none",
         };
         let rerank = match ivf.shape.rerank {

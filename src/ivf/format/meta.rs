@@ -4,7 +4,7 @@ use super::directory::EntryLayout;
 use super::{CONTENTS, ListLayout, MAGIC, Opaque, PageKind, VERSION, VectorLayout, contents};
 use crate::distance::{Element, Metric, Space};
 use crate::page::{Damage, PageView};
-use crate::quantize::Quantizer;
+use crate::quantize::{BadPq, PqShape, Quantizer};
 use bytemuck::{Pod, Zeroable};
 
 /// Most points of a calibration curve.
@@ -47,11 +47,62 @@ pub enum Rerank {
     None = 3,
 }
 
+/// How rows are coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// numbers of a few bits for each dimension
+    Grid(Quantizer),
+    /// signs
+    Binary,
+    /// product quantization
+    Pq {
+        /// segments of a code
+        segments: u16,
+        /// bits of a segment, 4 or 8
+        bits: u8,
+    },
+}
+
+/// Number of [`Code::Binary`] on the metapage; others are a [`Quantizer`]'s.
+const BINARY: u8 = 64;
+/// Number of [`Code::Pq`].
+const PQ: u8 = 65;
+
+impl Code {
+    /// Name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Grid(quantizer) => quantizer.name(),
+            Code::Binary => "binary",
+            Code::Pq { .. } => "pq",
+        }
+    }
+
+    /// Bytes of a code of `dims` dimensions. Refuses segments and bits that there are not.
+    pub fn code_len(self, dims: usize) -> Result<usize, BadPq> {
+        Ok(match self {
+            Code::Grid(quantizer) => quantizer.code_len(dims),
+            Code::Binary => Quantizer::Rabitq1.code_len(dims),
+            Code::Pq { segments, bits } => {
+                PqShape::new(dims, segments as usize, bits as usize)?.code_len()
+            }
+        })
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Code::Grid(quantizer) => quantizer as u8,
+            Code::Binary => BINARY,
+            Code::Pq { .. } => PQ,
+        }
+    }
+}
+
 /// What lists keep of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowForm {
     /// a code with its factors
-    Codes(Quantizer),
+    Codes(Code),
     /// the value in full; with its squared norm under cosine
     Values,
 }
@@ -116,7 +167,7 @@ impl Shape {
 /// | 8 | 4 | space ([`Space::code`]) |
 /// | 12 | 4 | dimensions |
 /// | 16 | 1 | access method ([`Method`]) |
-/// | 17 | 1 | quantizer ([`Quantizer`]), 0 for values in full |
+/// | 17 | 1 | quantizer ([`Quantizer`], 64 `binary`, 65 `pq`), 0 for values in full |
 /// | 18 | 1 | [`Rerank`] |
 /// | 19 | 1 | lists that a row is put into, 1 or 2 |
 /// | 20 | 4 | bytes of a row's code or value |
@@ -134,7 +185,9 @@ impl Shape {
 /// | 80 | 4 | lists when the curve was measured |
 /// | 84 | 4 | points of the curve |
 /// | 88 | 4 | `Vectors` page that had room last, or 0; a hint |
-/// | 92 | 4 | 1 where the lists' number was given, and does not follow from the rows |
+/// | 92 | 1 | 1 where the lists' number was given, and does not follow from the rows |
+/// | 93 | 1 | `pq`: bits of a segment |
+/// | 94 | 2 | `pq`: segments |
 /// | 96 | 128 | the curve, [`CurvePoint`]s by rising share |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -186,7 +239,11 @@ pub struct Meta {
     /// a `Vectors` page with room
     pub vector_page: u32,
     /// 1 where `lists` was given
-    pub lists_are_given: u32,
+    pub lists_are_given: u8,
+    /// `pq`: bits of a segment
+    pub pq_bits: u8,
+    /// `pq`: segments
+    pub pq_segments: u16,
     /// the curve
     pub curve: [CurvePoint; MOST_CURVE_POINTS],
 }
@@ -203,8 +260,16 @@ impl Meta {
             dims: shape.dims,
             method: method as u8,
             quantizer: match shape.form {
-                RowForm::Codes(quantizer) => quantizer as u8,
+                RowForm::Codes(code) => code.number(),
                 RowForm::Values => 0,
+            },
+            pq_bits: match shape.form {
+                RowForm::Codes(Code::Pq { bits, .. }) => bits,
+                _ => 0,
+            },
+            pq_segments: match shape.form {
+                RowForm::Codes(Code::Pq { segments, .. }) => segments,
+                _ => 0,
             },
             rerank: shape.rerank as u8,
             copies: 1,
@@ -255,10 +320,20 @@ impl Meta {
         let space = Space::from_code(self.space).ok_or(Damage("unknown space on the metapage"))?;
         let form = match self.quantizer {
             0 => RowForm::Values,
-            code => RowForm::Codes(
+            BINARY => RowForm::Codes(Code::Binary),
+            PQ => RowForm::Codes(Code::Pq {
+                segments: self.pq_segments,
+                bits: self.pq_bits,
+            }),
+            code => RowForm::Codes(Code::Grid(
                 Quantizer::from_code(code).ok_or(Damage("unknown quantizer on the metapage"))?,
-            ),
+            )),
         };
+        if let RowForm::Codes(code) = form
+            && code.code_len(self.dims as usize) != Ok(self.row_len as usize)
+        {
+            return Err(Damage("codes of another length on the metapage"));
+        }
         let rerank = match self.rerank {
             1 => Rerank::Heap,
             2 => Rerank::Index,

@@ -11,7 +11,7 @@ fn coded(dims: u32, quantizer: Quantizer, rerank: Rerank) -> Shape {
             metric: Metric::Cosine,
         },
         dims,
-        form: RowForm::Codes(quantizer),
+        form: RowForm::Codes(Code::Grid(quantizer)),
         row_len: quantizer.code_len(dims as usize) as u32,
         rerank,
     }

@@ -3,7 +3,6 @@
 // SAFETY (all blocks of this module): intrinsics of the instruction set that the caller promises; every
 // read and write is inside a slice, as the comments at them say.
 
-use super::super::Quantizer;
 use super::{Batch, Line};
 use std::arch::x86_64::*;
 
@@ -136,11 +135,15 @@ fn first_64(count: usize) -> u64 {
 pub unsafe fn estimate_vnni(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
     // SAFETY: as promised by the caller, here and below.
     unsafe {
-        match batch.quantizer {
-            Quantizer::Rabitq1 => wide::estimate::<1, true>(query, batch, line, out),
-            Quantizer::Rabitq2 => wide::estimate::<2, true>(query, batch, line, out),
-            Quantizer::Rabitq4 => wide::estimate::<4, true>(query, batch, line, out),
-            Quantizer::Sq8 => wide::estimate::<8, true>(query, batch, line, out),
+        match batch.quantizer.bits() {
+            1 => wide::estimate::<1, true>(query, batch, line, out),
+            2 => wide::estimate::<2, true>(query, batch, line, out),
+            3 => wide::estimate::<3, true>(query, batch, line, out),
+            4 => wide::estimate::<4, true>(query, batch, line, out),
+            5 => wide::estimate::<5, true>(query, batch, line, out),
+            6 => wide::estimate::<6, true>(query, batch, line, out),
+            7 => wide::estimate::<7, true>(query, batch, line, out),
+            _ => wide::estimate::<8, true>(query, batch, line, out),
         }
     }
 }
@@ -151,11 +154,15 @@ pub unsafe fn estimate_vnni(query: &[i8], batch: Batch<'_>, line: Line, out: &mu
 pub unsafe fn estimate_avx512(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
     // SAFETY: as promised by the caller, here and below.
     unsafe {
-        match batch.quantizer {
-            Quantizer::Rabitq1 => wide::estimate::<1, false>(query, batch, line, out),
-            Quantizer::Rabitq2 => wide::estimate::<2, false>(query, batch, line, out),
-            Quantizer::Rabitq4 => wide::estimate::<4, false>(query, batch, line, out),
-            Quantizer::Sq8 => wide::estimate::<8, false>(query, batch, line, out),
+        match batch.quantizer.bits() {
+            1 => wide::estimate::<1, false>(query, batch, line, out),
+            2 => wide::estimate::<2, false>(query, batch, line, out),
+            3 => wide::estimate::<3, false>(query, batch, line, out),
+            4 => wide::estimate::<4, false>(query, batch, line, out),
+            5 => wide::estimate::<5, false>(query, batch, line, out),
+            6 => wide::estimate::<6, false>(query, batch, line, out),
+            7 => wide::estimate::<7, false>(query, batch, line, out),
+            _ => wide::estimate::<8, false>(query, batch, line, out),
         }
     }
 }
@@ -166,11 +173,15 @@ pub unsafe fn estimate_avx512(query: &[i8], batch: Batch<'_>, line: Line, out: &
 pub unsafe fn estimate_avx2(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
     // SAFETY: as promised by the caller, here and below.
     unsafe {
-        match batch.quantizer {
-            Quantizer::Rabitq1 => narrow::estimate::<1>(query, batch, line, out),
-            Quantizer::Rabitq2 => narrow::estimate::<2>(query, batch, line, out),
-            Quantizer::Rabitq4 => narrow::estimate::<4>(query, batch, line, out),
-            Quantizer::Sq8 => narrow::estimate::<8>(query, batch, line, out),
+        match batch.quantizer.bits() {
+            1 => narrow::estimate::<1>(query, batch, line, out),
+            2 => narrow::estimate::<2>(query, batch, line, out),
+            3 => narrow::estimate::<3>(query, batch, line, out),
+            4 => narrow::estimate::<4>(query, batch, line, out),
+            5 => narrow::estimate::<5>(query, batch, line, out),
+            6 => narrow::estimate::<6>(query, batch, line, out),
+            7 => narrow::estimate::<7>(query, batch, line, out),
+            _ => narrow::estimate::<8>(query, batch, line, out),
         }
     }
 }

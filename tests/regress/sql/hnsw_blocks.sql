@@ -53,7 +53,9 @@ BEGIN
       (VALUES (1, 'l2', '<->'), (2, 'ip', '<#>'), (3, 'cosine', '<=>')) m(m_no, metric, op),
       (VALUES (1, ''), (2, 'quantizer=rabitq1'), (3, 'quantizer=rabitq2'), (4, 'quantizer=rabitq4'), (5, 'quantizer=sq8'),
               (6, 'layout=inline'), (7, 'layout=inline, quantizer=rabitq4'), (8, 'layout=compact'), (9, 'layout=compact, quantizer=sq8'),
-              (10, 'quantizer=none'), (11, 'layout=plain')) o(o_no, options)
+              (10, 'quantizer=none'), (11, 'layout=plain'), (12, 'quantizer=rabitq3'), (13, 'quantizer=rabitq5'),
+              (14, 'quantizer=rabitq6'), (15, 'quantizer=rabitq7'), (16, 'quantizer=rabitq8'), (17, 'quantizer=sq4')) o(o_no, options)
+    WHERE o_no < 12 OR (t_no = 1 AND m_no = 3)
     ORDER BY t_no, m_no, o_no
   LOOP
     type := kind.type; metric := kind.metric; options := kind.options;

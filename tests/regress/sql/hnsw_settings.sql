@@ -55,7 +55,7 @@ CREATE INDEX a ON t USING hnsw (v vector_l2_ops) WITH (quantizer = AUTO, layout 
 CREATE INDEX b ON t USING hnsw (v vector_l2_ops) WITH (quantizer = none);
 CREATE INDEX c ON t USING hnsw (v vector_l2_ops) WITH (layout = plain, quantizer = none, m = 8);
 SELECT relname, reloptions FROM pg_class WHERE relname IN ('a', 'b', 'c') ORDER BY relname;
-CREATE INDEX ON t USING hnsw (v vector_l2_ops) WITH (quantizer = rabitq3);
+CREATE INDEX ON t USING hnsw (v vector_l2_ops) WITH (quantizer = rabitq9);
 CREATE INDEX ON t USING hnsw (v vector_l2_ops) WITH (layout = wide);
 CREATE INDEX ON t USING hnsw (v vector_l2_ops) WITH (quantizer = none, layout = inline);
 CREATE INDEX ON t USING hnsw (v vector_l2_ops) WITH (quantizer = none, layout = compact);

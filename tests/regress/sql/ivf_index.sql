@@ -16,6 +16,9 @@ CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (probes = 1);
 CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = none, rerank = heap);
 CREATE INDEX ON t USING ivf (v vector_l1_ops) WITH (quantizer = sq8);
 CREATE INDEX ON t USING ivf (b bit_jaccard_ops) WITH (quantizer = rabitq1);
+CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = pq, pq_bits = 5);
+CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = pq, pq_segments = 4);
+CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = sq8, pq_segments = 3);
 CREATE INDEX ON t USING ivf (w vector_l2_ops);
 CREATE INDEX ON t USING ivf (s sparsevec_l2_ops);
 CREATE INDEX ON t USING ivf (v vector_l2_ops, h halfvec_l2_ops);
@@ -53,6 +56,8 @@ CREATE INDEX m384 ON m USING ivf (v384 vector_cosine_ops);
 CREATE INDEX m768 ON m USING ivf (v768 vector_cosine_ops);
 CREATE INDEX m3flat ON m USING ivfflat (v3 vector_l2_ops) WITH (lists = 10);
 CREATE INDEX m384asked ON m USING ivf (v384 vector_cosine_ops) WITH (lists = 12, quantizer = rabitq4, rerank = index);
+CREATE INDEX m32pq ON m USING ivf (v32 vector_l2_ops) WITH (quantizer = pq, pq_segments = 8, pq_bits = 4);
+CREATE INDEX m32signs ON m USING ivf (v32 vector_l2_ops) WITH (quantizer = binary);
 CREATE INDEX m384none ON m USING ivf (v384 vector_cosine_ops) WITH (lists = 12, quantizer = rabitq2, rerank = none);
 SELECT relname, (s).quantizer, (s).rerank, (s).dimensions, (s).lists, (s).lists_per_row, (s).heap_tuples,
 	(s).copies = (s).heap_tuples * (s).lists_per_row AS has_all_copies
@@ -72,6 +77,23 @@ REINDEX INDEX mc;
 SELECT lists FROM ivf_index_stats('mc');
 DROP TABLE m;
 
+-- centroids from outside
+
+CREATE TABLE points (v vector(2));
+INSERT INTO points SELECT ARRAY[i % 10 * 10, i / 100]::vector FROM generate_series(1, 1000) i;
+CREATE TABLE centres (id serial, c vector(2));
+CREATE INDEX po ON points USING ivf (v vector_l2_ops) WITH (centroids = 'centres');
+INSERT INTO centres (c) SELECT ARRAY[i * 10, 5]::vector FROM generate_series(0, 9) i;
+CREATE INDEX po ON points USING ivf (v vector_l2_ops) WITH (centroids = 'nowhere');
+CREATE INDEX po ON points USING ivf (v vector_l2_ops) WITH (centroids = 'pg_class');
+CREATE INDEX po ON points USING ivf (v vector_l2_ops) WITH (centroids = 'public.centres');
+SELECT lists, smallest_list, largest_list, imbalance FROM ivf_index_stats('po');
+INSERT INTO centres (c) VALUES ('[1,2,3]');
+ALTER TABLE centres ALTER c TYPE vector;
+INSERT INTO centres (c) VALUES ('[1,2,3]');
+REINDEX INDEX po;
+DROP TABLE points, centres;
+
 -- an index on nothing has one list
 
 CREATE TABLE e (v vector(4));
@@ -79,6 +101,17 @@ CREATE INDEX ei ON e USING ivf (v vector_l2_ops) WITH (lists = 100);
 SELECT lists, heap_tuples, probes FROM ivf_index_stats('ei');
 INSERT INTO e VALUES ('[1,2,3,4]'), (NULL), ('[2,2,2,2]');
 SELECT * FROM e ORDER BY v <-> '[2,2,2,3]';
+-- product quantization has nothing to learn from there
+TRUNCATE e;
+DROP INDEX ei;
+SET client_min_messages = notice;
+CREATE INDEX ei ON e USING ivf (v vector_l2_ops) WITH (quantizer = pq);
+INSERT INTO e SELECT ARRAY[i, i % 2, i % 3, i % 5]::vector FROM generate_series(1, 300) i;
+SELECT quantizer FROM ivf_index_stats('ei');
+REINDEX INDEX ei;
+SET client_min_messages = warning;
+SELECT quantizer FROM ivf_index_stats('ei');
+SELECT * FROM e ORDER BY v <-> '[100,0,1,0]' LIMIT 2;
 DROP TABLE e;
 
 CREATE UNLOGGED TABLE u (v vector(2));

@@ -44,6 +44,8 @@ SELECT col, op, class, q, c.* FROM (VALUES ('v', '<->', 'vector_l2_ops'), ('v', 
 	('h', '<->', 'halfvec_l2_ops'), ('h', '<#>', 'halfvec_ip_ops'), ('h', '<=>', 'halfvec_cosine_ops')) o (col, op, class),
 	unnest('{none,rabitq1,rabitq2,rabitq4,sq8}'::text[]) q,
 	compare(col, op, 'ivf', class, format('WITH (lists = 30, quantizer = %s)', q)) c ORDER BY class, q;
+SELECT q, c.* FROM unnest('{binary,pq,"pq, pq_segments = 10, pq_bits = 4",rabitq3,rabitq5,rabitq6,rabitq7,rabitq8,sq4}'::text[]) q,
+	compare('v', '<=>', 'ivf', 'vector_cosine_ops', format('WITH (lists = 30, rerank = index, quantizer = %s)', q)) c;
 SELECT rerank, c.* FROM unnest('{heap,index}'::text[]) rerank,
 	compare('v', '<=>', 'ivf', 'vector_cosine_ops', format('WITH (lists = 30, quantizer = rabitq2, rerank = %s)', rerank)) c;
 SELECT class, c.* FROM (VALUES ('v', '<+>', 'vector_l1_ops'), ('h', '<+>', 'halfvec_l1_ops'), ('b', '<~>', 'bit_hamming_ops'), ('b', '<%>', 'bit_jaccard_ops')) o (col, op, class),

@@ -1,0 +1,115 @@
+//! How an index of lists codes its rows: one of all quantizers.
+
+use super::binary::Signs;
+use super::pq::{Codebook, Tables};
+use super::{Base, CentreRef, Codec, ListEncoder, ListFactors, Quantizer, Query, Rotated};
+
+/// A quantizer with all it has learnt.
+#[derive(Debug, Clone)]
+pub enum Coding {
+    /// numbers of a few bits for each dimension
+    Grid(Quantizer),
+    /// signs of the residual, compared with those of the query's
+    Binary,
+    /// nearest entries of codebooks
+    Pq(Codebook),
+}
+
+impl Coding {
+    /// Name in SQL.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Coding::Grid(quantizer) => quantizer.name(),
+            Coding::Binary => "binary",
+            Coding::Pq(_) => "pq",
+        }
+    }
+
+    /// Bytes of a code of `dims` dimensions.
+    #[inline]
+    pub fn code_len(&self, dims: usize) -> usize {
+        match self {
+            Coding::Grid(quantizer) => quantizer.code_len(dims),
+            Coding::Binary => Quantizer::Rabitq1.code_len(dims),
+            Coding::Pq(book) => book.shape().code_len(),
+        }
+    }
+
+    /// Writes the code of a row relative to the centroid of a list; `out` has [`Coding::code_len`]
+    /// bytes. The result is the same on every processor.
+    pub fn encode(
+        &self,
+        codec: &Codec,
+        centre: CentreRef<'_>,
+        row: &Rotated,
+        encoder: &mut ListEncoder,
+        out: &mut [u8],
+    ) -> ListFactors {
+        match self {
+            Coding::Grid(quantizer) => codec.encode_in(centre, row, *quantizer, encoder, out),
+            Coding::Binary => codec.signs_in(centre, row, encoder, out),
+            Coding::Pq(book) => codec.entries_in(centre, row, book, encoder, out),
+        }
+    }
+
+    /// Makes a query ready for lists; [`Coding::enter`] comes next.
+    pub fn prepare(&self, query: &Query, lookup: &mut Lookup) {
+        match self {
+            Coding::Grid(_) => {}
+            Coding::Binary => lookup.signs.reset(query),
+            Coding::Pq(book) => lookup.tables.fill(book, query),
+        }
+    }
+
+    /// Makes a query ready for one list, whose rows [`Coding::estimate`] then takes.
+    pub fn enter(&self, query: &Query, centre: CentreRef<'_>, lookup: &mut Lookup) {
+        if let Coding::Binary = self {
+            lookup.signs.of(query, centre);
+        }
+    }
+
+    /// Estimated internal distances of the rows of a list, of codes that lie one after another: one for
+    /// each of `adds`, `scales` and `out`.
+    #[inline]
+    pub fn estimate(
+        &self,
+        of: Lookups<'_>,
+        codes: &[u8],
+        adds: &[f32],
+        scales: &[f32],
+        out: &mut [f32],
+    ) {
+        let Lookups {
+            query,
+            lookup,
+            base,
+        } = of;
+        match self {
+            Coding::Grid(quantizer) => {
+                query.estimate_in(base, *quantizer, codes, adds, scales, out)
+            }
+            Coding::Binary => lookup.signs.estimate(base, codes, adds, scales, out),
+            Coding::Pq(_) => lookup
+                .tables
+                .estimate(base.distance, codes, adds, scales, out),
+        }
+    }
+}
+
+/// What some quantizers prepare for a query; can be used again for the next.
+#[derive(Debug, Clone, Default)]
+pub struct Lookup {
+    signs: Signs,
+    tables: Tables,
+}
+
+/// A query in a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookups<'a> {
+    /// the query
+    pub query: &'a Query,
+    /// prepared for it, and for the list
+    pub lookup: &'a Lookup,
+    /// [`Query::base`] of the list
+    pub base: Base,
+}
