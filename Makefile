@@ -60,13 +60,14 @@ all install installcheck:
 .DEFAULT_GOAL := all
 endif
 
-.PHONY: help prerequisites demo demo-stop test bench fmt check-format lint
+.PHONY: help prerequisites demo demo-stop test torture bench fmt check-format lint
 help:
 	@echo "make                  builds $(EXTENSION).so"
 	@echo "make install          installs it (DESTDIR, PG_CONFIG)"
 	@echo "make demo             everything from nothing to searches; KEEP=1 leaves the server running"
 	@echo "make demo-stop        stops that server"
 	@echo "make test             all tests, with servers of their own"
+	@echo "make torture          kills servers for MINUTES (30), flips bits in indexes; prints counts"
 	@echo "make installcheck     SQL regression in a running server (PGHOST, PGPORT, ...)"
 	@echo "make bench            every table of benches/README.md, beside pgvector and hnswlib (20 minutes;"
 	@echo "                      PARTS=build,search for some, ROWS=20000 for a first look)"
@@ -80,6 +81,8 @@ demo-stop:
 	@scripts/demo stop
 test:
 	@scripts/test
+torture:
+	@MINUTES='$(MINUTES)' scripts/torture
 bench:
 	@scripts/bench
 fmt:

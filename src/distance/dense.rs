@@ -89,7 +89,14 @@ pub(super) unsafe fn fold<V: Load<T>, T, M: Terms<SUMS>, const SUMS: usize>(
             M::add(&mut chains[3], x, V::load_first(b.add(at), rest));
         }
         let [c0, c1, c2, c3] = chains;
-        std::array::from_fn(|i| c0[i].add(c1[i]).add(c2[i].add(c3[i])).sum())
+        // no closure: one that is not inlined would be compiled without the instruction set
+        let mut sums = [0.0; SUMS];
+        let mut i = 0;
+        while i < SUMS {
+            sums[i] = c0[i].add(c1[i]).add(c2[i].add(c3[i])).sum();
+            i += 1;
+        }
+        sums
     }
 }
 

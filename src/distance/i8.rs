@@ -132,7 +132,14 @@ unsafe fn fold<V: Bytes, M: Terms<SUMS>, const SUMS: usize>(a: &[i8], b: &[i8]) 
             let x = V::load_first(a.add(at), len - at);
             M::add(&mut odd, x, V::load_first(b.add(at), len - at));
         }
-        std::array::from_fn(|i| V::total([even[i], odd[i]]))
+        // no closure: one that is not inlined would be compiled without the instruction set
+        let mut totals = [0; SUMS];
+        let mut i = 0;
+        while i < SUMS {
+            totals[i] = V::total([even[i], odd[i]]);
+            i += 1;
+        }
+        totals
     }
 }
 
@@ -142,8 +149,20 @@ struct Portable([i16; 16]);
 
 impl Portable {
     #[inline(always)]
-    fn add(sums: [i32; 16], term: impl Fn(usize) -> i32) -> [i32; 16] {
-        std::array::from_fn(|i| sums[i] + term(i))
+    fn widen(bytes: &[i8; 16]) -> Self {
+        let mut wide = [0; 16];
+        for (wide, &byte) in wide.iter_mut().zip(bytes) {
+            *wide = byte as i16;
+        }
+        Portable(wide)
+    }
+
+    #[inline(always)]
+    fn add(mut sums: [i32; 16], term: impl Fn(usize) -> i32) -> [i32; 16] {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum += term(i);
+        }
+        sums
     }
 }
 
@@ -158,14 +177,14 @@ impl Bytes for Portable {
     #[inline(always)]
     unsafe fn load(from: *const i8) -> Self {
         // SAFETY: as promised by the caller; an array is as aligned as its elements.
-        Portable(unsafe { *from.cast::<[i8; 16]>() }.map(i16::from))
+        Self::widen(unsafe { &*from.cast::<[i8; 16]>() })
     }
     #[inline(always)]
     unsafe fn load_first(from: *const i8, count: usize) -> Self {
         let mut bytes = [0i8; 16];
         // SAFETY: as promised by the caller.
         bytes[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
-        Portable(bytes.map(i16::from))
+        Self::widen(&bytes)
     }
     #[inline(always)]
     unsafe fn products(sums: [i32; 16], a: Self, b: Self) -> [i32; 16] {

@@ -244,8 +244,12 @@ impl Load<bf16> for Portable {
     #[inline(always)]
     unsafe fn load(from: *const bf16) -> Self {
         // SAFETY: as promised by the caller; an array is as aligned as its elements.
-        let elements = unsafe { *from.cast::<[bf16; 8]>() };
-        Portable(elements.map(|x| f32::from_bits((x.to_bits() as u32) << 16)))
+        let elements = unsafe { &*from.cast::<[bf16; 8]>() };
+        let mut lanes = [0.0; 8];
+        for (lane, element) in lanes.iter_mut().zip(elements) {
+            *lane = f32::from_bits((element.to_bits() as u32) << 16);
+        }
+        Portable(lanes)
     }
     #[inline(always)]
     unsafe fn load_first(from: *const bf16, count: usize) -> Self {

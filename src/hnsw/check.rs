@@ -132,6 +132,16 @@ fn meta(page: PageView<'_>, found: &mut Findings<'_>) {
     if unused.iter().chain(reserved).any(|&byte| byte != 0) {
         error("bytes where the metapage has none");
     }
+    let of_blocks = [
+        meta.quantizer as u32,
+        meta.code_dims,
+        meta.centroid,
+        meta.entries,
+        meta.curve_len,
+    ];
+    if meta.layout == format::PLAIN && of_blocks.iter().any(|&field| field != 0) {
+        error("fields of blocks in an index of the plain layout");
+    }
     if !meta.reach.is_finite() || meta.reach < 0.0 {
         error("reach is no length");
     }

@@ -2,6 +2,7 @@
 //! search reads the lists whose centroids are near the query. [README.md](README.md) is the design.
 
 pub mod calibrate;
+pub mod check;
 pub mod format;
 pub mod grow;
 #[cfg(test)]

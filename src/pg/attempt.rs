@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 
 /// Runs `f` in a subtransaction. An ERROR that says that a file is damaged or cannot be read is
 /// handed back as its message, and what `f` took from the server is released; others go on.
-fn attempt<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+pub fn attempt<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     // SAFETY: on the backend's thread, inside a transaction; context and owner are those of before
     // whatever the outcome.
     unsafe {

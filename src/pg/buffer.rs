@@ -79,6 +79,12 @@ fn known_blocks(index: Index) -> u32 {
     }
 }
 
+/// Whether a relation has a block; mostly without asking the file system.
+#[inline]
+pub fn has_block(relation: Index, block: u32) -> bool {
+    block < known_blocks(relation) || block < relation.blocks()
+}
+
 /// Pins a block's buffer. Raises XX002 for a block beyond the index's end: its file was cut short,
 /// or a link is damaged.
 fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
@@ -86,7 +92,7 @@ fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
         Access::Random => std::ptr::null_mut(),
         Access::Sequential(strategy) => strategy.0,
     };
-    if block >= known_blocks(index) && block >= index.blocks() {
+    if !has_block(index, block) {
         raise_index(
             pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
             format!(

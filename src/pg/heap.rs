@@ -1,7 +1,8 @@
 //! Rows of the table: the indexed value as an index scan's snapshot sees it, for comparing rows by their
 //! exact distance; and as inserts and VACUUM need it, to make codes anew.
 
-use super::buffer::prefetch_line_pointer;
+use super::buffer::{has_block, prefetch_line_pointer};
+use super::error::raise_index;
 use super::relation::Index;
 use crate::hnsw::format::RawTid;
 use pgrx::pg_sys::{self, Datum};
@@ -105,6 +106,8 @@ impl HeapReader {
     /// [`release`](HeapReader::release).
     #[inline]
     pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        // SAFETY: the scan is valid and being executed.
+        unsafe { check_tid(self.scan, tid) };
         let open = match self.open {
             Some(open) => open,
             None => self.open(),
@@ -137,6 +140,9 @@ impl HeapReader {
             });
             if !wanted {
                 return;
+            }
+            for &tid in tids {
+                check_tid(self.scan, tid);
             }
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 let mut last = pg_sys::InvalidBlockNumber;
@@ -262,7 +268,46 @@ impl Open {
             pg_sys::MemoryContextDelete(self.context);
         }
     }
+}
 
+/// Raises XX002 for a heap TID past the end of its table, which only damage makes: nothing is cut off a
+/// table while a scan has it locked. The server itself would fail with an internal error.
+///
+/// # Safety
+/// The scan is valid, and its table is open.
+#[inline]
+pub unsafe fn check_tid(scan: pg_sys::IndexScanDesc, tid: RawTid) {
+    // SAFETY: as promised by the caller.
+    let is_there = unsafe { has_block(Index::new((*scan).heapRelation), block_of(tid)) };
+    if !is_there {
+        // SAFETY: as promised by the caller.
+        unsafe { raise_past_the_end(scan) };
+    }
+}
+
+/// # Safety
+/// As [`check_tid`].
+#[cold]
+unsafe fn raise_past_the_end(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: as promised by the caller. Other table access methods may count otherwise.
+    let index = unsafe {
+        let heap = (*scan).heapRelation;
+        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
+            return;
+        }
+        Index::new((*scan).indexRelation)
+    };
+    raise_index(
+        pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        format!(
+            "index \"{}\" is damaged: it has a row past the end of its table",
+            index.name()
+        ),
+        Some("REINDEX the index.".into()),
+    )
+}
+
+impl Open {
     /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
     ///
     /// # Safety

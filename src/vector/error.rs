@@ -21,8 +21,6 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// XX002
     IndexCorrupted,
-    /// XX000
-    InternalError,
     /// 08P01
     ProtocolViolation,
     /// XX001
@@ -216,13 +214,13 @@ impl VectorError {
             TooManyDimensions { .. } => SqlState::ProgramLimitExceeded,
             InvalidSyntax { .. } => SqlState::InvalidTextRepresentation,
             OutOfRange { .. } | Overflow | Underflow => SqlState::NumericValueOutOfRange,
-            InvalidTypmod
+            ExpectedStateArray { .. }
+            | InvalidTypmod
             | TypmodTooSmall { .. }
             | TypmodTooLarge { .. }
             | InvalidQuantile { .. }
             | InvalidByteRange { .. } => SqlState::InvalidParameterValue,
             ArrayContainsNulls => SqlState::NullValueNotAllowed,
-            ExpectedStateArray { .. } => SqlState::InternalError,
 
             // sparsevec and bit
             TooManyElements { .. } | MoreElementsThanDimensions => SqlState::ProgramLimitExceeded,

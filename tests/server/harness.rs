@@ -77,24 +77,41 @@ impl Server {
 
     /// A streaming standby of this server, taken by `pg_basebackup` and started.
     pub fn standby(&self) -> Server {
-        let standby = Server::in_new_directory();
-        self.run(
-            "pg_basebackup",
-            [
-                "--no-sync",
-                "--checkpoint=fast",
-                "--write-recovery-conf",
-                "--username",
-                SUPERUSER,
-                "--host",
-                path_str(&self.directory),
-                "--pgdata",
-                path_str(&standby.data()),
-            ],
-        );
-        standby.configure(&standby.own_settings());
+        let standby = self.copy(&["--write-recovery-conf"]);
         standby.start_again();
         standby
+    }
+
+    /// A backup of this server, not started yet.
+    pub fn backup(&self) -> Server {
+        self.copy(&[])
+    }
+
+    /// Starts a backup: what the log says that `restore_command` brings is replayed.
+    pub fn start_recovery(&self) {
+        fs::write(self.data().join("recovery.signal"), "").expect("write recovery.signal");
+        self.start_again();
+    }
+
+    fn copy(&self, options: &[&str]) -> Server {
+        let copy = Server::in_new_directory();
+        let data = copy.data();
+        let place = [
+            "--no-sync",
+            "--checkpoint=fast",
+            "--username",
+            SUPERUSER,
+            "--host",
+            path_str(&self.directory),
+            "--pgdata",
+            path_str(&data),
+        ];
+        self.run(
+            "pg_basebackup",
+            place.into_iter().chain(options.iter().copied()),
+        );
+        copy.configure(&copy.own_settings());
+        copy
     }
 
     /// Waits until this standby has replayed all that `primary` has written so far.
@@ -121,6 +138,35 @@ impl Server {
     pub fn crash_and_restart(&self) {
         self.pg_ctl(["stop", "--mode=immediate", "--wait"]);
         self.start_again();
+    }
+
+    /// Kills the postmaster and every process of the server at once (SIGKILL).
+    pub fn kill_everything(&self) {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
+        let postmaster = file.lines().next().expect("its process").to_owned();
+        let mut all = children_of(&postmaster);
+        kill(&postmaster);
+        all.extend(children_of(&postmaster));
+        for process in &all {
+            kill(process);
+        }
+        all.push(postmaster);
+        wait_until("killed processes are gone", || {
+            all.iter().all(|process| !is_running(process))
+        });
+        // to a new postmaster one that nobody has waited for looks as if it ran
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+        let _ = fs::remove_file(self.directory.join(".s.PGSQL.5432.lock"));
+    }
+
+    /// Starts a server that was killed.
+    pub fn start_after_kill(&self) {
+        self.start_again();
+    }
+
+    /// Kills one process of the server (SIGKILL); the postmaster then restarts all others.
+    pub fn kill_process(&self, process: i64) {
+        kill(&process.to_string());
     }
 
     /// Stops in good order and starts again.
@@ -275,6 +321,30 @@ impl Drop for Server {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Sends SIGKILL to a process; it may have ended already.
+fn kill(process: &str) {
+    let _ = Command::new("kill").args(["-9", process]).output();
+}
+
+/// State and parent of a process, as /proc tells them after its name, in parentheses.
+fn state_and_parent(process: &str) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
+}
+
+fn is_running(process: &str) -> bool {
+    state_and_parent(process).is_some_and(|(state, _)| state != "Z")
+}
+
+/// The processes that a process has started.
+fn children_of(parent: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("Linux has /proc");
+    let names = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_child = |name: &String| state_and_parent(name).is_some_and(|(_, of)| of == parent);
+    names.filter(is_child).collect()
 }
 
 /// Polls `condition` until it holds; panics after a minute.

@@ -2,13 +2,17 @@
 //! server that `PG_CONFIG` (default `pg_config`) names, and never touch another cluster:
 //! `cargo test --features server-tests --test server`.
 
+mod backup;
 mod bad_input;
 mod binary_copy;
 mod dump_and_restore;
+mod fuzz;
 mod harness;
 mod hnsw;
 mod index_build;
 mod installation;
 mod ivf;
 mod ivf_build;
+mod lists_check;
 mod replication;
+mod torture;

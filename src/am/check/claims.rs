@@ -5,6 +5,7 @@ use crate::hnsw::format::{NodeId, RawTid};
 use crate::pg::buffer::Strategy;
 use crate::pg::table::{Table, Target};
 use pgrx::pg_sys::Datum;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// An item of the index is of a row.
@@ -41,6 +42,11 @@ impl Claim {
             fingerprint,
         }
     }
+
+    /// The row.
+    pub fn row(&self) -> NodeId {
+        unpacked(self.tid)
+    }
 }
 
 /// Number that stands for a value.
@@ -59,6 +65,10 @@ pub trait Items {
 
     /// What stands for a row's value; `None` where the index is not to have it.
     fn fingerprint_of(&mut self, value: Datum) -> Option<u64>;
+
+    /// Takes out of `missing` the rows that are in the index as it is now: where items move from page
+    /// to page, one may have been passed by.
+    fn look_again(&mut self, _missing: &mut FxHashMap<NodeId, ()>) {}
 }
 
 /// Checks the claims on a range of the table's blocks: those that are all of the index's.
@@ -81,14 +91,14 @@ pub fn check(
     if table.is_heap() {
         targets(items, table, &claims, found);
     }
-    let mut missing = Vec::new();
+    let mut missing: FxHashMap<NodeId, ()> = FxHashMap::default();
     table.each(blocks, |value, raw| {
         let tid = raw.id().map_or(0, packed);
         let at = claims.partition_point(|claim| claim.tid < tid);
         let claim = claims.get(at).filter(|claim| claim.tid == tid);
         let expected = value.and_then(|value| items.fingerprint_of(value));
         match (claim, expected) {
-            (None, Some(_)) => missing.push(tid),
+            (None, Some(_)) => drop(missing.insert(unpacked(tid), ())),
             (Some(claim), Some(expected)) if claim.fingerprint != expected => {
                 let item = unpacked(claim.item);
                 let message = format!("value is not that of its row {}", shown(tid));
@@ -104,6 +114,9 @@ pub fn check(
             _ => {}
         }
     });
+    items.look_again(&mut missing);
+    let mut missing: Vec<u64> = missing.into_keys().map(packed).collect();
+    missing.sort_unstable();
     for tid in missing {
         let message = format!("row {} of the table is not in the index", shown(tid));
         found.error(0, None, message);

@@ -23,7 +23,11 @@ pg_fn! {
     fn vector_index_check(call) {
         let oid = (call.arg(0).value() as u32).into();
         let (heapallindexed, strict) = (call.arg_bool(1), call.arg_bool(2));
-        let readable = Readable::open(oid, "hnsw", super::hnsw::is_ours);
+        let mut of_lists = false;
+        let readable = Readable::open(oid, "hnsw, ivf or ivfflat", |method| {
+            of_lists = super::ivf::is_ours(method);
+            of_lists || super::hnsw::is_ours(method)
+        });
         let index = readable.index();
         // before any page is read: see `Table`
         let table = heapallindexed.then(|| Table::of(&readable));
@@ -39,7 +43,11 @@ pg_fn! {
                 Some(text(&finding.message)),
             ]);
         };
-        super::hnsw::check::check(index, table.as_ref(), &mut Findings::new(&mut take));
+        let mut found = Findings::new(&mut take);
+        match of_lists {
+            true => super::ivf::check::check(index, table.as_ref(), &mut found),
+            false => super::hnsw::check::check(index, table.as_ref(), &mut found),
+        }
         rows.end(call)
     }
 }

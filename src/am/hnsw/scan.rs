@@ -123,6 +123,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
         let Some(tid) = state.next() else {
             return false;
         };
+        crate::pg::heap::check_tid(scan, tid);
         (*scan).xs_heaptid = pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData {
                 bi_hi: tid.block_hi,

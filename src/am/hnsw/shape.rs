@@ -15,11 +15,12 @@ use pgrx::PgSqlErrorCode as Code;
 const LEAST_DIMS: u32 = 16;
 
 /// The quantizer for neighbours' codes of a number of dimensions: the fewer there are, the more
-/// bits each needs for the same precision.
+/// bits each needs for the same precision. Up to 32 dimensions four bits take as much room as eight,
+/// for their planes are whole words of 64.
 fn suitable(dims: u32) -> Quantizer {
     match dims {
-        0..=63 => Quantizer::Sq8,
-        64..=95 => Quantizer::Rabitq4,
+        0..=32 => Quantizer::Sq8,
+        33..=95 => Quantizer::Rabitq4,
         96..=319 => Quantizer::Rabitq2,
         _ => Quantizer::Rabitq1,
     }

@@ -4,6 +4,7 @@ pub mod arrange;
 pub mod assign;
 pub mod build;
 pub mod centroids;
+pub mod check;
 pub mod cost;
 pub mod directory;
 pub mod index;

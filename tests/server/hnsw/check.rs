@@ -281,6 +281,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<
             16..20 => Some("m and ef_construction"),
             28..36 => Some("placement hints"),
             44..48 => Some("reach"),
+            48..56 if is_plain => Some("seed of no rotation"),
             64..72 => Some("length of the curve"),
             72..200 => Some("calibration curve"),
             _ => None,

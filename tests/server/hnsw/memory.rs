@@ -3,7 +3,7 @@
 use super::{number, server_with};
 
 /// Memory of a process that is its own, in kB.
-fn own_memory(process: i64) -> i64 {
+pub fn own_memory(process: i64) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:"));
     let words = line.expect("Linux says").split_whitespace().nth(1);

@@ -1,11 +1,12 @@
 //! The `hnsw` access method under what servers go through.
 
-mod blocks;
+pub mod blocks;
 mod build;
 pub mod check;
 mod crash;
-mod damage;
+pub mod damage;
 mod erasure;
+mod interleavings;
 mod memory;
 mod order;
 mod soak;
@@ -32,7 +33,7 @@ const WIDE: i32 = 2100;
 const CODED: i32 = 24;
 
 /// A server with the extension and `vec`.
-pub(crate) fn server_with(settings: &str) -> (Server, Client) {
+pub fn server_with(settings: &str) -> (Server, Client) {
     let server = Server::start_with(settings);
     let mut client = server.client();
     client
@@ -43,7 +44,7 @@ pub(crate) fn server_with(settings: &str) -> (Server, Client) {
 }
 
 /// The one number that a query answers.
-pub(crate) fn number(client: &mut Client, query: &str) -> i64 {
+pub fn number(client: &mut Client, query: &str) -> i64 {
     let row = client
         .query_one(query, &[])
         .unwrap_or_else(|error| panic!("{query}: {error:?}"));
