@@ -17,6 +17,11 @@ const VISIT_PAGE: f64 = 10.0;
 const EXPANSION: f64 = 30.0;
 /// Cost of an entry of its entry table.
 const ENTRY: f64 = 0.25;
+/// Cost of a page of its code map, which has about so many entries.
+const MAP_PAGE: f64 = 25.0;
+const MAP_ENTRIES: f64 = 90.0;
+/// Cost of an entry of the map that meets the conditions of a scan.
+const MAP_MATCH: f64 = 0.5;
 /// Cost of beginning a scan of it: the query is rotated and coded.
 const SCAN: f64 = 200.0;
 /// Rows expanded beyond what leads there, at the default recall.
@@ -30,7 +35,7 @@ const VISIT_OUT_OF_LINE: f64 = 0.5;
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
     loop_count: f64,
     startup_cost: *mut pg_sys::Cost,
@@ -43,7 +48,18 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // the answers.
     unsafe {
         let info = &*(*path).indexinfo;
-        let estimate = if (*path).indexorderbys.is_null() {
+        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let matching = match quals.is_null() {
+            true => 1.0,
+            false => pg_sys::clauselist_selectivity(
+                root,
+                quals,
+                (*info.rel).relid as i32,
+                pg_sys::JoinType::JOIN_INNER,
+                std::ptr::null_mut(),
+            ),
+        };
+        let estimate = if (*path).indexorderbys.is_null() || asks_for_null_vectors(path) {
             // without an order there is nothing to search for
             #[cfg(feature = "pg18")]
             {
@@ -75,14 +91,32 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 set_ef: (options::ef_search_is_set() || options::TARGET_RECALL.get() <= 0.0)
                     .then(|| options::ef_search() as f64),
                 target_recall: options::TARGET_RECALL.get(),
+                matching,
             }
             .estimate()
         };
         *startup_cost = estimate.startup;
         *total_cost = estimate.total;
-        *selectivity = 1.0;
+        *selectivity = matching;
         *correlation = 0.0;
         *pages = info.pages as f64;
+    }
+}
+
+/// Whether a condition is that the vector is NULL: such rows are in no index of ours.
+///
+/// # Safety
+/// `path` is a valid path of an index.
+unsafe fn asks_for_null_vectors(path: *const pg_sys::IndexPath) -> bool {
+    // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
+    unsafe {
+        let clauses = pgrx::PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
+        clauses.iter_ptr().any(|clause| {
+            let expression = (*(*clause).rinfo).clause.cast::<pg_sys::NullTest>();
+            (*clause).indexcol == 0
+                && (*expression).xpr.type_ == pg_sys::NodeTag::T_NullTest
+                && (*expression).nulltesttype == pg_sys::NullTestType::IS_NULL
+        })
     }
 }
 
@@ -118,6 +152,8 @@ struct Shape {
     /// hnsw.ef_search where it is a floor
     set_ef: Option<f64>,
     target_recall: f64,
+    /// share of the rows that meet the conditions on filter columns
+    matching: f64,
 }
 
 struct Estimate {
@@ -149,10 +185,23 @@ impl Shape {
             None => CALIBRATED_ROWS * (0.05 / (1.0 - self.target_recall)).sqrt(),
         };
         let expansions = (found + 4.0 * self.rows.max(1.0).ln()).min(self.rows);
-        let startup = entries + per_tuple * SCAN + expansions * expansion;
+        let begun = entries + per_tuple * SCAN;
+        // with conditions the walk passes through nodes that do not meet them, unless a look at all
+        // entries of the code map is cheaper
+        let walk = expansions / self.matching.clamp(1e-9, 1.0) * expansion;
+        let map = self.rows / MAP_ENTRIES * (per_tuple * MAP_PAGE + page)
+            + self.rows * self.matching * per_tuple * MAP_MATCH
+            + expansions * expansion;
+        let matching = self.rows * self.matching;
+        let startup = begun
+            + if self.matching < 1.0 {
+                walk.min(map)
+            } else {
+                walk
+            };
         Estimate {
             startup,
-            total: startup + (self.rows - expansions).max(0.0) * expansion,
+            total: startup + (matching - expansions).max(0.0) * expansion,
         }
     }
 

@@ -9,6 +9,7 @@
 //! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
 
 use super::blocks::{index::Blocks, scan::BlockScan};
+use super::filter::{self, Filter};
 use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
@@ -46,6 +47,8 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             ..Scan::default()
         });
         (*scan).opaque = state.cast();
+        // an earlier scan that failed may have had this address
+        filter::allow(scan, None);
         scan
     }
 }
@@ -53,12 +56,12 @@ pub unsafe extern "C-unwind" fn ambeginscan(
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amrescan(
     scan: pg_sys::IndexScanDesc,
-    _keys: pg_sys::ScanKey,
+    keys: pg_sys::ScanKey,
     _nkeys: i32,
     orderbys: pg_sys::ScanKey,
     _norderbys: i32,
 ) {
-    // SAFETY: the descriptor is ours, with room for as many order-by keys as it was begun with.
+    // SAFETY: the descriptor is ours, with room for as many keys of both kinds as it was begun with.
     unsafe {
         if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
             std::ptr::copy(
@@ -67,8 +70,15 @@ pub unsafe extern "C-unwind" fn amrescan(
                 (*scan).numberOfOrderBys as usize,
             );
         }
+        if !keys.is_null() && (*scan).numberOfKeys > 0 {
+            std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
+        }
         let state = state_of(scan);
         state.note();
+        if let Some(filter) = &state.filter {
+            // rows that are looked at for the last search keep their page pinned
+            filter.end();
+        }
         #[cfg(feature = "pg18")]
         let before = state.total();
         let spare = match std::mem::take(&mut state.phase) {
@@ -97,6 +107,10 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
         }
+        if let Some(filter) = &state.filter {
+            filter.end();
+        }
+        filter::allow(scan, None);
         if let Some(spare) = &mut state.spare {
             spare.end();
         }
@@ -132,7 +146,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
             ip_posid: tid.offset,
         };
         state.returned += 1;
-        (*scan).xs_recheck = false;
+        (*scan).xs_recheck = state.recheck;
         (*scan).xs_recheckorderby = false;
         true
     }
@@ -175,6 +189,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
         (index, query, limit::rows_wanted(scan))
     };
     let (hnsw, meta) = Hnsw::open(index);
+    // SAFETY: the scan is begun, with its keys set.
+    let filter = unsafe { Filter::of(scan, index, filter::allowed(scan)) }.map(Rc::new);
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
@@ -182,10 +198,15 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     if query.is_some()
         && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
-        blocks.begin(&meta, query.unwrap_or_default(), wanted);
+        state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
+        state.filter = filter.clone();
+        blocks.begin(&meta, query.unwrap_or_default(), wanted, filter);
         state.phase = Phase::Blocks(blocks);
         return;
     }
+    // no keys are kept of these nodes, or none are looked at: the executor decides
+    state.recheck = filter.is_some();
+    state.filter = filter;
     state.begin(hnsw, &meta, query, wanted);
 }
 
@@ -199,6 +220,10 @@ struct Scan {
     spare: Option<Box<BlockScan>>,
     /// reads the table; a scan of an index of blocks takes it
     reader: Option<HeapReader>,
+    /// which rows are wanted; `None` where all are
+    filter: Option<Rc<Filter>>,
+    /// the executor has to look at conditions again
+    recheck: bool,
     /// heap tuples handed out
     returned: u64,
     /// what a walk of the plain layout did that has ended
@@ -326,8 +351,11 @@ impl Scan {
 
     fn next(&mut self) -> Option<RawTid> {
         loop {
-            if let Some(tid) = self.pending.pop() {
-                return Some(tid);
+            while let Some(tid) = self.pending.pop() {
+                let allowed = self.filter.as_ref().and_then(|filter| filter.allowed());
+                if allowed.is_none_or(|allowed| allowed.contains(tid)) {
+                    return Some(tid);
+                }
             }
             pgrx::check_for_interrupts!();
             match &mut self.phase {
@@ -382,22 +410,28 @@ pub fn memory_limit() -> usize {
 fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
     hnsw.with_node(id, Access::Random, |node| {
         if node.header.generation == generation && !node.is_deleted() {
-            all_tids(hnsw, id, &node, tids);
+            each_tid(hnsw, id, &node, |tid, _| tids.push(tid));
             tids.reverse();
         }
     });
 }
 
-/// Appends all heap tuples of a node whose page is locked.
-pub fn all_tids(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, tids: &mut Vec<RawTid>) {
-    tids.extend_from_slice(node.tids());
+/// Hands all heap tuples of a node whose page is locked to `f`, with their keys.
+pub fn each_tid(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, mut f: impl FnMut(RawTid, &[u64])) {
+    let columns = hnsw.shape.keys();
+    let mut each = |tids: &[RawTid], keys: &[u64]| {
+        for (n, &tid) in tids.iter().enumerate() {
+            f(tid, &keys[n * columns..][..columns]);
+        }
+    };
+    each(node.tids(), node.keys());
     let mut next = node.header.more_tids;
     let mut walk = place::ChainWalk::new();
     while let Some(at) = next.id() {
         walk.step(hnsw, at);
-        next = place::read_tid_list(hnsw, id, at, node.header.generation, |header, list| {
-            tids.extend_from_slice(list);
-            header.next
+        next = place::read_tid_list(hnsw, id, at, node.header.generation, |list| {
+            each(list.tids, list.keys);
+            list.header.next
         });
     }
 }

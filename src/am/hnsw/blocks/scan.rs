@@ -2,83 +2,47 @@
 //!
 //! Rows found are ranked by their compact codes; where these leave the order open, the table's own
 //! values decide. With `hnsw.iterative_scan = auto` a scan never ends before every row was handed
-//! out: where the walk has no more, or has cost as much as reading the whole index, a sweep over
-//! all pages takes over.
+//! out: where the walk has no more, or has cost as much as looking at all codes, a scan of the code
+//! map takes over, or in an index without one a sweep over all pages.
+//!
+//! A scan with a filter walks through nodes that it does not want, and counts those that it does.
+//! Where the map's own keys say that the walk would cost more than the map, there is none.
 
 use super::index::Blocks;
-use super::search::{Keep, PageBlocks, ScanRow};
+use super::map;
+use super::map_scan::{MapScan, Plan};
+use super::measure::Measure;
+use super::search::{PageBlocks, ScanRow};
+use super::sweep::Sweep;
+use crate::am::hnsw::filter::Filter;
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::{all_tids, memory_limit};
+use crate::am::hnsw::scan::memory_limit;
 use crate::distance::Value;
+use crate::hnsw::blocks::map::{MapLayout, MapPage};
 use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, Walk, calibrate};
-use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
-use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::hnsw::format::{Meta, NodeId, RawTid};
+use crate::hnsw::keys::{Conditions, Verdict};
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
-use rustc_hash::FxHashSet;
 use std::cell::Cell;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-/// A walk goes on at least for this many expansions before a sweep takes over.
+/// A walk without a filter goes on at least for this many expansions.
 const LEAST_WALK: u64 = 2_000;
-/// Share of the index's nodes after whose expansion a sweep is cheaper than walking on.
+/// Share of the index's nodes after whose expansion a sweep over all pages is cheaper than walking
+/// on.
 const WALK_SHARE: f64 = 0.25;
+/// The same for a scan of the code map.
+const MAP_SHARE: f64 = 1.0 / 150.0;
+/// A walk with a filter goes on at least for this many expansions.
+const LEAST_FILTERED_WALK: f64 = 100.0;
+/// Pages of the map from which the share of rows that a filter wants is told.
+const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
-
-/// Computes exact distances from the table.
-struct Measure {
-    blocks: Rc<Blocks>,
-    query: Value,
-    reader: HeapReader,
-    lists: Vec<RawTid>,
-}
-
-impl Measure {
-    /// Exact distance of a row: of the first heap tuple that the snapshot sees. `None` where it
-    /// sees none.
-    fn of(&mut self, row: &ScanRow, query: &Query) -> Option<Exact> {
-        let found = row.tids().iter().find_map(|&tid| self.fetch(tid));
-        let operator = found.or_else(|| {
-            if !row.has_lists {
-                return None;
-            }
-            let mut lists = std::mem::take(&mut self.lists);
-            lists.clear();
-            tids_of(&self.blocks, row, &mut lists);
-            let found = lists.iter().find_map(|&tid| self.fetch(tid));
-            self.lists = lists;
-            found
-        })?;
-        Some(Exact {
-            operator,
-            internal: query.internal(operator),
-        })
-    }
-
-    fn fetch(&mut self, tid: RawTid) -> Option<f64> {
-        let (column, query) = (self.blocks.hnsw.column, &self.query);
-        self.reader.fetch(tid, |datum| {
-            // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            column.space.distance(query.operand(), value.operand())
-        })
-    }
-}
-
-/// Reads all heap tuples of a row, unless its node is gone.
-fn tids_of(blocks: &Blocks, row: &ScanRow, tids: &mut Vec<RawTid>) {
-    let hnsw = &blocks.hnsw;
-    hnsw.with_node(row.id, Access::Random, |node| {
-        if node.header.generation == row.generation && !node.is_deleted() {
-            all_tids(hnsw, row.id, &node, tids);
-        }
-    });
-}
 
 /// A scan of an index of blocks. It can begin anew, which keeps its memory.
 pub struct BlockScan {
@@ -106,6 +70,10 @@ pub struct BlockScan {
     last: Option<Last>,
     handed_out: Vec<NodeId>,
     sweep: Option<Box<Sweep>>,
+    /// what the index's code map is scanned by, once it is
+    map_scan: Option<Box<MapScan>>,
+    /// rows of the map that came too late; they come last
+    late: Ranking<ScanRow>,
     most_expansions: u64,
     memory_limit: usize,
 }
@@ -129,6 +97,7 @@ impl BlockScan {
                 blocks,
                 query: Value::default(),
                 reader,
+                filter: None,
                 lists: Vec::new(),
             },
             seeds,
@@ -149,13 +118,21 @@ impl BlockScan {
             last: None,
             handed_out: Vec::new(),
             sweep: None,
+            map_scan: None,
+            late: Ranking::default(),
             most_expansions: 0,
             memory_limit: 0,
         }
     }
 
-    /// Starts a search. `wanted` is what LIMIT and OFFSET ask for.
-    pub fn begin(&mut self, meta: &Meta, query: Value, wanted: Option<u64>) {
+    /// Starts a search. `wanted` is what LIMIT and OFFSET ask for, `filter` which rows are wanted.
+    pub fn begin(
+        &mut self,
+        meta: &Meta,
+        query: Value,
+        wanted: Option<u64>,
+        filter: Option<Rc<Filter>>,
+    ) {
         self.meta = *meta;
         if let Some(blocks) = self.store.blocks.of_reach(meta) {
             let blocks = Rc::new(blocks);
@@ -169,13 +146,21 @@ impl BlockScan {
         self.ranking.clear();
         self.handed_out.clear();
         self.sweep = None;
+        self.map_scan = None;
+        self.late.clear();
+        self.store.filter = filter.clone();
+        self.measure.filter = filter;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
         self.last = None;
         self.mode = options::ITERATIVE_SCAN.get();
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
-        self.most_expansions = LEAST_WALK.max((nodes * WALK_SHARE) as u64);
+        let share = match self.map() {
+            Some(_) => MAP_SHARE,
+            None => WALK_SHARE,
+        };
+        self.most_expansions = LEAST_WALK.max((nodes * share) as u64);
         let ef_search = options::ef_search() as usize;
         let wanted = wanted.map_or(0, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         let classic = self.target <= 0.0;
@@ -195,6 +180,11 @@ impl BlockScan {
             IterativeScan::Auto => self.effort.rank.max(self.ef),
             _ => self.ef,
         };
+        if let (Some(filter), Some(layout)) = (self.store.filter.clone(), self.map())
+            && self.begin_filtered(&filter, layout)
+        {
+            return;
+        }
         let mut seeds = std::mem::take(&mut self.seeds);
         self.store.seeds(meta, &mut seeds);
         self.walk.start(seeds.drain(..));
@@ -202,8 +192,111 @@ impl BlockScan {
         self.walk.aim(self.effort);
     }
 
+    /// The code map, unless there is none, or nothing in it.
+    fn map(&self) -> Option<MapLayout> {
+        self.store.blocks.map.filter(|_| self.meta.map != 0)
+    }
+
+    /// Decides how to search with a filter, by what the map's keys tell of it: true where the map is
+    /// scanned at once.
+    fn begin_filtered(&mut self, filter: &Filter, layout: MapLayout) -> bool {
+        let mut pages = Vec::new();
+        let all = self.candidates(layout, &filter.conditions, &mut pages);
+        let rows = (all as usize * layout.capacity) as f64;
+        let candidates = (pages.len() * layout.capacity) as f64;
+        let wanted = match filter.allowed() {
+            Some(allowed)
+                if allowed
+                    .count()
+                    .is_some_and(|count| count as f64 * 100.0 < rows) =>
+            {
+                allowed.count().unwrap_or(0) as f64
+            }
+            _ => candidates * self.wanted_share(filter, layout, &pages),
+        };
+        // in units of an expansion, about a microsecond
+        let expansions = 40.0 + 2.0 * self.effort.rank as f64;
+        let walk = expansions.max(self.ef as f64) * rows / wanted.max(0.5);
+        let map = 0.3 * pages.len() as f64 + 0.002 * candidates + 0.01 * wanted + 60.0;
+        if walk < map {
+            self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
+            return false;
+        }
+        self.walk.start(std::iter::empty());
+        self.begin_map(layout, pages);
+        true
+    }
+
+    /// Share of the rows on these pages of the map that a filter wants, from a few of them.
+    fn wanted_share(&mut self, filter: &Filter, layout: MapLayout, pages: &[u32]) -> f64 {
+        let hnsw = &self.store.blocks.hnsw;
+        let (mut seen, mut wanted) = (0usize, 0usize);
+        let mut verdicts = Vec::new();
+        let step = pages.len().div_ceil(SAMPLED_PAGES).max(1);
+        let sampled = pages.iter().skip(step / 2).step_by(step);
+        for &block in sampled.clone() {
+            let locked = self.store.hints().pin(hnsw.index, block).lock();
+            let page = hnsw.check(block, || MapPage::of(locked.page(), layout));
+            verdicts.clear();
+            verdicts.resize(page.count, Verdict::Yes);
+            filter
+                .conditions
+                .narrow(|column| page.keys(column), &mut verdicts);
+            seen += page.count;
+            let verdicts = verdicts.iter().zip(page.rows());
+            wanted += verdicts
+                .filter(|&(&verdict, row)| {
+                    let allowed = filter.allowed();
+                    verdict != Verdict::No && allowed.is_none_or(|list| list.contains(row.tid))
+                })
+                .count();
+        }
+        self.store.count_pages(sampled.count() as u64);
+        wanted as f64 / seen.max(1) as f64
+    }
+
+    /// The pages of the map that can have rows that meet conditions. Returns how many it has at all.
+    fn candidates(
+        &mut self,
+        layout: MapLayout,
+        conditions: &Conditions,
+        pages: &mut Vec<u32>,
+    ) -> u32 {
+        let hnsw = self.store.blocks.hnsw;
+        let (directory, all) = map::candidates(&hnsw, layout, &self.meta, conditions, pages);
+        self.store.count_pages(directory as u64);
+        all
+    }
+
+    fn begin_map(&mut self, layout: MapLayout, pages: Vec<u32>) {
+        self.reranked = self.ranking.measured();
+        self.ranking.clear();
+        // As many deviations as leave so many of the rows wanted beyond: the tail of a normal
+        // distribution, roughly.
+        let target = match self.ef {
+            0 => self.target,
+            _ => self.target.max(0.99),
+        };
+        let deviations = (2.0 * (0.25 / (1.0 - target)).max(1.0).ln()).sqrt();
+        self.map_scan = Some(Box::new(MapScan::new(
+            layout,
+            Plan {
+                pages,
+                handed_out: self.handed_out.drain(..).collect(),
+                rank: self.effort.rank.max(CALIBRATED_RANK),
+                deviations,
+                memory_limit: self.memory_limit,
+            },
+        )));
+    }
+
     fn aim_at(&mut self, rank: usize) {
-        let multiple = match self.target {
+        // the curve was measured without filters; among fewer rows a walk goes astray more easily
+        let target = match self.store.filter {
+            Some(_) if self.target > 0.0 => 1.0 - (1.0 - self.target) / 2.0,
+            _ => self.target,
+        };
+        let multiple = match target {
             target if target > 0.0 => {
                 calibrate::at_rank(calibrate::multiple_for(self.meta.curve(), target), rank)
             }
@@ -221,14 +314,10 @@ impl BlockScan {
         while let Some(near) = self.next_row() {
             self.returned += 1;
             let row = near.row;
-            if self.mode == IterativeScan::Auto {
+            if self.may_turn_to_map() && self.map_scan.is_none() {
                 self.handed_out.push(row.id);
             }
-            if row.has_lists {
-                tids_of(&self.store.blocks, &row, tids);
-            } else {
-                tids.extend_from_slice(row.tids());
-            }
+            row.all_tids(&self.store.blocks, self.store.filter.as_deref(), tids);
             tids.reverse();
             if !tids.is_empty() {
                 return true;
@@ -243,6 +332,9 @@ impl BlockScan {
             if let Some(sweep) = &mut self.sweep {
                 let (measure, query) = (&mut self.measure, &self.store.query);
                 return sweep.next(measure, query);
+            }
+            if self.map_scan.is_some() {
+                return self.next_of_map();
             }
             if self.returned < self.allowed {
                 let (measure, query) = (&mut self.measure, &self.store.query);
@@ -269,12 +361,38 @@ impl BlockScan {
                 }
             }
             if !self.fill() {
-                if self.mode != IterativeScan::Auto || self.sweep.is_some() {
+                if !self.may_turn_to_map() {
                     return None;
                 }
                 self.begin_sweep();
             }
         }
+    }
+
+    /// Whether the walk is not all that the scan can do.
+    fn may_turn_to_map(&self) -> bool {
+        self.mode == IterativeScan::Auto || (self.store.filter.is_some() && self.map().is_some())
+    }
+
+    fn next_of_map(&mut self) -> Option<Near<ScanRow>> {
+        if self.mode == IterativeScan::Off && self.returned >= self.ef {
+            return None;
+        }
+        while let Some(scan) = &mut self.map_scan
+            && let Some(near) = scan.next(&mut self.store, &mut self.measure)
+        {
+            let is_in_order =
+                self.mode == IterativeScan::RelaxedOrder || self.comes_after_last(&near);
+            if is_in_order {
+                self.last = Some(Last { near, exact: None });
+                return Some(near);
+            }
+            if self.mode == IterativeScan::Auto {
+                self.late.push(near);
+            }
+        }
+        let (measure, query) = (&mut self.measure, &self.store.query);
+        self.late.pop(|row| measure.of(row, query))
     }
 
     /// Whether a row of a later batch is no nearer than the row handed out last.
@@ -330,7 +448,7 @@ impl BlockScan {
         let first = self.batches == 0;
         self.batches += 1;
         if !first && self.is_over_bound() {
-            if self.mode == IterativeScan::Auto {
+            if self.may_turn_to_map() {
                 return false;
             }
             // what was seen already is still handed out
@@ -347,7 +465,7 @@ impl BlockScan {
             steps += 1;
             if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
                 pgrx::check_for_interrupts!();
-                if self.is_over_bound() && (self.mode == IterativeScan::Auto || !first) {
+                if self.is_over_bound() && (self.may_turn_to_map() || !first) {
                     break;
                 }
             }
@@ -364,7 +482,7 @@ impl BlockScan {
         self.measure.reader.prefetch(&tids);
         self.measure.lists = tids;
         self.ranked = self.walk.found().len();
-        if self.mode == IterativeScan::Auto && self.is_over_bound() {
+        if self.may_turn_to_map() && self.is_over_bound() {
             // the batch was cut short: its rows may not be the nearest, the sweep has them all
             return false;
         }
@@ -374,6 +492,9 @@ impl BlockScan {
     fn is_over_bound(&self) -> bool {
         let expanded = self.walk.work().expanded;
         match self.mode {
+            _ if self.store.filter.is_some() && self.map().is_some() => {
+                expanded >= self.most_expansions || self.walk.memory() >= self.memory_limit
+            }
             IterativeScan::Auto => {
                 expanded >= LEAST_WALK
                     && (expanded >= self.most_expansions || self.walk.memory() >= self.memory_limit)
@@ -388,25 +509,23 @@ impl BlockScan {
         }
     }
 
+    /// Turns to the code map for everything not handed out yet; to all pages where there is none.
     fn begin_sweep(&mut self) {
+        if let Some(layout) = self.map() {
+            let mut pages = Vec::new();
+            let filter = self.store.filter.clone();
+            let none = Conditions::default();
+            let conditions = filter.as_ref().map_or(&none, |filter| &filter.conditions);
+            self.candidates(layout, conditions, &mut pages);
+            return self.begin_map(layout, pages);
+        }
         self.reranked = self.ranking.measured();
         self.ranking.clear();
-        self.sweep = Some(Box::new(Sweep {
-            ranking: Ranking::default(),
-            handed_out: self.handed_out.drain(..).collect(),
-            late: Vec::new(),
-            after: self.last.as_ref().map_or(f32::NEG_INFINITY, |last| {
-                last.near.distance - last.near.error
-            }),
-            limit: f32::NEG_INFINITY,
-            begun: false,
-            ended: false,
-            most_error: 0.0,
-            farthest: None,
-            computed: 0,
-            pages: 0,
-            capacity: (self.memory_limit / size_of::<Swept>()).max(1000),
-        }));
+        self.sweep = Some(Box::new(Sweep::after(
+            self.handed_out.drain(..).collect(),
+            self.last.as_ref().map(|last| &last.near),
+            self.memory_limit,
+        )));
     }
 
     /// What the scan has done so far; `returned` is for the caller to fill in.
@@ -422,6 +541,12 @@ impl BlockScan {
             target_recall: Some(self.target),
             ..LastScan::default()
         };
+        if let Some(scan) = &self.map_scan {
+            done.estimated += scan.estimated;
+            done.computed += scan.computed();
+            done.reranked = self.reranked + scan.measured();
+            done.swept = true;
+        }
         if let Some(sweep) = &self.sweep {
             done.computed += sweep.computed;
             done.pages += sweep.pages;
@@ -477,140 +602,4 @@ struct Last {
     near: Near<ScanRow>,
     /// once it was needed
     exact: Option<Exact>,
-}
-
-/// A row of a sweep, by near distance, then by address.
-struct Swept(Near<ScanRow>);
-
-impl PartialEq for Swept {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Swept {}
-
-impl PartialOrd for Swept {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Swept {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let by_distance = self.0.distance.total_cmp(&other.0.distance);
-        by_distance.then_with(|| self.0.row.id.cmp(&other.0.row.id))
-    }
-}
-
-/// A pass, or several, over all pages: every row that the walk did not hand out, in exact order.
-struct Sweep {
-    ranking: Ranking<ScanRow>,
-    handed_out: FxHashSet<NodeId>,
-    /// nearer than what the walk handed out last; they come last
-    late: Vec<Near<ScanRow>>,
-    /// what the walk handed out last
-    after: f32,
-    /// rows up to here are all in `ranking` or handed out; those that may be beyond wait for the next pass
-    limit: f32,
-    begun: bool,
-    ended: bool,
-    most_error: f32,
-    /// the farthest row collected so far
-    farthest: Option<(f32, NodeId)>,
-    /// distances computed, in all passes
-    computed: u64,
-    /// pages read
-    pages: u64,
-    capacity: usize,
-}
-
-impl Sweep {
-    fn next(&mut self, measure: &mut Measure, query: &Query) -> Option<Near<ScanRow>> {
-        loop {
-            if !self.begun || (!self.ended && self.ranking.is_empty()) {
-                self.pass(&measure.blocks.clone(), query);
-                continue;
-            }
-            if let Some(near) = self.ranking.pop(|row| measure.of(row, query)) {
-                if !self.ended && near.distance + near.error > self.limit {
-                    // a row of the next pass may be nearer
-                    self.ranking.push(near);
-                    self.pass(&measure.blocks.clone(), query);
-                    continue;
-                }
-                return Some(near);
-            }
-            if !self.ended {
-                continue;
-            }
-            if self.late.is_empty() {
-                return None;
-            }
-            for near in self.late.drain(..) {
-                self.ranking.push(near);
-            }
-        }
-    }
-
-    /// Collects the nearest rows beyond those collected before, as many as memory allows.
-    fn pass(&mut self, blocks: &Blocks, query: &Query) {
-        let hnsw = &blocks.hnsw;
-        let mut nearest: BinaryHeap<Swept> = BinaryHeap::new();
-        let mut left_out = false;
-        let access = Access::Sequential(Strategy::bulk_read());
-        for block in 1..hnsw.index.blocks() {
-            pgrx::check_for_interrupts!();
-            let page = Shared::read(hnsw.index, block, access);
-            self.pages += 1;
-            let view = page.page();
-            if view.is_new() || hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
-                continue;
-            }
-            for offset in 1..=view.item_count() {
-                let id = NodeId { block, offset };
-                let Some(found) = blocks.block_on(view, id) else {
-                    continue;
-                };
-                if found.is_deleted() || self.handed_out.contains(&id) {
-                    continue;
-                }
-                let compact = found.compact();
-                let distance = query.distance(compact);
-                self.computed += 1;
-                let near = Near {
-                    distance,
-                    error: query.error_bound(compact),
-                    row: ScanRow::of(id, &found),
-                };
-                self.most_error = self.most_error.max(near.error);
-                if near.distance + near.error < self.after {
-                    if !self.begun {
-                        self.late.push(near);
-                    }
-                    continue;
-                }
-                if self
-                    .farthest
-                    .is_some_and(|farthest| (distance, id) <= farthest)
-                {
-                    continue;
-                }
-                nearest.push(Swept(near));
-                if nearest.len() > self.capacity {
-                    nearest.pop();
-                    left_out = true;
-                }
-            }
-        }
-        self.begun = true;
-        self.ended = !left_out;
-        if let Some(Swept(near)) = nearest.peek() {
-            self.farthest = Some((near.distance, near.row.id));
-            self.limit = near.distance - self.most_error;
-        }
-        for Swept(near) in nearest {
-            self.ranking.push(near);
-        }
-    }
 }
