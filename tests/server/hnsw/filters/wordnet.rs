@@ -70,9 +70,7 @@ fn categories_of_real_data_are_searched_at_the_recall_promised() {
         assert_eq!(one.rows, one.wanted, "{condition}: {one:?}");
         // of 24 queries' rows a few may be missed in one category, not in all
         assert!(one.recall() >= 0.9, "{condition}: {one:?}");
-        all.wanted += one.wanted;
-        all.rows += one.rows;
-        all.right += one.right;
+        all.add(&one);
     }
     assert!(all.recall() >= 0.95, "{all:?}");
 }
