@@ -2,6 +2,7 @@
 //! comparing rows by their exact distance.
 
 use super::buffer::{has_block, prefetch_line_pointer};
+use super::conditions::Conditions;
 use super::error::raise_index;
 use super::relation::Index;
 use crate::hnsw::format::RawTid;
@@ -106,6 +107,17 @@ impl HeapReader {
     /// [`release`](HeapReader::release).
     #[inline]
     pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        self.fetch_where(tid, &Conditions::default(), f)
+    }
+
+    /// The same of a row for which conditions hold.
+    #[inline]
+    pub fn fetch_where<R>(
+        &mut self,
+        tid: RawTid,
+        conditions: &Conditions,
+        f: impl FnOnce(Datum) -> R,
+    ) -> Option<R> {
         // SAFETY: the scan is valid and being executed.
         unsafe { check_tid(self.scan, tid) };
         let open = match self.open {
@@ -116,7 +128,9 @@ impl HeapReader {
         // Nothing between the guard and the server has a destructor.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
-            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot));
+            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                open.indexed_value(tid, snapshot, conditions)
+            });
             let result = value.map(|value| {
                 let caller = switch_to(open.row);
                 let result = f(value);
@@ -125,6 +139,23 @@ impl HeapReader {
             });
             unguarded::MemoryContextReset(open.row);
             result
+        }
+    }
+
+    /// Whether the scan's snapshot sees a version of a row, and conditions hold for it.
+    pub fn passes(&mut self, tid: RawTid, conditions: &Conditions) -> bool {
+        // SAFETY: the scan is valid and being executed.
+        unsafe { check_tid(self.scan, tid) };
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        // SAFETY: as in `fetch`; the conditions are of the scan's plan node.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                open.version(tid, snapshot) && conditions.hold_for(open.slot)
+            })
         }
     }
 
@@ -285,12 +316,12 @@ unsafe fn raise_past_the_end(scan: pg_sys::IndexScanDesc) {
 }
 
 impl Open {
-    /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
+    /// Puts the version of a row that the snapshot sees into the slot; false where it sees none.
     ///
     /// # Safety
     /// Called inside an error guard; the reader is open and the snapshot registered.
     #[inline(always)]
-    unsafe fn indexed_value(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> Option<Datum> {
+    unsafe fn version(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> bool {
         // the server moves it to the version it finds
         let mut tid = item_pointer(tid);
         // more versions to look at; an MVCC snapshot sees one at most
@@ -306,8 +337,28 @@ impl Open {
                 std::ptr::null_mut(),
             ) {
                 if !again {
-                    return None;
+                    return false;
                 }
+            }
+        }
+        true
+    }
+
+    /// The indexed value of a row; None where the snapshot sees no version, or it is NULL.
+    ///
+    /// # Safety
+    /// Called inside an error guard; the reader is open and the snapshot registered.
+    #[inline(always)]
+    unsafe fn indexed_value(
+        &self,
+        tid: RawTid,
+        snapshot: pg_sys::Snapshot,
+        conditions: &Conditions,
+    ) -> Option<Datum> {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if !self.version(tid, snapshot) || !conditions.hold_for(self.slot) {
+                return None;
             }
             match self.value {
                 Source::Column(number) => {

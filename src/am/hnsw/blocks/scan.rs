@@ -9,12 +9,15 @@ use super::index::Blocks;
 use super::search::{Keep, PageBlocks, ScanRow};
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::{all_tids, memory_limit};
+use crate::am::hnsw::scan::{Order, all_tids, memory_limit};
 use crate::distance::Value;
 use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, Walk, calibrate};
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
+use crate::pg::allow_list::AllowList;
 use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
+use crate::planner::running::Node;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
 use std::cell::Cell;
@@ -27,6 +30,8 @@ const LEAST_WALK: u64 = 2_000;
 const WALK_SHARE: f64 = 0.25;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
+/// How much farther a walk looks each time it looks whether it has gone far enough.
+const MARGIN_GROWTH: f32 = 1.5;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
 
@@ -58,6 +63,30 @@ impl Measure {
             operator,
             internal: query.internal(operator),
         })
+    }
+
+    /// Whether one of a row's heap tuples is visible and passes.
+    fn passes(&mut self, row: &ScanRow, sieve: &Sieve) -> bool {
+        let Sieve { conditions, list } = sieve;
+        let allowed = |tid: &RawTid| list.as_ref().is_none_or(|list| list.contains(*tid));
+        if row
+            .tids()
+            .iter()
+            .any(|&tid| allowed(&tid) && self.reader.passes(tid, conditions))
+        {
+            return true;
+        }
+        if !row.has_lists {
+            return false;
+        }
+        let mut lists = std::mem::take(&mut self.lists);
+        lists.clear();
+        tids_of(&self.blocks, row, &mut lists);
+        let passes = lists
+            .iter()
+            .any(|&tid| allowed(&tid) && self.reader.passes(tid, conditions));
+        self.lists = lists;
+        passes
     }
 
     fn fetch(&mut self, tid: RawTid) -> Option<f64> {
@@ -102,8 +131,15 @@ pub struct BlockScan {
     returned: usize,
     /// rows to hand out before the next batch
     allowed: usize,
-    /// the row handed out last
-    last: Option<Last>,
+    order: Order<Last>,
+    /// the plan node that the scan runs for
+    node: Option<Node>,
+    /// internal distance beyond which no row passes; infinite where all may
+    within: f32,
+    /// in force, once rows have been filtered out
+    sieve: Option<Sieve>,
+    /// rows that the snapshot did not see
+    unseen: u64,
     handed_out: Vec<NodeId>,
     sweep: Option<Box<Sweep>>,
     most_expansions: u64,
@@ -136,17 +172,17 @@ impl BlockScan {
             mode: IterativeScan::Auto,
             target: 0.0,
             ef: 0,
-            effort: Effort {
-                rank: 0,
-                multiple: 1.0,
-                ef: 0,
-            },
+            effort: Effort::default(),
             batches: 0,
             ranked: 0,
             reranked: 0,
             returned: 0,
             allowed: 0,
-            last: None,
+            order: Order::of(None),
+            node: None,
+            within: f32::INFINITY,
+            sieve: None,
+            unseen: 0,
             handed_out: Vec::new(),
             sweep: None,
             most_expansions: 0,
@@ -154,8 +190,13 @@ impl BlockScan {
         }
     }
 
-    /// Starts a search. `wanted` is what LIMIT and OFFSET ask for.
-    pub fn begin(&mut self, meta: &Meta, query: Value, wanted: Option<u64>) {
+    /// Starts a search for a plan node.
+    pub fn begin(&mut self, meta: &Meta, query: Value, node: Option<Node>) {
+        let limit = node.and_then(|node| node.limit);
+        self.node = node;
+        self.sieve = None;
+        self.unseen = 0;
+        self.within = f32::INFINITY;
         self.meta = *meta;
         if let Some(blocks) = self.store.blocks.of_reach(meta) {
             let blocks = Rc::new(blocks);
@@ -166,17 +207,23 @@ impl BlockScan {
         super::index::floats_of(blocks.hnsw.column.space.element, &query, &mut self.floats);
         self.store.query.reset(&blocks.codec, &self.floats);
         self.measure.query = query;
+        if let Some(radius) = node.and_then(|node| node.radius()) {
+            // what rounding could make of it; rows are put to the condition all the same
+            let internal = self.store.query.internal(radius);
+            self.within = internal + internal.abs() * 1e-5 + f32::MIN_POSITIVE;
+        }
         self.ranking.clear();
         self.handed_out.clear();
         self.sweep = None;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
-        self.last = None;
+        self.order = Order::of(limit);
         self.mode = options::ITERATIVE_SCAN.get();
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         self.most_expansions = LEAST_WALK.max((nodes * WALK_SHARE) as u64);
         let ef_search = options::ef_search() as usize;
+        let wanted = limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(0, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         let classic = self.target <= 0.0;
         self.ef = match self.mode {
@@ -200,20 +247,46 @@ impl BlockScan {
         self.walk.start(seeds.drain(..));
         self.seeds = seeds;
         self.walk.aim(self.effort);
+        if self.mode == IterativeScan::Auto
+            && node.is_some_and(|node| node.expects_few() || node.allowed().is_some())
+        {
+            self.begin_filter();
+        }
     }
 
     fn aim_at(&mut self, rank: usize) {
-        let multiple = match self.target {
-            target if target > 0.0 => {
-                calibrate::at_rank(calibrate::multiple_for(self.meta.curve(), target), rank)
-            }
-            _ => 1.0,
-        };
         self.effort = Effort {
             rank,
-            multiple,
+            multiple: self.multiple_at(rank),
             ef: self.ef,
+            within: self.within,
         };
+    }
+
+    /// Which rank the row that the walk compares with has among all rows, those that fail the
+    /// conditions too, as the walk has found so far.
+    fn rank_of_all(&self) -> usize {
+        let expanded = self.walk.work().expanded as usize;
+        let found = self.walk.found().len().max(1);
+        (self.effort.rank.saturating_mul(expanded) / found)
+            .clamp(self.effort.rank, expanded.max(self.effort.rank))
+    }
+
+    /// The stopping multiple on the distance of a row that has so many others before it.
+    fn multiple_at(&self, rank: usize) -> f32 {
+        // A walk that goes on does so for a filter. What passes it may all be among the farthest
+        // rows of a batch, where a walk misses most.
+        let missed = match self.batches {
+            0 => 1.0 - self.target,
+            _ => (1.0 - self.target) / 2.0,
+        };
+        match self.target {
+            target if target > 0.0 => {
+                let multiple = calibrate::multiple_for(self.meta.curve(), 1.0 - missed);
+                calibrate::at_rank(multiple, rank)
+            }
+            _ => 1.0,
+        }
     }
 
     /// The heap tuples of the next row, last one first; false where there is none.
@@ -238,11 +311,28 @@ impl BlockScan {
     }
 
     fn next_row(&mut self) -> Option<Near<ScanRow>> {
+        let near = self.next_of_all()?;
+        let is_beyond = near.distance - near.error > self.within;
+        // rows come in order, so that no row after it is nearer
+        (!is_beyond || self.mode == IterativeScan::RelaxedOrder).then_some(near)
+    }
+
+    fn next_of_all(&mut self) -> Option<Near<ScanRow>> {
+        self.order.catch_up();
         loop {
             pgrx::check_for_interrupts!();
             if let Some(sweep) = &mut self.sweep {
-                let (measure, query) = (&mut self.measure, &self.store.query);
-                return sweep.next(measure, query);
+                let near = sweep.next(&mut self.measure, &self.store.query)?;
+                let is_last = sweep.is_at_last();
+                if !is_last && !self.comes_after_last(&near) {
+                    let sweep = self.sweep.as_mut().expect("it was just there");
+                    sweep.late.push(near);
+                    continue;
+                }
+                if !is_last {
+                    self.order.hand_out(Last { near, exact: None });
+                }
+                return Some(near);
             }
             if self.returned < self.allowed {
                 let (measure, query) = (&mut self.measure, &self.store.query);
@@ -255,6 +345,7 @@ impl BlockScan {
                 // rows that the snapshot does not see took part in the walk's rank: those beyond
                 // it were not searched for yet
                 self.returned += unseen;
+                self.unseen += unseen as u64;
                 if let Some(near) = next {
                     if self.returned >= self.allowed {
                         self.ranking.push(near);
@@ -264,12 +355,13 @@ impl BlockScan {
                         // too late; where all rows are asked for, the sweep finds it again
                         continue;
                     }
-                    self.last = Some(Last { near, exact: None });
+                    self.order.hand_out(Last { near, exact: None });
                     return Some(near);
                 }
             }
             if !self.fill() {
-                if self.mode != IterativeScan::Auto || self.sweep.is_some() {
+                let has_all = self.within < f32::INFINITY && !self.is_over_bound();
+                if self.mode != IterativeScan::Auto || self.sweep.is_some() || has_all {
                     return None;
                 }
                 self.begin_sweep();
@@ -277,9 +369,9 @@ impl BlockScan {
         }
     }
 
-    /// Whether a row of a later batch is no nearer than the row handed out last.
+    /// Whether a row of a later batch is no nearer than the last row that the user has got.
     fn comes_after_last(&mut self, near: &Near<ScanRow>) -> bool {
-        let Some(last) = &mut self.last else {
+        let Some(last) = &mut self.order.accepted else {
             return true;
         };
         let (low, high) = (
@@ -316,12 +408,14 @@ impl BlockScan {
                 self.allowed = usize::MAX;
                 return !self.ranking.is_empty();
             }
-            // each batch as large as all before: the work grows with the rows asked for, and the
-            // restarts only with its logarithm
-            if self.ef > 0 {
-                self.ef *= 2;
+            if !(self.mode == IterativeScan::Auto && self.begin_filter()) {
+                // each batch as large as all before: the work grows with the rows asked for, and the
+                // restarts only with its logarithm
+                if self.ef > 0 {
+                    self.ef *= 2;
+                }
+                self.aim_at(2 * self.effort.rank);
             }
-            self.aim_at(2 * self.effort.rank);
             self.allowed = match self.mode {
                 IterativeScan::Auto => self.effort.rank.max(self.ef),
                 _ => self.allowed + self.ef,
@@ -343,14 +437,45 @@ impl BlockScan {
         }
         let before = self.walk.work().expanded;
         let mut steps = 0u64;
-        while self.walk.step(&mut self.store).is_some() {
-            steps += 1;
-            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                pgrx::check_for_interrupts!();
-                if self.is_over_bound() && (self.mode == IterativeScan::Auto || !first) {
-                    break;
+        let sieve = self.sieve.clone();
+        // Which rows are met on the way says little of where those that pass are. So a walk that
+        // sieves goes on until going farther has brought nothing nearer.
+        let mut margin = 1.0;
+        let mut farthest = f32::NAN;
+        let mut is_cut = false;
+        loop {
+            while self
+                .walk
+                .step_where(&mut self.store, |near| {
+                    sieve
+                        .as_ref()
+                        .is_none_or(|sieve| self.measure.passes(&near.row, sieve))
+                })
+                .is_some()
+            {
+                steps += 1;
+                if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                    pgrx::check_for_interrupts!();
+                    if sieve.is_some() {
+                        let multiple = self.multiple_at(self.rank_of_all());
+                        self.walk.narrow(1.0 + (multiple - 1.0) * margin);
+                    }
+                    is_cut = self.is_over_bound() && (self.mode == IterativeScan::Auto || !first);
+                    if is_cut {
+                        break;
+                    }
                 }
             }
+            if sieve.is_none() || is_cut || self.walk.farthest_wanted() == farthest {
+                break;
+            }
+            farthest = self.walk.farthest_wanted();
+            margin *= MARGIN_GROWTH;
+            let multiple = self.multiple_at(self.rank_of_all());
+            self.walk.aim(Effort {
+                multiple: 1.0 + (multiple - 1.0) * margin,
+                ..self.effort
+            });
         }
         let farthest = self.walk.farthest_wanted();
         let mut tids = std::mem::take(&mut self.measure.lists);
@@ -369,6 +494,35 @@ impl BlockScan {
             return false;
         }
         self.walk.work().expanded > before || !self.ranking.is_empty()
+    }
+
+    /// From the second batch on, rows are put to the plan node's conditions as they are found, and
+    /// only those that are visible and pass count: rows that are filtered out are not ranked, and those that are left
+    /// can be searched for as many as LIMIT asks for. False where that has been done, or cannot be.
+    fn begin_filter(&mut self) -> bool {
+        if self.sieve.is_some() {
+            return false;
+        }
+        let Some(sieve) = sieve(self.node, self.unseen == 0) else {
+            return false;
+        };
+        let handed_out: FxHashSet<NodeId> = self.handed_out.iter().copied().collect();
+        let measure = &mut self.measure;
+        self.walk.retain(|near| measure.passes(&near.row, &sieve));
+        self.ranking.clear();
+        self.returned = 0;
+        for near in self.walk.found() {
+            if handed_out.contains(&near.row.id) {
+                self.returned += 1;
+            } else {
+                self.ranking.push(*near);
+            }
+        }
+        self.ranked = self.walk.found().len();
+        self.aim_at(self.effort.rank);
+        self.walk.aim(self.effort);
+        self.sieve = Some(sieve);
+        true
     }
 
     fn is_over_bound(&self) -> bool {
@@ -391,13 +545,21 @@ impl BlockScan {
     fn begin_sweep(&mut self) {
         self.reranked = self.ranking.measured();
         self.ranking.clear();
+        self.begin_filter();
+        self.ranking.clear();
         self.sweep = Some(Box::new(Sweep {
+            sieve: self.sieve.clone(),
             ranking: Ranking::default(),
             handed_out: self.handed_out.drain(..).collect(),
             late: Vec::new(),
-            after: self.last.as_ref().map_or(f32::NEG_INFINITY, |last| {
-                last.near.distance - last.near.error
-            }),
+            is_at_last: false,
+            after: self
+                .order
+                .accepted
+                .as_ref()
+                .map_or(f32::NEG_INFINITY, |last| {
+                    last.near.distance - last.near.error
+                }),
             limit: f32::NEG_INFINITY,
             begun: false,
             ended: false,
@@ -431,6 +593,11 @@ impl BlockScan {
         done
     }
 
+    /// Reads the table, for whoever has the scan while it rests.
+    pub fn reader(&mut self) -> &mut HeapReader {
+        &mut self.measure.reader
+    }
+
     /// Lets go of pages: the scan is to begin anew.
     pub fn pause(&mut self) {
         self.measure.reader.release();
@@ -454,6 +621,24 @@ impl BlockScan {
     }
 }
 
+/// What rows have to pass to count as found.
+#[derive(Clone)]
+struct Sieve {
+    conditions: Conditions,
+    /// rows that may pass; `None` for all
+    list: Option<Rc<AllowList>>,
+}
+
+/// Begins to sieve rows for a plan node; `None` where every row passes.
+fn sieve(node: Option<Node>, all_visible: bool) -> Option<Sieve> {
+    let sieve = Sieve {
+        conditions: node.map(|node| node.conditions()).unwrap_or_default(),
+        list: node.and_then(|node| node.allowed()),
+    };
+    let passes_all = sieve.conditions.is_empty() && sieve.list.is_none() && all_visible;
+    (!passes_all).then_some(sieve)
+}
+
 /// Working memory of a scan, kept for the next one of this backend: a statement of one search would
 /// else spend some of its time on getting it from the system and giving it back.
 #[derive(Default)]
@@ -472,7 +657,7 @@ thread_local! {
     static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
-/// The row handed out last.
+/// A row handed out.
 struct Last {
     near: Near<ScanRow>,
     /// once it was needed
@@ -505,11 +690,13 @@ impl Ord for Swept {
 
 /// A pass, or several, over all pages: every row that the walk did not hand out, in exact order.
 struct Sweep {
+    sieve: Option<Sieve>,
     ranking: Ranking<ScanRow>,
     handed_out: FxHashSet<NodeId>,
-    /// nearer than what the walk handed out last; they come last
+    /// nearer than the last row that the user has got from the walk; they come last
     late: Vec<Near<ScanRow>>,
-    /// what the walk handed out last
+    is_at_last: bool,
+    /// the last row that the user has got from the walk
     after: f32,
     /// rows up to here are all in `ranking` or handed out; those that may be beyond wait for the next pass
     limit: f32,
@@ -529,14 +716,14 @@ impl Sweep {
     fn next(&mut self, measure: &mut Measure, query: &Query) -> Option<Near<ScanRow>> {
         loop {
             if !self.begun || (!self.ended && self.ranking.is_empty()) {
-                self.pass(&measure.blocks.clone(), query);
+                self.pass(measure, query);
                 continue;
             }
             if let Some(near) = self.ranking.pop(|row| measure.of(row, query)) {
                 if !self.ended && near.distance + near.error > self.limit {
                     // a row of the next pass may be nearer
                     self.ranking.push(near);
-                    self.pass(&measure.blocks.clone(), query);
+                    self.pass(measure, query);
                     continue;
                 }
                 return Some(near);
@@ -547,15 +734,23 @@ impl Sweep {
             if self.late.is_empty() {
                 return None;
             }
+            self.is_at_last = true;
             for near in self.late.drain(..) {
                 self.ranking.push(near);
             }
         }
     }
 
+    /// Whether only those rows are left that come too late.
+    fn is_at_last(&self) -> bool {
+        self.is_at_last
+    }
+
     /// Collects the nearest rows beyond those collected before, as many as memory allows.
-    fn pass(&mut self, blocks: &Blocks, query: &Query) {
+    fn pass(&mut self, measure: &mut Measure, query: &Query) {
+        let blocks = measure.blocks.clone();
         let hnsw = &blocks.hnsw;
+        let mut on_page = Vec::new();
         let mut nearest: BinaryHeap<Swept> = BinaryHeap::new();
         let mut left_out = false;
         let access = Access::Sequential(Strategy::bulk_read());
@@ -578,22 +773,28 @@ impl Sweep {
                 let compact = found.compact();
                 let distance = query.distance(compact);
                 self.computed += 1;
-                let near = Near {
+                on_page.push(Near {
                     distance,
                     error: query.error_bound(compact),
                     row: ScanRow::of(id, &found),
-                };
+                });
+            }
+            // conditions may run anything, so no page is locked
+            drop(page);
+            for near in on_page.drain(..) {
                 self.most_error = self.most_error.max(near.error);
-                if near.distance + near.error < self.after {
-                    if !self.begun {
-                        self.late.push(near);
-                    }
+                let at = (near.distance, near.row.id);
+                let is_late = near.distance + near.error < self.after;
+                if self.farthest.is_some_and(|farthest| at <= farthest) || (is_late && self.begun) {
                     continue;
                 }
-                if self
-                    .farthest
-                    .is_some_and(|farthest| (distance, id) <= farthest)
+                if let Some(sieve) = &self.sieve
+                    && !measure.passes(&near.row, sieve)
                 {
+                    continue;
+                }
+                if is_late {
+                    self.late.push(near);
                     continue;
                 }
                 nearest.push(Swept(near));
