@@ -1725,6 +1725,209 @@ CREATE OPERATOR CLASS sparsevec_l1_ops
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 sparsevec_l1_space();
 
+-- Filter columns of hnsw: USING hnsw (embedding vector_cosine_ops, tenant_id, price, labels). The
+-- operator classes are the default ones of their types; operators and strategy numbers are those of
+-- btree, for arrays those of GIN.
+
+CREATE OPERATOR FAMILY integer_ops USING hnsw;
+
+CREATE OPERATOR CLASS int2_ops
+	DEFAULT FOR TYPE smallint USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS int4_ops
+	DEFAULT FOR TYPE integer USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS int8_ops
+	DEFAULT FOR TYPE bigint USING hnsw FAMILY integer_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
+	OPERATOR 1 < (smallint, integer),
+	OPERATOR 2 <= (smallint, integer),
+	OPERATOR 3 = (smallint, integer),
+	OPERATOR 4 >= (smallint, integer),
+	OPERATOR 5 > (smallint, integer),
+	OPERATOR 1 < (smallint, bigint),
+	OPERATOR 2 <= (smallint, bigint),
+	OPERATOR 3 = (smallint, bigint),
+	OPERATOR 4 >= (smallint, bigint),
+	OPERATOR 5 > (smallint, bigint),
+	OPERATOR 1 < (integer, smallint),
+	OPERATOR 2 <= (integer, smallint),
+	OPERATOR 3 = (integer, smallint),
+	OPERATOR 4 >= (integer, smallint),
+	OPERATOR 5 > (integer, smallint),
+	OPERATOR 1 < (integer, bigint),
+	OPERATOR 2 <= (integer, bigint),
+	OPERATOR 3 = (integer, bigint),
+	OPERATOR 4 >= (integer, bigint),
+	OPERATOR 5 > (integer, bigint),
+	OPERATOR 1 < (bigint, smallint),
+	OPERATOR 2 <= (bigint, smallint),
+	OPERATOR 3 = (bigint, smallint),
+	OPERATOR 4 >= (bigint, smallint),
+	OPERATOR 5 > (bigint, smallint),
+	OPERATOR 1 < (bigint, integer),
+	OPERATOR 2 <= (bigint, integer),
+	OPERATOR 3 = (bigint, integer),
+	OPERATOR 4 >= (bigint, integer),
+	OPERATOR 5 > (bigint, integer);
+
+CREATE OPERATOR FAMILY float_ops USING hnsw;
+
+CREATE OPERATOR CLASS float4_ops
+	DEFAULT FOR TYPE real USING hnsw FAMILY float_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS float8_ops
+	DEFAULT FOR TYPE double precision USING hnsw FAMILY float_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+ALTER OPERATOR FAMILY float_ops USING hnsw ADD
+	OPERATOR 1 < (real, double precision),
+	OPERATOR 2 <= (real, double precision),
+	OPERATOR 3 = (real, double precision),
+	OPERATOR 4 >= (real, double precision),
+	OPERATOR 5 > (real, double precision),
+	OPERATOR 1 < (double precision, real),
+	OPERATOR 2 <= (double precision, real),
+	OPERATOR 3 = (double precision, real),
+	OPERATOR 4 >= (double precision, real),
+	OPERATOR 5 > (double precision, real);
+
+CREATE OPERATOR CLASS numeric_ops
+	DEFAULT FOR TYPE numeric USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS bool_ops
+	DEFAULT FOR TYPE boolean USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS text_ops
+	DEFAULT FOR TYPE text USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS bpchar_ops
+	DEFAULT FOR TYPE character USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS uuid_ops
+	DEFAULT FOR TYPE uuid USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS enum_ops
+	DEFAULT FOR TYPE anyenum USING hnsw AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR FAMILY datetime_ops USING hnsw;
+
+CREATE OPERATOR CLASS date_ops
+	DEFAULT FOR TYPE date USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS timestamp_ops
+	DEFAULT FOR TYPE timestamp USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+CREATE OPERATOR CLASS timestamptz_ops
+	DEFAULT FOR TYPE timestamptz USING hnsw FAMILY datetime_ops AS
+	OPERATOR 1 <,
+	OPERATOR 2 <=,
+	OPERATOR 3 =,
+	OPERATOR 4 >=,
+	OPERATOR 5 >;
+
+ALTER OPERATOR FAMILY datetime_ops USING hnsw ADD
+	OPERATOR 1 < (date, timestamp),
+	OPERATOR 2 <= (date, timestamp),
+	OPERATOR 3 = (date, timestamp),
+	OPERATOR 4 >= (date, timestamp),
+	OPERATOR 5 > (date, timestamp),
+	OPERATOR 1 < (date, timestamptz),
+	OPERATOR 2 <= (date, timestamptz),
+	OPERATOR 3 = (date, timestamptz),
+	OPERATOR 4 >= (date, timestamptz),
+	OPERATOR 5 > (date, timestamptz),
+	OPERATOR 1 < (timestamp, date),
+	OPERATOR 2 <= (timestamp, date),
+	OPERATOR 3 = (timestamp, date),
+	OPERATOR 4 >= (timestamp, date),
+	OPERATOR 5 > (timestamp, date),
+	OPERATOR 1 < (timestamp, timestamptz),
+	OPERATOR 2 <= (timestamp, timestamptz),
+	OPERATOR 3 = (timestamp, timestamptz),
+	OPERATOR 4 >= (timestamp, timestamptz),
+	OPERATOR 5 > (timestamp, timestamptz),
+	OPERATOR 1 < (timestamptz, date),
+	OPERATOR 2 <= (timestamptz, date),
+	OPERATOR 3 = (timestamptz, date),
+	OPERATOR 4 >= (timestamptz, date),
+	OPERATOR 5 > (timestamptz, date),
+	OPERATOR 1 < (timestamptz, timestamp),
+	OPERATOR 2 <= (timestamptz, timestamp),
+	OPERATOR 3 = (timestamptz, timestamp),
+	OPERATOR 4 >= (timestamptz, timestamp),
+	OPERATOR 5 > (timestamptz, timestamp);
+
+CREATE OPERATOR CLASS array_ops
+	DEFAULT FOR TYPE anyarray USING hnsw AS
+	OPERATOR 1 && (anyarray, anyarray),
+	OPERATOR 2 @> (anyarray, anyarray);
+
 -- ivf and ivfflat access methods
 CREATE FUNCTION ivfhandler(internal) RETURNS index_am_handler
 	AS 'MODULE_PATHNAME' LANGUAGE C;

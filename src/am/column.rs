@@ -66,6 +66,13 @@ impl Column {
         Column { space, dims }
     }
 
+    /// Whether column `n` (from 0) of an index has an operator class of vectors.
+    pub fn is_vector(index: Index, n: usize) -> bool {
+        // SAFETY: an open index has an operator class for each column.
+        let support = unsafe { pg_sys::index_getprocid(index.raw(), n as i16 + 1, SPACE_PROC) };
+        support != pg_sys::InvalidOid
+    }
+
     /// Length of every value's payload; `None` where it varies.
     pub fn payload_len(self) -> Option<usize> {
         self.space.element.payload_len(self.dims)
@@ -121,6 +128,8 @@ impl Column {
 }
 
 /// What the operator class of an index's first column says it is.
+///
+/// Raises 0A000 where it is one for filter columns, 42P17 where it is not ours.
 pub fn space_of(index: Index) -> Space {
     // SAFETY: an open index has an operator class for its first column; our support functions
     // take no arguments.
@@ -133,6 +142,16 @@ pub fn space_of(index: Index) -> Space {
         }
     };
     Space::from_code(code).unwrap_or_else(|| {
+        if code < 0 {
+            raise_index(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "the first column of index \"{}\" is not a vector",
+                    index.name()
+                ),
+                Some("Name the vector first, then the columns to filter by.".into()),
+            );
+        }
         raise_index(
             Code::ERRCODE_INVALID_OBJECT_DEFINITION,
             format!(

@@ -4,9 +4,9 @@
 use super::blocks::format::{
     Block, BlockLayout, CENTROID_FLOATS, Entries, EntriesHeader, EntryLayout, Span,
 };
+use super::blocks::map::{Directory, MapLayout, MapPage, MapRow};
 use super::format::{
-    self, CHUNK, DELETED, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape, chunk_of,
-    tid_list_of,
+    self, CHUNK, DELETED, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape, TidList, chunk_of,
 };
 use crate::check::{self, Contents, Findings};
 use crate::distance::{Element, Metric, Operand, Space};
@@ -25,6 +25,7 @@ pub struct Expected {
     pub shape: Shape,
     layout: Option<BlockLayout>,
     entries: EntryLayout,
+    map: Option<MapLayout>,
 }
 
 impl Expected {
@@ -36,7 +37,13 @@ impl Expected {
             shape,
             layout: BlockLayout::of(shape),
             entries: EntryLayout::of(dims),
+            map: None,
         }
+    }
+
+    /// The same index with that code map.
+    pub fn with_map(self, map: Option<MapLayout>) -> Self {
+        Expected { map, ..self }
     }
 
     /// Where everything in a block lies; `None` for the plain layout.
@@ -53,7 +60,11 @@ impl Expected {
 /// What a page holds.
 fn contents_of(kind: PageKind) -> Contents {
     match kind {
-        PageKind::Meta | PageKind::Centroid | PageKind::Entries => Contents::Whole,
+        PageKind::Meta
+        | PageKind::Centroid
+        | PageKind::Entries
+        | PageKind::Map
+        | PageKind::Directory => Contents::Whole,
         _ => Contents::Items,
     }
 }
@@ -94,13 +105,15 @@ pub fn page(
         PageKind::Meta => meta(page, found),
         PageKind::Nodes => nodes(expected, page, block, opaque, found),
         PageKind::Chunk => chunks(page, block, found),
-        PageKind::Tids => lists(page, block, found),
+        PageKind::Tids => lists(expected, page, block, found),
         PageKind::Free if page.item_count() > 0 => {
             found.error(block, None, "items on a free page");
         }
         PageKind::Free => {}
         PageKind::Centroid => centroid(page, block, found),
         PageKind::Entries => entries(expected, page, block, found),
+        PageKind::Map => map(expected, page, block, found),
+        PageKind::Directory => directory(expected, page, block, found),
     }
     if block == 0 && kind != PageKind::Meta {
         found.error(block, None, "block 0 is not the metapage");
@@ -358,17 +371,20 @@ fn chunks(page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
     }
 }
 
-fn lists(page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
+fn lists(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
     for offset in 1..=page.item_count() {
         let Ok(Some(item)) = page.item(offset) else {
             continue;
         };
-        match tid_list_of(item) {
-            Ok((header, _)) => {
+        match TidList::of(item) {
+            Ok(TidList { header, .. }) => {
                 let mut error = |message: &str| found.error(block, offset, message);
                 let slots = &item[size_of::<format::TidListHeader>()..];
                 let (slots, rest) = slots.split_at(header.capacity as usize * size_of::<RawTid>());
-                if header.reserved != 0 || rest.len() > 7 || rest.iter().any(|&byte| byte != 0) {
+                let keys = 8 * header.keys as usize * header.capacity as usize;
+                let has_rest = rest.len() > 7 + keys;
+                let is_zero = keys > 0 || rest.iter().all(|&byte| byte == 0);
+                if header.keys as usize != expected.shape.keys() || has_rest || !is_zero {
                     error("TID list header out of range");
                 }
                 if header.count == 0 {
@@ -416,5 +432,41 @@ fn entries(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Find
     let header: &EntriesHeader = bytemuck::from_bytes(&contents[..size_of::<EntriesHeader>()]);
     if header.reserved != 0 || !entries.unused_is_zero() {
         found.error(block, None, "something beyond the last entry");
+    }
+}
+
+fn map(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
+    let Some(layout) = expected.map else {
+        return found.error(block, None, "page of a code map where there is none");
+    };
+    let map = match MapPage::of(page, layout) {
+        Ok(map) => map,
+        Err(damage) => return found.error(block, None, damage),
+    };
+    let has_nothing = |row: &MapRow| row.tid.id().is_none() || row.node.id().is_none();
+    if map.rows().iter().any(has_nothing) {
+        found.error(block, None, "entry of the code map that leads nowhere");
+    }
+    let lows = (0..layout.keys).map(|n| map.keys(n).iter().copied().min().unwrap_or(u64::MAX));
+    let highs = (0..layout.keys).map(|n| map.keys(n).iter().copied().max().unwrap_or(0));
+    if !lows.chain(highs).eq(map.zone().iter().copied()) {
+        found.error(
+            block,
+            None,
+            "zone of a page of the code map that is not its keys'",
+        );
+    }
+}
+
+fn directory(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
+    let Some(layout) = expected.map else {
+        return found.error(block, None, "directory of a code map where there is none");
+    };
+    let directory = match Directory::of(page, layout) {
+        Ok(directory) => directory,
+        Err(damage) => return found.error(block, None, damage),
+    };
+    if (0..directory.count).any(|slot| directory.page(slot).0 == 0) {
+        found.error(block, None, "page of the code map that is none");
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of an `hnsw` index, version 2. All numbers are in the machine's byte order, as
+//! The bytes of an `hnsw` index, version 3. All numbers are in the machine's byte order, as
 //! everywhere in a PostgreSQL data directory.
 //!
 //! Every page has the standard PostgreSQL header and a special area of 16 bytes ([`Opaque`]).
@@ -12,6 +12,8 @@
 //! | `Free` | nothing; found through the free space map |
 //! | `Centroid` | a piece of the centroid of an index of blocks ([`super::blocks::format`]) |
 //! | `Entries` | a part of its entry table |
+//! | `Map` | a part of its code map ([`super::blocks::map`]) |
+//! | `Directory` | a part of the map's directory |
 //!
 //! A node item:
 //!
@@ -23,6 +25,7 @@
 //! | then | 6 bytes for each link: 2m of level 0, m of level 1, ... ; unused ones are zero and come last |
 //! | then | padding to 8 |
 //! | then | in an index of blocks: what is kept beside each link ([`super::blocks::format`]) |
+//! | then | in an index of blocks with filter columns: padding to 8, then the keys of each inline heap TID, 8 bytes for each filter column ([`super::keys`]) |
 //!
 //! Values are what [`crate::distance::Operand`] says; in an index of blocks, compact codes. A node's level and size never change; links,
 //! TIDs and flags do.
@@ -36,7 +39,7 @@ use super::{Level, Params};
 /// "VXH1" in the special area and the metapage.
 pub const MAGIC: u32 = 0x3148_5856;
 /// Version of the format.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Heap TIDs a node has room for before it needs a list of its own.
 pub const INLINE_TIDS: usize = 6;
 /// Bytes of a page that one item can take on an otherwise empty page.
@@ -64,14 +67,20 @@ pub enum PageKind {
     Centroid = 6,
     /// a part of the entry table
     Entries = 7,
+    /// a part of the code map
+    Map = 8,
+    /// a part of the code map's directory
+    Directory = 9,
 }
 
 impl PageKind {
     fn of(number: u16) -> Option<PageKind> {
         use PageKind::*;
-        [Meta, Nodes, Chunk, Tids, Free, Centroid, Entries]
-            .into_iter()
-            .find(|kind| *kind as u16 == number)
+        [
+            Meta, Nodes, Chunk, Tids, Free, Centroid, Entries, Map, Directory,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u16 == number)
     }
 }
 
@@ -83,7 +92,7 @@ impl PageKind {
 /// | 4 | 2 | version |
 /// | 6 | 2 | page kind |
 /// | 8 | 4 | generation: raised whenever an item of the page is freed, never lowered |
-/// | 12 | 4 | next page of the same chain (`Centroid`, `Entries`), or 0 |
+/// | 12 | 4 | next page of the same chain (`Centroid`, `Entries`, `Directory`); `Map`: another page that may have room; or 0 |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Opaque {
@@ -203,7 +212,11 @@ impl From<NodeId> for RawTid {
 /// | 64 | 4 | blocks: points of the calibration curve |
 /// | 68 | 4 | blocks: nodes when it was measured |
 /// | 72 | 128 | blocks: the curve, see [`CurvePoint`] |
-/// | 200 | 8 | zero |
+/// | 200 | 4 | blocks: first page of the code map's directory, or 0 where there is no map |
+/// | 204 | 4 | blocks: page of the map where an insert looks for room first |
+/// | 208 | 1 | blocks: filter columns whose keys nodes and map have |
+/// | 209 | 1 | blocks: quantizer of the map's codes, or 0 where there is no map |
+/// | 210 | 6 | zero |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Meta {
@@ -249,8 +262,16 @@ pub struct Meta {
     pub calibrated_nodes: u32,
     /// which stopping multiple reached which recall
     pub curve: [CurvePoint; MOST_CURVE_POINTS],
+    /// first page of the code map's directory
+    pub map: u32,
+    /// hint for new entries of the map
+    pub map_page: u32,
+    /// filter columns
+    pub keys: u8,
+    /// code of the [`crate::quantize::Quantizer`] of the map, or 0
+    pub map_quantizer: u8,
     /// zero
-    pub reserved: [u32; 2],
+    pub reserved: [u8; 6],
 }
 
 /// Layout of an index that keeps values in full.
@@ -348,6 +369,12 @@ impl Shape {
         }
     }
 
+    /// Filter columns whose keys nodes have.
+    #[inline]
+    pub fn keys(&self) -> usize {
+        self.block.map_or(0, |block| block.keys as usize)
+    }
+
     /// Bytes of a block.
     pub fn block_size(&self) -> usize {
         let value = self.block.map_or(0, |block| block.value_len());
@@ -434,12 +461,13 @@ pub struct ChunkHeader {
     pub len: u16,
 }
 
-/// Start of a TID list item; room for `capacity` TIDs follows.
+/// Start of a TID list item. Room for `capacity` TIDs follows, and where the index has filter
+/// columns, padded to 8, for the keys of each, 8 bytes for each column.
 ///
 /// | offset | size | field |
 /// |---|---|---|
 /// | 0 | 1 | 3, a TID list |
-/// | 1 | 1 | zero |
+/// | 1 | 1 | filter columns |
 /// | 2 | 2 | TIDs in use |
 /// | 4 | 2 | TIDs there is room for |
 /// | 6 | 6 | next older list of the same node, or none |
@@ -449,8 +477,8 @@ pub struct ChunkHeader {
 pub struct TidListHeader {
     /// [`TID_LIST`]
     pub kind: u8,
-    /// zero
-    pub reserved: u8,
+    /// filter columns
+    pub keys: u8,
     /// TIDs in use
     pub count: u16,
     /// TIDs there is room for
@@ -461,12 +489,19 @@ pub struct TidListHeader {
     pub generation: u32,
 }
 
-/// Most TIDs one list holds.
-pub const MAX_LIST_TIDS: usize = (MAX_ITEM - size_of::<TidListHeader>()) / size_of::<RawTid>();
+/// Most TIDs one list holds, with keys of so many filter columns.
+pub const fn max_list_tids(keys: usize) -> usize {
+    (MAX_ITEM - size_of::<TidListHeader>() - 7) / (size_of::<RawTid>() + 8 * keys)
+}
+
+/// Where a list's keys begin.
+fn list_keys_at(capacity: usize) -> usize {
+    size_of::<TidListHeader>() + (capacity * size_of::<RawTid>()).next_multiple_of(8)
+}
 
 const _: () = {
     assert!(size_of::<Opaque>() == 16);
-    assert!(size_of::<Meta>() == 208);
+    assert!(size_of::<Meta>() == 216);
     assert!(size_of::<NodeHeader>() == 64);
     assert!(size_of::<ChunkHeader>() == 16);
     assert!(size_of::<TidListHeader>() == 16);
@@ -624,6 +659,19 @@ impl<'a> Node<'a> {
     pub fn tids(&self) -> &'a [RawTid] {
         &self.header.tids[..self.header.tid_count as usize]
     }
+
+    /// The keys of these, one TID's after another's.
+    #[inline]
+    pub fn keys(&self) -> &'a [u64] {
+        let columns = self.shape.keys();
+        &node_keys(self.item, columns)[..columns * self.header.tid_count as usize]
+    }
+}
+
+/// The keys of all inline TIDs of a node: the end of its item.
+#[inline]
+pub(super) fn node_keys(item: &[u8], columns: usize) -> &[u64] {
+    bytemuck::cast_slice(&item[item.len() - 8 * INLINE_TIDS * columns..])
 }
 
 /// A node item for writing, checked like [`Node`].
@@ -649,6 +697,31 @@ impl<'a> NodeMut<'a> {
         bytemuck::from_bytes_mut(&mut self.item[..size_of::<NodeHeader>()])
     }
 
+    /// Writes the inline heap TIDs and their keys.
+    pub fn set_tids(&mut self, tids: &[RawTid], keys: &[u64]) {
+        let columns = self.shape.keys();
+        let header = self.header();
+        header.tids.fill(RawTid::NONE);
+        header.tids[..tids.len()].copy_from_slice(tids);
+        header.tid_count = tids.len() as u16;
+        let at = self.item.len() - 8 * INLINE_TIDS * columns;
+        let all: &mut [u64] = bytemuck::cast_slice_mut(&mut self.item[at..]);
+        all.fill(0);
+        all[..keys.len()].copy_from_slice(keys);
+    }
+
+    /// Adds a heap TID with its keys to a node that has room.
+    pub fn push_tid(&mut self, tid: RawTid, keys: &[u64]) {
+        let columns = self.shape.keys();
+        let header = self.header();
+        let slot = header.tid_count as usize;
+        header.tids[slot] = tid;
+        header.tid_count += 1;
+        let at = self.item.len() - 8 * INLINE_TIDS * columns;
+        let all: &mut [u64] = bytemuck::cast_slice_mut(&mut self.item[at..]);
+        all[slot * columns..][..columns].copy_from_slice(keys);
+    }
+
     /// The link slots at a level the node is in.
     pub fn links(&mut self, level: Level) -> &mut [RawTid] {
         let range = self.layout.links(level, self.shape);
@@ -658,7 +731,8 @@ impl<'a> NodeMut<'a> {
     /// The ground layer's link slots and what is kept beside them.
     pub fn links_and_beside(&mut self) -> (&mut [RawTid], &mut [u8]) {
         let range = self.layout.links(0, self.shape);
-        let (before, beside) = self.item.split_at_mut(self.layout.beside_at);
+        let end = self.item.len() - 8 * INLINE_TIDS * self.shape.keys();
+        let (before, beside) = self.item[..end].split_at_mut(self.layout.beside_at);
         (bytemuck::cast_slice_mut(&mut before[range]), beside)
     }
 
@@ -686,6 +760,8 @@ pub struct NewNode<'a> {
     pub chunks: &'a [NodeId],
     /// heap tuples, at most [`INLINE_TIDS`]
     pub tids: &'a [RawTid],
+    /// their keys, one tuple's after another's
+    pub keys: &'a [u64],
     /// more of them
     pub more_tids: RawTid,
 }
@@ -720,6 +796,9 @@ impl NewNode<'_> {
             item[at..at + 6].copy_from_slice(bytemuck::bytes_of(&raw));
             at += 6;
         }
+        let keys_at = item.len() - 8 * INLINE_TIDS * shape.keys();
+        let keys: &[u8] = bytemuck::cast_slice(self.keys);
+        item[keys_at..keys_at + keys.len()].copy_from_slice(keys);
         item
     }
 }
@@ -756,39 +835,115 @@ pub fn encode_chunk(owner: NodeId, generation: u32, index: u16, piece: &[u8]) ->
     item
 }
 
-/// A checked TID list item: its header and the TIDs in use.
-pub fn tid_list_of(item: &[u8]) -> Result<(&TidListHeader, &[RawTid]), Damage> {
-    if item.len() < size_of::<TidListHeader>() {
-        return Err(Damage("TID list too short"));
-    }
-    let (header, bytes) = item.split_at(size_of::<TidListHeader>());
-    let header: &TidListHeader = bytemuck::from_bytes(header);
-    if header.kind != TID_LIST {
-        return Err(Damage("not a TID list"));
-    }
-    if header.count > header.capacity {
-        return Err(Damage("TID list over its capacity"));
-    }
-    let bytes = bytes
-        .get(..header.capacity as usize * size_of::<RawTid>())
-        .ok_or(Damage("TID list of the wrong size"))?;
-    let tids: &[RawTid] = bytemuck::cast_slice(bytes);
-    Ok((header, &tids[..header.count as usize]))
+/// A checked TID list item.
+#[derive(Clone, Copy)]
+pub struct TidList<'a> {
+    /// its header
+    pub header: &'a TidListHeader,
+    /// the TIDs in use
+    pub tids: &'a [RawTid],
+    /// their keys, all of one TID after those of the one before
+    pub keys: &'a [u64],
 }
 
-/// A TID list item for writing, checked like [`tid_list_of`]: its header and all its slots.
-pub fn tid_list_mut(item: &mut [u8]) -> Result<(&mut TidListHeader, &mut [RawTid]), Damage> {
-    let capacity = tid_list_of(item)?.0.capacity as usize;
-    let (header, bytes) = item.split_at_mut(size_of::<TidListHeader>());
-    let tids = bytemuck::cast_slice_mut(&mut bytes[..capacity * size_of::<RawTid>()]);
-    Ok((bytemuck::from_bytes_mut(header), tids))
+impl<'a> TidList<'a> {
+    /// Reads and checks an item.
+    pub fn of(item: &'a [u8]) -> Result<TidList<'a>, Damage> {
+        if item.len() < size_of::<TidListHeader>() {
+            return Err(Damage("TID list too short"));
+        }
+        let (header, bytes) = item.split_at(size_of::<TidListHeader>());
+        let header: &TidListHeader = bytemuck::from_bytes(header);
+        if header.kind != TID_LIST {
+            return Err(Damage("not a TID list"));
+        }
+        if header.count > header.capacity {
+            return Err(Damage("TID list over its capacity"));
+        }
+        let capacity = header.capacity as usize;
+        let tids = bytes
+            .get(..capacity * size_of::<RawTid>())
+            .ok_or(Damage("TID list of the wrong size"))?;
+        let tids: &[RawTid] = bytemuck::cast_slice(tids);
+        let words = header.keys as usize;
+        let keys: &[u64] = match words {
+            0 => &[],
+            _ => {
+                let all = item
+                    .get(list_keys_at(capacity)..)
+                    .and_then(|keys| keys.get(..8 * words * capacity))
+                    .ok_or(Damage("TID list of the wrong size"))?;
+                bytemuck::cast_slice(all)
+            }
+        };
+        let count = header.count as usize;
+        Ok(TidList {
+            header,
+            tids: &tids[..count],
+            keys: &keys[..words * count],
+        })
+    }
 }
 
-/// A TID list item with room for `capacity`, at least as many as `tids`.
-pub fn encode_tid_list(generation: u32, next: RawTid, capacity: usize, tids: &[RawTid]) -> Vec<u8> {
+/// A TID list item for writing, checked like [`TidList`].
+pub struct TidListMut<'a> {
+    /// its header
+    pub header: &'a mut TidListHeader,
+    /// all its slots
+    pub slots: &'a mut [RawTid],
+    /// the keys of all slots
+    pub keys: &'a mut [u64],
+}
+
+impl<'a> TidListMut<'a> {
+    /// Checks an item and gives access to all of it.
+    pub fn of(item: &'a mut [u8]) -> Result<TidListMut<'a>, Damage> {
+        let header = TidList::of(item)?.header;
+        let (capacity, words) = (header.capacity as usize, header.keys as usize);
+        let (header, bytes) = item.split_at_mut(size_of::<TidListHeader>());
+        let keys_at = list_keys_at(capacity) - size_of::<TidListHeader>();
+        let (tids, keys) = bytes.split_at_mut(keys_at.min(bytes.len()));
+        Ok(TidListMut {
+            header: bytemuck::from_bytes_mut(header),
+            slots: bytemuck::cast_slice_mut(&mut tids[..capacity * size_of::<RawTid>()]),
+            keys: match words {
+                0 => &mut [],
+                _ => bytemuck::cast_slice_mut(&mut keys[..8 * words * capacity]),
+            },
+        })
+    }
+
+    /// Writes what the list has from now on: TIDs, and their keys one after another.
+    pub fn set(&mut self, tids: &[RawTid], keys: &[u64]) {
+        self.slots.fill(RawTid::NONE);
+        self.slots[..tids.len()].copy_from_slice(tids);
+        self.keys.fill(0);
+        self.keys[..keys.len()].copy_from_slice(keys);
+        self.header.count = tids.len() as u16;
+    }
+
+    /// Adds a TID with its keys to a list that has room.
+    pub fn push(&mut self, tid: RawTid, keys: &[u64]) {
+        let slot = self.header.count as usize;
+        self.slots[slot] = tid;
+        self.keys[slot * keys.len()..][..keys.len()].copy_from_slice(keys);
+        self.header.count += 1;
+    }
+}
+
+/// A TID list item with room for `capacity`, at least as many as `tids`. `keys` are theirs, one
+/// TID's after another's, `columns` for each.
+pub fn encode_tid_list(
+    generation: u32,
+    next: RawTid,
+    capacity: usize,
+    tids: &[RawTid],
+    keys: &[u64],
+    columns: usize,
+) -> Vec<u8> {
     let header = TidListHeader {
         kind: TID_LIST,
-        reserved: 0,
+        keys: columns as u8,
         count: tids.len() as u16,
         capacity: capacity as u16,
         next,
@@ -796,7 +951,14 @@ pub fn encode_tid_list(generation: u32, next: RawTid, capacity: usize, tids: &[R
     };
     let mut item = bytemuck::bytes_of(&header).to_vec();
     item.extend_from_slice(bytemuck::cast_slice(tids));
-    let size = size_of::<TidListHeader>() + capacity * size_of::<RawTid>();
+    if columns > 0 {
+        item.resize(list_keys_at(capacity), 0);
+        item.extend_from_slice(bytemuck::cast_slice(keys));
+    }
+    let size = match columns {
+        0 => size_of::<TidListHeader>() + capacity * size_of::<RawTid>(),
+        _ => list_keys_at(capacity) + 8 * columns * capacity,
+    };
     item.resize(size.next_multiple_of(8), 0);
     item
 }

@@ -254,6 +254,7 @@ proptest! {
             norm_squared: 2.5,
             chunks: &chunks,
             tids: &tids,
+            keys: &[],
             more_tids: RawTid::NONE,
         };
         let mut item = aligned(&new.encode(Shape::plain(m)));
@@ -266,6 +267,36 @@ proptest! {
         prop_assert_eq!(node.links(level)[0].id(), Some(link));
         prop_assert_eq!(node.links(level).len(), Params { m, ef_construction: 4 }.capacity(level));
         prop_assert!(node.links(level + 1).is_empty());
+    }
+
+    #[test]
+    fn a_tid_list_keeps_the_keys_of_each_tid(
+        columns in 0usize..6,
+        count in 0usize..100,
+        more in 0usize..100,
+    ) {
+        let capacity = (count + more).min(max_list_tids(columns));
+        let tid = |n: usize| RawTid::from(NodeId { block: n as u32, offset: 1 });
+        let keys_of = |n: usize| (0..columns).map(move |column| !((n << 8 | column) as u64));
+        let tids: Vec<RawTid> = (0..count.min(capacity)).map(tid).collect();
+        let mut keys: Vec<u64> = (0..tids.len()).flat_map(keys_of).collect();
+        let item = encode_tid_list(3, RawTid::NONE, capacity, &tids, &keys, columns);
+        prop_assert!(item.len() <= MAX_ITEM);
+        let mut item = aligned(&item);
+        let list = TidList::of(bytes_of(&mut item)).unwrap();
+        prop_assert_eq!((list.tids, list.keys), (&tids[..], &keys[..]));
+        let mut all = tids.clone();
+        for n in tids.len()..capacity {
+            let new: Vec<u64> = keys_of(n).collect();
+            TidListMut::of(bytes_of(&mut item)).unwrap().push(tid(n), &new);
+            all.push(tid(n));
+            keys.extend(new);
+        }
+        let list = TidList::of(bytes_of(&mut item)).unwrap();
+        prop_assert_eq!((list.tids, list.keys), (&all[..], &keys[..]));
+        TidListMut::of(bytes_of(&mut item)).unwrap().set(&tids, &keys[..tids.len() * columns]);
+        let list = TidList::of(bytes_of(&mut item)).unwrap();
+        prop_assert_eq!((list.tids, list.keys), (&tids[..], &keys[..tids.len() * columns]));
     }
 
     #[test]
@@ -287,8 +318,8 @@ proptest! {
         }
         let _ = NodeMut::of(item, Shape::plain(m)).map(|mut node| node.links(0).len());
         let _ = chunk_of(item);
-        let _ = tid_list_of(item).map(|(header, tids)| (header.count, tids.len()));
-        let _ = tid_list_mut(item).map(|(_, slots)| slots.len());
+        let _ = TidList::of(item).map(|list| (list.header.count, list.tids.len(), list.keys.len()));
+        let _ = TidListMut::of(item).map(|list| (list.slots.len(), list.keys.len()));
     }
 }
 

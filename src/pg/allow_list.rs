@@ -68,6 +68,11 @@ impl AllowList {
         }
     }
 
+    /// How many rows are allowed; `None` where whole pages are.
+    pub fn count(&self) -> Option<usize> {
+        (self.lossy_pages == 0).then_some(self.rows)
+    }
+
     /// Rows on pages whose rows are told apart.
     pub fn rows(&self) -> usize {
         self.rows

@@ -44,6 +44,8 @@ pub struct HeapReader {
     /// where the scan lives
     parent: pg_sys::MemoryContext,
     open: Option<Open>,
+    /// what makes whole index entries of rows, where somebody asked for them
+    entry: Option<Entry>,
     /// whether asking the operating system for blocks ahead is wanted, once known
     prefetches: Option<bool>,
 }
@@ -70,6 +72,13 @@ type FetchTuple = unsafe extern "C-unwind" fn(
     *mut bool,
 ) -> bool;
 
+/// Makes index entries of rows.
+#[derive(Clone, Copy)]
+struct Entry {
+    info: *mut pg_sys::IndexInfo,
+    estate: *mut pg_sys::EState,
+}
+
 /// Where in a row the indexed value is.
 #[derive(Clone, Copy)]
 enum Source {
@@ -95,6 +104,7 @@ impl HeapReader {
             // SAFETY: on the backend's thread.
             parent: unsafe { pg_sys::CurrentMemoryContext },
             open: None,
+            entry: None,
             prefetches: None,
         }
     }
@@ -154,8 +164,74 @@ impl HeapReader {
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                open.version(tid, snapshot) && conditions.hold_for(open.slot)
+                open.find(tid, snapshot) && conditions.hold_for(open.slot)
             })
+        }
+    }
+
+    /// Hands all columns of a row's index entry to `f`: values and whether they are NULL, of the
+    /// version that the scan's snapshot sees. None where it sees none. What holds for
+    /// [`fetch`](HeapReader::fetch) holds here, too.
+    pub fn fetch_all<R>(
+        &mut self,
+        tid: RawTid,
+        f: impl FnOnce(&[Datum], &[bool]) -> R,
+    ) -> Option<R> {
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        let entry = match self.entry {
+            Some(entry) => entry,
+            None => self.open_entry(open),
+        };
+        const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
+        let mut values = [Datum::null(); MOST];
+        let mut nulls = [true; MOST];
+        // SAFETY: as in `fetch`.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            let is_seen = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let caller = switch_to(open.row);
+                let is_seen = open.find(tid, snapshot);
+                if is_seen {
+                    unguarded::FormIndexDatum(
+                        entry.info,
+                        open.slot,
+                        entry.estate,
+                        values.as_mut_ptr(),
+                        nulls.as_mut_ptr(),
+                    );
+                }
+                switch_to(caller);
+                is_seen
+            });
+            let result = is_seen.then(|| {
+                let caller = switch_to(open.row);
+                let columns = (*(*self.scan).indexRelation).rd_att;
+                let columns = (*columns).natts as usize;
+                let result = f(&values[..columns], &nulls[..columns]);
+                switch_to(caller);
+                result
+            });
+            unguarded::MemoryContextReset(open.row);
+            result
+        }
+    }
+
+    #[cold]
+    fn open_entry(&mut self, open: Open) -> Entry {
+        // SAFETY: an open index; what is allocated lives as long as the scan.
+        unsafe {
+            let caller = switch_to(open.context);
+            let info = pg_sys::BuildIndexInfo((*self.scan).indexRelation);
+            let estate = pg_sys::CreateExecutorState();
+            let expressions = pg_sys::MakePerTupleExprContext(estate);
+            (*expressions).ecxt_scantuple = open.slot;
+            switch_to(caller);
+            let entry = Entry { info, estate };
+            self.entry = Some(entry);
+            entry
         }
     }
 
@@ -218,6 +294,7 @@ impl HeapReader {
         let Some(open) = self.open.take() else {
             return;
         };
+        let entry = self.entry.take();
         // SAFETY: opened, and forgotten just now.
         unsafe {
             let end = (*(*self.heap()).rd_tableam).index_fetch_end;
@@ -227,6 +304,9 @@ impl HeapReader {
             pg_sys::ExecDropSingleTupleTableSlot(open.slot);
             if let Source::Expression { estate, .. } = open.value {
                 pg_sys::FreeExecutorState(estate);
+            }
+            if let Some(entry) = entry {
+                pg_sys::FreeExecutorState(entry.estate);
             }
             pg_sys::MemoryContextDelete(open.context);
         }
@@ -321,7 +401,7 @@ impl Open {
     /// # Safety
     /// Called inside an error guard; the reader is open and the snapshot registered.
     #[inline(always)]
-    unsafe fn version(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> bool {
+    unsafe fn find(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> bool {
         // the server moves it to the version it finds
         let mut tid = item_pointer(tid);
         // more versions to look at; an MVCC snapshot sees one at most
@@ -357,7 +437,7 @@ impl Open {
     ) -> Option<Datum> {
         // SAFETY: as promised by the caller.
         unsafe {
-            if !self.version(tid, snapshot) || !conditions.hold_for(self.slot) {
+            if !self.find(tid, snapshot) || !conditions.hold_for(self.slot) {
                 return None;
             }
             match self.value {

@@ -115,6 +115,24 @@ impl Index {
         }
     }
 
+    /// Number of columns.
+    pub fn columns(self) -> usize {
+        // SAFETY: an open relation has a tuple descriptor.
+        unsafe { (*(*self.0).rd_att).natts as usize }
+    }
+
+    /// The type that the operator class of column `n` (from 0) is for, and the column's collation.
+    pub fn operand(self, n: usize) -> (pg_sys::Oid, pg_sys::Oid) {
+        assert!(n < self.columns());
+        // SAFETY: an open index has an entry for each column.
+        unsafe {
+            (
+                *(*self.0).rd_opcintype.add(n),
+                *(*self.0).rd_indcollation.add(n),
+            )
+        }
+    }
+
     /// Attribute `n` (from 0) of the index: type oid and typmod.
     pub fn attribute(self, n: usize) -> (pg_sys::Oid, i32) {
         // SAFETY: an open relation has a tuple descriptor; the assertion bounds `n`.

@@ -27,8 +27,23 @@ pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
     }
 }
 
-/// What is done with a row: its value in the index's first column, not NULL, and where it is.
-type Visit<'f> = &'f mut dyn FnMut(Datum, RawTid);
+/// A row's values in the columns of the index. The first is not NULL.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    /// one for each column; those of NULLs mean nothing
+    pub values: &'a [Datum],
+    /// whether it is NULL
+    pub nulls: &'a [bool],
+}
+
+/// What is done with a row: its values, the first of which is not NULL, and where it is.
+type Visit<'f> = &'f mut dyn FnMut(Values<'_>, RawTid);
+
+/// A row on its way through the server.
+struct Visitor<'f> {
+    columns: usize,
+    visit: Visit<'f>,
+}
 
 impl Rows {
     /// # Safety
@@ -46,7 +61,15 @@ impl Rows {
     /// Hands every row that the index is to have to `visit`, NULLs left out. Returns the rows of the
     /// table. Shows progress, and answers interrupts at every row.
     pub fn each(self, mut visit: impl FnMut(Datum, RawTid)) -> f64 {
-        let mut visit: Visit<'_> = &mut visit;
+        self.each_with_all(|values, tid| visit(values.values[0], tid))
+    }
+
+    /// The same with the values of all columns.
+    pub fn each_with_all(self, mut visit: impl FnMut(Values<'_>, RawTid)) -> f64 {
+        let mut visit = Visitor {
+            columns: self.index.columns(),
+            visit: &mut visit,
+        };
         // SAFETY: as promised to `new`; the callback gets `visit`.
         unsafe {
             pg_sys::table_index_build_scan(
@@ -66,7 +89,11 @@ impl Rows {
     /// somebody will do, so that nobody is waited for; with CONCURRENTLY the server reads by a
     /// snapshot of its own.
     pub fn each_of(self, start: u32, length: u32, mut visit: impl FnMut(Datum, RawTid)) {
-        let mut visit: Visit<'_> = &mut visit;
+        let mut visit = |values: Values<'_>, tid: RawTid| visit(values.values[0], tid);
+        let mut visit = Visitor {
+            columns: self.index.columns(),
+            visit: &mut visit,
+        };
         // SAFETY: as promised to `new`; the callback gets `visit`. Nothing between the guard and
         // the server has a destructor.
         unsafe {
@@ -107,10 +134,15 @@ unsafe extern "C-unwind" fn row(
 ) {
     pgrx::check_for_interrupts!();
     // SAFETY: `visit` is what `Rows` passed with this callback, and waits for the scan; the arrays have
-    // an entry for the indexed column.
+    // an entry for each column.
     unsafe {
         if !*isnull {
-            (*visit.cast::<Visit<'_>>())(*values, raw_tid(tid));
+            let visitor = &mut *visit.cast::<Visitor<'_>>();
+            let row = Values {
+                values: std::slice::from_raw_parts(values, visitor.columns),
+                nulls: std::slice::from_raw_parts(isnull, visitor.columns),
+            };
+            (visitor.visit)(row, raw_tid(tid));
         }
     }
 }

@@ -4,9 +4,9 @@
 
 use super::blocks;
 use super::insert::{Insert, effective_ef_construction};
-use super::options;
 use super::storage::{Hnsw, META_BLOCK};
 use super::tids::{self, TidLists};
+use super::{keys, options};
 use crate::am::column::{Column, Method};
 use crate::distance::{Element, Value};
 use crate::hnsw::format::{
@@ -83,6 +83,7 @@ const HNSW: Method = Method {
 /// The index that a CREATE INDEX describes.
 fn declared(index: Index) -> Hnsw {
     let column = Column::declared(index, HNSW);
+    keys::check_declared(index);
     let params = options::declared_params(index);
     Hnsw {
         index,
@@ -133,6 +134,8 @@ pub fn write_meta_page(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type, set: impl Fn
         layout: if block.is_some() { BLOCKS } else { PLAIN },
         quantizer: block.and_then(|b| b.quantizer).map_or(0, |q| q as u8),
         code_dims: block.map_or(0, |b| b.code_dims),
+        keys: block.map_or(0, |b| b.keys),
+        map_quantizer: super::shape::map_quantizer(hnsw.shape).map_or(0, |q| q as u8),
         reach: 1.0,
         ..Meta::zeroed()
     };
@@ -193,8 +196,8 @@ impl Build {
             return;
         };
         match graph.push(value.payload()) {
-            Pushed::New(_) => self.tids.push_first(tid),
-            Pushed::Duplicate(node) => self.tids.push_more(node, tid),
+            Pushed::New(_) => self.tids.push_first(tid, &[]),
+            Pushed::Duplicate(node) => self.tids.push_more(node, tid, &[]),
         }
         progress::tuples_done(self.rows);
         if self.memory() > self.memory_limit {
@@ -364,13 +367,15 @@ impl<'a> Writer<'a> {
                     }
                 })
                 .collect();
+            let (tids, keys) = self.tids.inline(node);
             let mut item = NewNode {
                 level,
                 generation: 0,
                 value: value.payload,
                 norm_squared: value.norm_squared,
                 chunks: &chunks,
-                tids: &self.tids.inline(node),
+                tids: &tids,
+                keys: &keys,
                 more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
             }
             .encode(shape);

@@ -19,6 +19,11 @@ const VISIT_PAGE: f64 = 10.0;
 const EXPANSION: f64 = 30.0;
 /// Cost of an entry of its entry table.
 const ENTRY: f64 = 0.25;
+/// Cost of a page of its code map, which has about so many entries.
+const MAP_PAGE: f64 = 25.0;
+const MAP_ENTRIES: f64 = 90.0;
+/// Cost of an entry of the map that meets the conditions of a scan.
+const MAP_MATCH: f64 = 0.5;
 /// Cost of beginning a scan of it: the query is rotated and coded.
 const SCAN: f64 = 200.0;
 /// Rows expanded beyond what leads there, at the default recall.
@@ -68,7 +73,7 @@ pub fn is_few(listed: f64, wanted: usize, rows: f64) -> bool {
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
     loop_count: f64,
     startup_cost: *mut pg_sys::Cost,
@@ -81,7 +86,18 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // the answers.
     unsafe {
         let info = &*(*path).indexinfo;
-        let estimate = if (*path).indexorderbys.is_null() {
+        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let matching = match quals.is_null() {
+            true => 1.0,
+            false => pg_sys::clauselist_selectivity(
+                root,
+                quals,
+                (*info.rel).relid as i32,
+                pg_sys::JoinType::JOIN_INNER,
+                std::ptr::null_mut(),
+            ),
+        };
+        let estimate = if (*path).indexorderbys.is_null() || asks_for_null_vectors(path) {
             // without an order there is nothing to search for
             #[cfg(feature = "pg18")]
             {
@@ -113,6 +129,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 set_ef: (options::ef_search_is_set() || options::TARGET_RECALL.get() <= 0.0)
                     .then(|| options::ef_search() as f64),
                 target_recall: options::TARGET_RECALL.get(),
+                matching,
             }
             .estimate()
         };
@@ -122,9 +139,26 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         };
         *startup_cost = estimate.startup;
         *total_cost = estimate.startup + (estimate.total - estimate.startup) * share;
-        *selectivity = share;
+        *selectivity = matching * share;
         *correlation = 0.0;
         *pages = info.pages as f64;
+    }
+}
+
+/// Whether a condition is that the vector is NULL: such rows are in no index of ours.
+///
+/// # Safety
+/// `path` is a valid path of an index.
+unsafe fn asks_for_null_vectors(path: *const pg_sys::IndexPath) -> bool {
+    // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
+    unsafe {
+        let clauses = pgrx::PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
+        clauses.iter_ptr().any(|clause| {
+            let expression = (*(*clause).rinfo).clause.cast::<pg_sys::NullTest>();
+            (*clause).indexcol == 0
+                && (*expression).xpr.type_ == pg_sys::NodeTag::T_NullTest
+                && (*expression).nulltesttype == pg_sys::NullTestType::IS_NULL
+        })
     }
 }
 
@@ -160,6 +194,8 @@ struct Shape {
     /// hnsw.ef_search where it is a floor
     set_ef: Option<f64>,
     target_recall: f64,
+    /// share of the rows that meet the conditions on filter columns
+    matching: f64,
 }
 
 struct Estimate {
@@ -191,10 +227,23 @@ impl Shape {
             None => CALIBRATED_ROWS * (0.05 / (1.0 - self.target_recall)).sqrt(),
         };
         let expansions = (found + 4.0 * self.rows.max(1.0).ln()).min(self.rows);
-        let startup = entries + per_tuple * SCAN + expansions * expansion;
+        let begun = entries + per_tuple * SCAN;
+        // with conditions the walk passes through nodes that do not meet them, unless a look at all
+        // entries of the code map is cheaper
+        let walk = expansions / self.matching.clamp(1e-9, 1.0) * expansion;
+        let map = self.rows / MAP_ENTRIES * (per_tuple * MAP_PAGE + page)
+            + self.rows * self.matching * per_tuple * MAP_MATCH
+            + expansions * expansion;
+        let matching = self.rows * self.matching;
+        let startup = begun
+            + if self.matching < 1.0 {
+                walk.min(map)
+            } else {
+                walk
+            };
         Estimate {
             startup,
-            total: startup + (self.rows - expansions).max(0.0) * expansion,
+            total: startup + (matching - expansions).max(0.0) * expansion,
         }
     }
 

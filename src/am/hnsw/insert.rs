@@ -11,7 +11,7 @@ use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Searcher, format, select_neighbours};
 use crate::pg::buffer::{Access, Change, Exclusive, Hints, Logging};
 use crate::pg::relation::{Index, Turnstile};
-use crate::pg::rows::raw_tid;
+use crate::pg::rows::{Values, raw_tid};
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -35,19 +35,25 @@ pub unsafe extern "C-unwind" fn aminsert(
 ) -> bool {
     // SAFETY: the server passes an open index with one value for each column, and a valid TID; the
     // description stays for the statement, and with it what we keep there.
-    let (index, value, tid, kept) = unsafe {
+    let (index, row, value, tid, kept) = unsafe {
         if *isnull {
             return false;
         }
+        let columns = (*(*index).rd_att).natts as usize;
+        let row = Values {
+            values: std::slice::from_raw_parts(values, columns),
+            nulls: std::slice::from_raw_parts(isnull, columns),
+        };
         let kept = (*info).ii_AmCache.cast::<blocks::insert::Insert>().as_mut();
-        (Index::new(index), *values, raw_tid(heap_tid), kept)
+        (Index::new(index), row, *values, raw_tid(heap_tid), kept)
     };
     if let Some(insert) = kept {
         let column = insert.column();
         // SAFETY: a non-NULL value of the indexed column.
         let value = unsafe { column.value(value) };
         if column.is_indexable(&value) {
-            insert.row(&value, tid);
+            // SAFETY: values of the index's columns.
+            unsafe { insert.row(&value, row, tid) };
         }
         return false;
     }
@@ -57,16 +63,18 @@ pub unsafe extern "C-unwind" fn aminsert(
     if hnsw.column.is_indexable(&value) {
         match Blocks::open(hnsw, &meta) {
             Some(blocks) => {
-                let insert = blocks::insert::Insert::new(Rc::new(blocks), Logging::EachChange);
-                // SAFETY: the memory of the statement's description of the index.
-                let insert = unsafe {
-                    let context = (*info).ii_Context;
-                    let insert =
-                        pgrx::PgMemoryContexts::For(context).leak_and_drop_on_delete(insert);
+                // SAFETY: the memory of the statement's description of the index; values of its
+                // columns.
+                unsafe {
+                    let mut context = pgrx::PgMemoryContexts::For((*info).ii_Context);
+                    let insert = context.switch_to(|context| {
+                        let insert =
+                            blocks::insert::Insert::new(Rc::new(blocks), Logging::EachChange);
+                        context.leak_and_drop_on_delete(insert)
+                    });
                     (*info).ii_AmCache = insert.cast();
-                    &mut *insert
-                };
-                insert.row(&value, tid);
+                    (*insert).row(&value, row, tid);
+                }
             }
             None => Insert::new(hnsw, Logging::EachChange).row(value, tid),
         }
@@ -197,6 +205,7 @@ impl Insert {
                     candidate.node.id,
                     candidate.node.generation,
                     tid,
+                    &[],
                 )
             {
                 return true;

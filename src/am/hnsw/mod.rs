@@ -4,7 +4,9 @@ pub mod blocks;
 pub mod build;
 pub mod check;
 pub mod cost;
+pub mod filter;
 pub mod insert;
+pub mod keys;
 pub mod last_scan;
 pub mod options;
 pub mod place;
@@ -32,6 +34,10 @@ pg_fn! {
         // a row whose vector is NULL is not in the index, so a scan without a condition on it does
         // not return every row; the planner only ever scans for an order
         routine.amoptionalkey = true;
+        // columns after the vector are filter columns
+        routine.amcanmulticol = true;
+        routine.amsearcharray = true;
+        routine.amsearchnulls = true;
         routine.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
         routine.ambuild = Some(build::ambuild);
         routine.ambuildempty = Some(build::ambuildempty);

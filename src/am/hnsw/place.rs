@@ -9,8 +9,8 @@ use super::storage::{Hnsw, META_BLOCK, raise_damaged, read_meta};
 use crate::distance::Operand;
 use crate::hnsw::Level;
 use crate::hnsw::format::{
-    self, CHUNK, INLINE_TIDS, Layout, MAX_LIST_TIDS, Meta, NewNode, NodeId, Opaque, PageKind,
-    RawTid,
+    self, CHUNK, INLINE_TIDS, Layout, Meta, NewNode, NodeId, Opaque, PageKind, RawTid, TidList,
+    TidListMut,
 };
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{self, Access, Change, Exclusive, Logging, Shared, free_space_map};
@@ -63,6 +63,7 @@ pub fn place_node(hnsw: &Hnsw, logging: Logging, node: &Placement<'_>) -> NodeId
         norm_squared: node.value.norm_squared,
         chunks: &chunks,
         tids: &[node.tid],
+        keys: &[],
         more_tids: RawTid::NONE,
     }
     .encode(shape);
@@ -242,8 +243,16 @@ fn place_chunk(hnsw: &Hnsw, logging: Logging, item: &[u8]) -> NodeId {
     NodeId { block, offset }
 }
 
-/// Adds a heap tuple to a node with the same value. False where the node is gone or deleted.
-pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: RawTid) -> bool {
+/// Adds a heap tuple, with its keys, to a node with the same value. False where the node is gone or
+/// deleted.
+pub fn add_tid(
+    hnsw: &Hnsw,
+    logging: Logging,
+    id: NodeId,
+    generation: u32,
+    tid: RawTid,
+    keys: &[u64],
+) -> bool {
     let mut page = Exclusive::lock(hnsw.index, id.block, Access::Random);
     let Some(node) = hnsw.node_on(page.page(), id) else {
         return false;
@@ -254,35 +263,33 @@ pub fn add_tid(hnsw: &Hnsw, logging: Logging, id: NodeId, generation: u32, tid: 
     if node.tids().len() < INLINE_TIDS {
         let mut change = Change::begin(hnsw.index, logging);
         with_node_mut(hnsw, &mut change.page(&mut page), id, |node| {
-            let header = node.header();
-            header.tids[header.tid_count as usize] = tid;
-            header.tid_count += 1;
+            node.push_tid(tid, keys);
         });
         change.commit();
         return true;
     }
-    let mut capacity = 16;
+    let columns = hnsw.shape.keys();
+    let mut capacity = 16.min(format::max_list_tids(columns));
     let newest = node.header.more_tids;
     if let Some(at) = newest.id() {
         if at.block == id.block {
             raise_damaged(hnsw.index, id.block, Damage("TID list on a page of nodes"));
         }
         let mut list = Exclusive::lock(hnsw.index, at.block, Access::Random);
-        let (count, room) = with_tid_list(hnsw, list.page(), at, generation, |header, _| {
-            (header.count as usize, header.capacity as usize)
+        let (count, room) = with_tid_list(hnsw, list.page(), at, generation, |list| {
+            (list.header.count as usize, list.header.capacity as usize)
         });
         if count < room {
             let mut change = Change::begin(hnsw.index, logging);
-            with_tid_list_mut(hnsw, &mut change.page(&mut list), at, |header, slots| {
-                slots[count] = tid;
-                header.count += 1;
+            with_tid_list_mut(hnsw, &mut change.page(&mut list), at, |list| {
+                list.push(tid, keys);
             });
             change.commit();
             return true;
         }
-        capacity = (room * 2).min(MAX_LIST_TIDS);
+        capacity = (room * 2).min(format::max_list_tids(columns));
     }
-    let item = format::encode_tid_list(generation, newest, capacity, &[tid]);
+    let item = format::encode_tid_list(generation, newest, capacity, &[tid], keys, columns);
     let mut list = find_tid_page(hnsw, logging, item.len());
     let block = list.block();
     let mut change = Change::begin(hnsw.index, logging);
@@ -367,7 +374,7 @@ pub fn with_tid_list<R>(
     page: PageView<'_>,
     at: NodeId,
     generation: u32,
-    f: impl FnOnce(&format::TidListHeader, &[RawTid]) -> R,
+    f: impl FnOnce(TidList<'_>) -> R,
 ) -> R {
     hnsw.check(at.block, || {
         if Opaque::of(page)?.0 != PageKind::Tids {
@@ -376,11 +383,11 @@ pub fn with_tid_list<R>(
         let item = page
             .item(at.offset)?
             .ok_or(Damage("no TID list where a node has one"))?;
-        let (header, tids) = format::tid_list_of(item)?;
-        if header.generation != generation {
+        let list = TidList::of(item)?;
+        if list.header.generation != generation || list.header.keys as usize != hnsw.shape.keys() {
             return Err(Damage("TID list of another node"));
         }
-        Ok(f(header, tids))
+        Ok(f(list))
     })
 }
 
@@ -390,7 +397,7 @@ pub fn read_tid_list<R>(
     owner: NodeId,
     at: NodeId,
     generation: u32,
-    f: impl FnOnce(&format::TidListHeader, &[RawTid]) -> R,
+    f: impl FnOnce(TidList<'_>) -> R,
 ) -> R {
     if at.block == owner.block {
         raise_damaged(
@@ -403,18 +410,17 @@ pub fn read_tid_list<R>(
     with_tid_list(hnsw, page.page(), at, generation, f)
 }
 
-/// Runs `f` on a TID list of a page inside a change: its header and all its slots.
+/// Runs `f` on a TID list of a page inside a change.
 pub fn with_tid_list_mut<R>(
     hnsw: &Hnsw,
     page: &mut buffer::PageMut<'_>,
     at: NodeId,
-    f: impl FnOnce(&mut format::TidListHeader, &mut [RawTid]) -> R,
+    f: impl FnOnce(&mut TidListMut<'_>) -> R,
 ) -> R {
     hnsw.check(at.block, || {
         let item = page
             .item_mut(at.offset)?
             .ok_or(Damage("TID list vanished"))?;
-        let (header, slots) = format::tid_list_mut(item)?;
-        Ok(f(header, slots))
+        Ok(f(&mut TidListMut::of(item)?))
     })
 }

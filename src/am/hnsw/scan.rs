@@ -10,6 +10,7 @@
 
 use super::blocks::{index::Blocks, scan::BlockScan};
 use super::cost;
+use super::filter::Filter;
 use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
@@ -57,12 +58,12 @@ pub unsafe extern "C-unwind" fn ambeginscan(
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amrescan(
     scan: pg_sys::IndexScanDesc,
-    _keys: pg_sys::ScanKey,
+    keys: pg_sys::ScanKey,
     _nkeys: i32,
     orderbys: pg_sys::ScanKey,
     _norderbys: i32,
 ) {
-    // SAFETY: the descriptor is ours, with room for as many order-by keys as it was begun with.
+    // SAFETY: the descriptor is ours, with room for as many keys of both kinds as it was begun with.
     unsafe {
         if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
             std::ptr::copy(
@@ -71,8 +72,15 @@ pub unsafe extern "C-unwind" fn amrescan(
                 (*scan).numberOfOrderBys as usize,
             );
         }
+        if !keys.is_null() && (*scan).numberOfKeys > 0 {
+            std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
+        }
         let state = state_of(scan);
         state.note();
+        if let Some(filter) = &state.filter {
+            // rows that are looked at for the last search keep their page pinned
+            filter.end();
+        }
         #[cfg(feature = "pg18")]
         let before = state.total();
         let spare = match std::mem::take(&mut state.phase) {
@@ -100,6 +108,9 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         state.note();
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
+        }
+        if let Some(filter) = &state.filter {
+            filter.end();
         }
         if let Some(spare) = &mut state.spare {
             spare.end();
@@ -139,7 +150,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
             ip_posid: tid.offset,
         };
         state.returned += 1;
-        (*scan).xs_recheck = false;
+        (*scan).xs_recheck = state.recheck;
         (*scan).xs_recheckorderby = false;
         true
     }
@@ -186,13 +197,18 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
     let query = query.filter(|query| hnsw.column.is_indexable(query));
-    if let (Some(query), Some(node)) = (&query, &node)
-        && let Some(list) = node.allowed()
-    {
+    let allowed = node.and_then(|node| node.allowed());
+    // SAFETY: the scan is begun, with its keys set.
+    let filter = unsafe { Filter::of(scan, index, allowed.clone()) }.map(Rc::new);
+    if let (Some(query), Some(node), Some(list)) = (&query, &node, allowed) {
         let wanted = node.limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(usize::MAX, |rows| rows as usize);
         let rows = hnsw.estimated_nodes(query.payload().len());
-        if list.lossy_pages() == 0 && cost::is_few(list.rows() as f64, wanted, rows) {
+        if let Some(listed) = list.count()
+            && cost::is_few(listed as f64, wanted, rows)
+        {
+            // no keys are looked at: the executor decides
+            state.recheck = true;
             state.read_listed(&hnsw, query, &list, &node.conditions());
             return;
         }
@@ -200,10 +216,15 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     if query.is_some()
         && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
-        blocks.begin(&meta, query.unwrap_or_default(), node);
+        state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
+        state.filter = filter.clone();
+        blocks.begin(&meta, query.unwrap_or_default(), node, filter);
         state.phase = Phase::Blocks(blocks);
         return;
     }
+    // no keys are kept of these nodes, or none are looked at: the executor decides
+    state.recheck = filter.is_some();
+    state.filter = filter;
     state.begin(hnsw, &meta, query, node.and_then(|node| node.limit));
 }
 
@@ -217,6 +238,10 @@ struct Scan {
     spare: Option<Box<BlockScan>>,
     /// reads the table; a scan of an index of blocks takes it
     reader: Option<HeapReader>,
+    /// which rows are wanted; `None` where all are
+    filter: Option<Rc<Filter>>,
+    /// the executor has to look at conditions again
+    recheck: bool,
     /// heap tuples handed out
     returned: u64,
     /// what a walk of the plain layout did that has ended
@@ -372,8 +397,11 @@ impl Scan {
 
     fn next(&mut self) -> Option<RawTid> {
         loop {
-            if let Some(tid) = self.pending.pop() {
-                return Some(tid);
+            while let Some(tid) = self.pending.pop() {
+                let allowed = self.filter.as_ref().and_then(|filter| filter.allowed());
+                if allowed.is_none_or(|allowed| allowed.contains(tid)) {
+                    return Some(tid);
+                }
             }
             pgrx::check_for_interrupts!();
             match &mut self.phase {
@@ -469,22 +497,28 @@ pub fn memory_limit() -> usize {
 fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
     hnsw.with_node(id, Access::Random, |node| {
         if node.header.generation == generation && !node.is_deleted() {
-            all_tids(hnsw, id, &node, tids);
+            each_tid(hnsw, id, &node, |tid, _| tids.push(tid));
             tids.reverse();
         }
     });
 }
 
-/// Appends all heap tuples of a node whose page is locked.
-pub fn all_tids(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, tids: &mut Vec<RawTid>) {
-    tids.extend_from_slice(node.tids());
+/// Hands all heap tuples of a node whose page is locked to `f`, with their keys.
+pub fn each_tid(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, mut f: impl FnMut(RawTid, &[u64])) {
+    let columns = hnsw.shape.keys();
+    let mut each = |tids: &[RawTid], keys: &[u64]| {
+        for (n, &tid) in tids.iter().enumerate() {
+            f(tid, &keys[n * columns..][..columns]);
+        }
+    };
+    each(node.tids(), node.keys());
     let mut next = node.header.more_tids;
     let mut walk = place::ChainWalk::new();
     while let Some(at) = next.id() {
         walk.step(hnsw, at);
-        next = place::read_tid_list(hnsw, id, at, node.header.generation, |header, list| {
-            tids.extend_from_slice(list);
-            header.next
+        next = place::read_tid_list(hnsw, id, at, node.header.generation, |list| {
+            each(list.tids, list.keys);
+            list.header.next
         });
     }
 }

@@ -5,6 +5,7 @@ use crate::am::column::Column;
 use crate::distance::Metric;
 use crate::hnsw::Params;
 use crate::hnsw::blocks::format::BlockShape;
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::Shape;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
@@ -24,6 +25,18 @@ fn suitable(dims: u32) -> Quantizer {
         96..=319 => Quantizer::Rabitq2,
         _ => Quantizer::Rabitq1,
     }
+}
+
+/// The quantizer of the code map of an index of that shape; `None` where it has no map. The compact
+/// layout, for those whose memory is short, has one only where filter columns want it.
+pub fn map_quantizer(shape: Shape) -> Option<Quantizer> {
+    let block = shape.block?;
+    if block.quantizer.is_none() && block.keys == 0 {
+        return None;
+    }
+    let quantizer = suitable(block.dims);
+    MapLayout::of(block.dims, quantizer, block.keys as usize)?;
+    Some(quantizer)
 }
 
 fn has_codes(column: Column) -> bool {
@@ -59,7 +72,8 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
         }
         return plain;
     }
-    let compact = || BlockShape::compact(column.dims, params.m);
+    let keys = index.columns() as u8 - 1;
+    let compact = || BlockShape::compact(column.dims, params.m, keys);
     let shape = match layout {
         Layout::Compact => {
             if asked.is_some_and(|asked| asked != Quantizer::Sq8) {
@@ -71,10 +85,12 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
             }
             compact()
         }
-        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS => Some(plain),
+        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS && keys == 0 => {
+            Some(plain)
+        }
         _ => {
             let quantizer = asked.unwrap_or_else(|| suitable(column.dims));
-            let inline = BlockShape::inline(column.dims, params.m, quantizer);
+            let inline = BlockShape::inline(column.dims, params.m, quantizer, keys);
             match layout {
                 Layout::Auto if asked.is_none() => inline.or_else(compact).or(Some(plain)),
                 _ => inline,

@@ -31,7 +31,7 @@ struct Bytes {
     vectors: u64,
     /// addresses of neighbours, used or not
     links: u64,
-    /// what is kept beside links: neighbours' codes, their factors, spans
+    /// what is kept beside links: neighbours' codes, their factors, spans; keys; the code map
     codes: u64,
     /// heap TIDs in nodes and in lists, used or not
     tuples: u64,
@@ -110,8 +110,8 @@ impl Stats {
             PageKind::Tids => {
                 self.bytes.free += room;
                 for item in items(hnsw, block, page) {
-                    let (_, tids) = hnsw.check(block, || format::tid_list_of(item));
-                    self.heap_tuples += tids.len() as u64;
+                    let list = hnsw.check(block, || format::TidList::of(item));
+                    self.heap_tuples += list.tids.len() as u64;
                     self.bytes.tuples += item.len() as u64;
                 }
             }
@@ -121,6 +121,7 @@ impl Stats {
                 self.entry_points += entries.count as u64;
                 self.bytes.entries += PAGE_SIZE as u64;
             }
+            PageKind::Map | PageKind::Directory => self.bytes.codes += PAGE_SIZE as u64,
         }
     }
 

@@ -2,61 +2,97 @@
 
 use super::place;
 use super::storage::Hnsw;
-use crate::hnsw::format::{self, INLINE_TIDS, MAX_LIST_TIDS, NodeId, Opaque, PageKind, RawTid};
+use crate::hnsw::format::{self, INLINE_TIDS, NodeId, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{self, Change, Exclusive, Logging};
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 
-/// Heap tuples by node, as rows come in.
+/// Heap tuples by node, as rows come in, with the keys of their filter columns.
 #[derive(Default)]
 pub struct TidLists {
     /// the first of each node by its number
     first: Vec<RawTid>,
+    /// their keys, one tuple's after another's
+    first_keys: Vec<u64>,
     /// further ones
-    more: FxHashMap<u32, Vec<RawTid>>,
+    more: FxHashMap<u32, More>,
     more_count: usize,
+    /// filter columns
+    columns: usize,
+}
+
+/// Further heap tuples of a node.
+#[derive(Default)]
+struct More {
+    tids: Vec<RawTid>,
+    keys: Vec<u64>,
 }
 
 impl TidLists {
-    /// The heap tuple of the next new node.
-    pub fn push_first(&mut self, tid: RawTid) {
+    /// The heap tuple of the next new node, and its keys.
+    pub fn push_first(&mut self, tid: RawTid, keys: &[u64]) {
+        self.columns = keys.len();
         self.first.push(tid);
+        self.first_keys.extend_from_slice(keys);
     }
 
-    /// A further heap tuple of a node.
-    pub fn push_more(&mut self, node: u32, tid: RawTid) {
-        self.more.entry(node).or_default().push(tid);
+    /// A further heap tuple of a node, and its keys.
+    pub fn push_more(&mut self, node: u32, tid: RawTid, keys: &[u64]) {
+        let more = self.more.entry(node).or_default();
+        more.tids.push(tid);
+        more.keys.extend_from_slice(keys);
         self.more_count += 1;
     }
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        self.first.len() * size_of::<RawTid>()
-            + self.more.len() * 64
-            + self.more_count * 2 * size_of::<RawTid>()
+        let tuple = size_of::<RawTid>() + 8 * self.columns;
+        self.first.len() * tuple + self.more.len() * 96 + self.more_count * 2 * tuple
     }
 
-    /// The heap tuples that do not fit into a node's item.
-    fn overflow(&self, node: u32) -> &[RawTid] {
-        self.more
-            .get(&node)
-            .and_then(|tids| tids.get(INLINE_TIDS - 1..))
-            .unwrap_or(&[])
+    /// All heap tuples of a node with their keys.
+    fn all(&self, node: u32) -> impl Iterator<Item = (RawTid, &[u64])> {
+        let columns = self.columns;
+        let more = self.more.get(&node).into_iter();
+        let more = more.flat_map(move |more| {
+            let keys = (0..more.tids.len()).map(move |n| &more.keys[n * columns..][..columns]);
+            more.tids.iter().copied().zip(keys)
+        });
+        let first = node as usize;
+        let first_keys = &self.first_keys[first * columns..][..columns];
+        std::iter::once((self.first[first], first_keys)).chain(more)
     }
 
-    /// All heap tuples of a node.
-    fn all(&self, node: u32) -> impl Iterator<Item = RawTid> + '_ {
-        let more = self.more.get(&node).map_or(&[][..], Vec::as_slice);
-        std::iter::once(self.first[node as usize]).chain(more.iter().copied())
+    /// How many heap tuples a node has.
+    pub fn count(&self, node: u32) -> usize {
+        1 + self.more.get(&node).map_or(0, |more| more.tids.len())
     }
 
-    /// The heap tuples in a node's item.
-    pub fn inline(&self, node: u32) -> Vec<RawTid> {
-        self.all(node).take(INLINE_TIDS).collect()
+    /// Heap tuple `n` (from 0) of a node, and its keys.
+    pub fn row(&self, node: u32, n: usize) -> (RawTid, &[u64]) {
+        let columns = self.columns;
+        let (tids, keys, at) = match n {
+            0 => (&self.first, &self.first_keys, node as usize),
+            _ => {
+                let more = &self.more[&node];
+                (&more.tids, &more.keys, n - 1)
+            }
+        };
+        (tids[at], &keys[at * columns..][..columns])
     }
 
-    /// Writes the TID lists of an index being built, so that nodes can refer to them. Only of nodes
-    /// that are `included`. Returns the newest list of each node that has any, and the last page.
+    /// The heap tuples in a node's item, and their keys, one tuple's after another's.
+    pub fn inline(&self, node: u32) -> (Vec<RawTid>, Vec<u64>) {
+        let (mut tids, mut keys) = (Vec::new(), Vec::new());
+        for (tid, its_keys) in self.all(node).take(INLINE_TIDS) {
+            tids.push(tid);
+            keys.extend_from_slice(its_keys);
+        }
+        (tids, keys)
+    }
+
+    /// Writes the TID lists of an index being built, so that nodes can refer to them.
+    /// Returns the newest list of each node that has any, and the last page.
     pub fn write(&self, hnsw: &Hnsw) -> (FxHashMap<u32, NodeId>, Option<u32>) {
         let mut nodes: Vec<u32> = self.more.keys().copied().collect();
         nodes.sort_unstable();
@@ -64,11 +100,22 @@ impl TidLists {
         let mut page: Option<Exclusive> = None;
         for node in nodes {
             let mut next = RawTid::NONE;
-            for tids in self.overflow(node).chunks(MAX_LIST_TIDS) {
+            let more = &self.more[&node];
+            // what does not fit into the node's item
+            let inline = INLINE_TIDS - 1;
+            let (Some(tids), Some(keys)) = (
+                more.tids.get(inline..),
+                more.keys.get(inline * self.columns..),
+            ) else {
+                continue;
+            };
+            let most = format::max_list_tids(self.columns);
+            for (n, tids) in tids.chunks(most).enumerate() {
                 pgrx::check_for_interrupts!();
                 // nodes of a build have generation 0, as their pages
-                let capacity = (tids.len() + 8).min(MAX_LIST_TIDS);
-                let item = format::encode_tid_list(0, next, capacity, tids);
+                let capacity = (tids.len() + 8).min(most);
+                let keys = &keys[n * most * self.columns..][..tids.len() * self.columns];
+                let item = format::encode_tid_list(0, next, capacity, tids, keys, self.columns);
                 let full = page
                     .as_ref()
                     .is_none_or(|p| buffer::room(p.page()) < item.len());

@@ -15,6 +15,7 @@ use super::blocks::{self, index::Blocks};
 use super::insert::{Back, Neighbourhood, effective_ef_construction};
 use super::place::{self, with_node_mut};
 use super::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{DELETED, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Level, Searcher};
 use crate::pg::buffer::{
@@ -54,7 +55,8 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             kept: 0,
             removed: 0,
         };
-        vacuum.remove_tuples(&mut |mut tid| callback(&mut tid, callback_state));
+        let map = blocks::map::layout(&hnsw, &meta);
+        vacuum.remove_tuples(map, &mut |mut tid| callback(&mut tid, callback_state));
         if !vacuum.deleted.is_empty() {
             vacuum.wait_for_inserts();
             vacuum.replace_entry();
@@ -101,6 +103,19 @@ struct Vacuum {
     most_unlinked: usize,
     kept: u64,
     removed: u64,
+}
+
+/// The TIDs that are not dead, and their keys.
+fn living(tids: &[RawTid], keys: &[u64], is_dead: &mut IsDead<'_>) -> (Vec<RawTid>, Vec<u64>) {
+    let columns = keys.len() / tids.len().max(1);
+    let mut living = (Vec::with_capacity(tids.len()), Vec::new());
+    for (n, &tid) in tids.iter().enumerate() {
+        if !is_dead(item_pointer(tid)) {
+            living.0.push(tid);
+            living.1.extend_from_slice(&keys[n * columns..][..columns]);
+        }
+    }
+    living
 }
 
 /// Answers interrupts and sleeps as vacuum_cost_delay asks.
@@ -154,19 +169,25 @@ type IsDead<'a> = dyn FnMut(pg_sys::ItemPointerData) -> bool + 'a;
 
 impl Vacuum {
     /// Pass 1.
-    fn remove_tuples(&mut self, is_dead: &mut IsDead<'_>) {
+    fn remove_tuples(&mut self, map: Option<MapLayout>, is_dead: &mut IsDead<'_>) {
+        let mut map_room = blocks::map::Room::default();
         let mut block = META_BLOCK + 1;
         while block < self.hnsw.index.blocks() {
             delay_point();
             let mut page = Exclusive::lock(self.hnsw.index, block, self.access);
             if is_node_page(&self.hnsw, block, page.page()) {
                 self.remove_from_page(&mut page, is_dead);
+            } else if let Some(map) = map {
+                map_room.remove(&self.hnsw, map, &mut page, &mut |tid| {
+                    is_dead(item_pointer(tid))
+                });
             }
             // the free space map is not WAL-logged: a crash or a promotion may have lost what
             // an earlier VACUUM recorded
             self.record_room(&page);
             block += 1;
         }
+        map_room.publish(&self.hnsw);
     }
 
     /// Records what inserts can use of a page.
@@ -184,6 +205,7 @@ impl Vacuum {
         struct Edit {
             id: NodeId,
             tids: Vec<RawTid>,
+            keys: Vec<u64>,
             delete: bool,
         }
         let hnsw = self.hnsw;
@@ -201,8 +223,7 @@ impl Vacuum {
             let before = node.tids().len();
             let level = node.header.level;
             let has_lists = node.header.more_tids != RawTid::NONE;
-            let mut tids = node.tids().to_vec();
-            tids.retain(|&tid| !is_dead(item_pointer(tid)));
+            let (tids, keys) = living(node.tids(), node.keys(), is_dead);
             self.removed += (before - tids.len()) as u64;
             let listed = if has_lists {
                 self.shrink_lists(page, id, is_dead)
@@ -223,7 +244,12 @@ impl Vacuum {
                 }
             }
             if delete || tids.len() < before {
-                edits.push(Edit { id, tids, delete });
+                edits.push(Edit {
+                    id,
+                    tids,
+                    keys,
+                    delete,
+                });
             }
         }
         if edits.is_empty() {
@@ -233,12 +259,9 @@ impl Vacuum {
         let mut target = change.page(page);
         for edit in edits {
             with_node_mut(&hnsw, &mut target, edit.id, |node| {
-                let header = node.header();
-                header.tids.fill(RawTid::NONE);
-                header.tids[..edit.tids.len()].copy_from_slice(&edit.tids);
-                header.tid_count = edit.tids.len() as u16;
+                node.set_tids(&edit.tids, &edit.keys);
                 if edit.delete {
-                    header.flags |= DELETED;
+                    node.header().flags |= DELETED;
                 }
             });
         }
@@ -266,12 +289,11 @@ impl Vacuum {
                 );
             }
             let mut list = Exclusive::lock(hnsw.index, at.block, Access::Random);
-            let (before, mut tids) =
-                place::with_tid_list(&hnsw, list.page(), at, generation, |header, tids| {
-                    next = header.next;
-                    (tids.len(), tids.to_vec())
+            let (before, (tids, keys)) =
+                place::with_tid_list(&hnsw, list.page(), at, generation, |list| {
+                    next = list.header.next;
+                    (list.tids.len(), living(list.tids, list.keys, is_dead))
                 });
-            tids.retain(|&tid| !is_dead(item_pointer(tid)));
             self.removed += (before - tids.len()) as u64;
             left += tids.len() as u64;
             if tids.is_empty() {
@@ -287,16 +309,9 @@ impl Vacuum {
             previous = Some(at);
             if tids.len() < before {
                 let mut change = Change::begin(hnsw.index, Logging::EachChange);
-                place::with_tid_list_mut(
-                    &hnsw,
-                    &mut change.page(&mut list),
-                    at,
-                    |header, slots| {
-                        slots.fill(RawTid::NONE);
-                        slots[..tids.len()].copy_from_slice(&tids);
-                        header.count = tids.len() as u16;
-                    },
-                );
+                place::with_tid_list_mut(&hnsw, &mut change.page(&mut list), at, |list| {
+                    list.set(&tids, &keys)
+                });
                 change.commit();
             }
         }
@@ -508,8 +523,8 @@ impl Chain<'_> {
                     Some(page) => change.page(page),
                     None => list_page,
                 };
-                place::with_tid_list_mut(hnsw, &mut target, previous, |header, _| {
-                    header.next = next;
+                place::with_tid_list_mut(hnsw, &mut target, previous, |list| {
+                    list.header.next = next;
                 });
             }
         }

@@ -18,11 +18,13 @@
 //! | scales | 4 | layout inline: `scale` of them |
 //! | codes | [`Quantizer::code_len`] | layout inline: the neighbour's code |
 //!
+//! Where the index has filter columns, the keys of the block's heap TIDs come last.
+//!
 //! Links in use come first. What belongs to an unused one is zero.
 
 use crate::hnsw::format::{
     Layout, MAX_ITEM, Meta, NODE, Node, NodeHeader, NodeId, NodeMut, Opaque, PageKind, RawTid,
-    Shape,
+    Shape, node_keys,
 };
 use crate::page::{Damage, PageView};
 use crate::quantize::{Compact, CompactRef, Factors, Quantizer, Query};
@@ -56,7 +58,12 @@ pub struct BlockShape {
     pub quantizer: Option<Quantizer>,
     /// dimensions of these codes
     pub code_dims: u32,
+    /// filter columns whose keys are kept of each heap tuple
+    pub keys: u8,
 }
+
+/// Most filter columns: what PostgreSQL allows beside the vector.
+pub const MOST_KEYS: u8 = 31;
 
 /// Bytes of a block's value before its compact code.
 const CODE_AT: usize = size_of::<Compact>() + size_of::<u64>();
@@ -74,21 +81,22 @@ impl BlockShape {
         };
         let most = if quantizer.is_some() { meta.dims } else { 0 };
         let sensible = (quantizer.is_none() || meta.code_dims > 0) && meta.code_dims <= most;
-        if !sensible || meta.dims == 0 || meta.dims as usize > MAX_ITEM {
+        if !sensible || meta.keys > MOST_KEYS || meta.dims == 0 || meta.dims as usize > MAX_ITEM {
             return Err(Damage("dimensions out of range on the metapage"));
         }
         Ok(BlockShape {
             dims: meta.dims,
             quantizer,
             code_dims: meta.code_dims,
+            keys: meta.keys,
         })
     }
 
     /// The shape of blocks of `dims` dimensions in a graph with parameter `m`, with inline codes of
-    /// `quantizer`: as many blocks to a page as leave room for nearly all 2m links. Where not even
+    /// `quantizer` and keys of a number of filter columns: as many blocks to a page as leave room for nearly all 2m links. Where not even
     /// one block fits with codes of all dimensions, they have fewer. `None` where that would leave
     /// less than a quarter of them.
-    pub fn inline(dims: u32, m: u16, quantizer: Quantizer) -> Option<Shape> {
+    pub fn inline(dims: u32, m: u16, quantizer: Quantizer, keys: u8) -> Option<Shape> {
         let most = 2 * m;
         let least = (LEAST_LINKS * most as f64).ceil() as u16;
         let shape = |slots: u16, code_dims: u32| Shape {
@@ -98,6 +106,7 @@ impl BlockShape {
                 dims,
                 quantizer: Some(quantizer),
                 code_dims,
+                keys,
             }),
         };
         for on_page in (1..=64).rev() {
@@ -118,7 +127,7 @@ impl BlockShape {
     }
 
     /// The shape of blocks without inline codes; `None` where one does not fit on a page.
-    pub fn compact(dims: u32, m: u16) -> Option<Shape> {
+    pub fn compact(dims: u32, m: u16, keys: u8) -> Option<Shape> {
         let shape = Shape {
             m,
             slots: 2 * m,
@@ -126,6 +135,7 @@ impl BlockShape {
                 dims,
                 quantizer: None,
                 code_dims: 0,
+                keys,
             }),
         };
         (shape.block_size() <= MAX_ITEM).then_some(shape)
@@ -142,10 +152,16 @@ impl BlockShape {
             .map_or(0, |quantizer| quantizer.code_len(self.code_dims as usize))
     }
 
-    /// Bytes kept beside `slots` links.
+    /// Bytes kept beside `slots` links, and of keys.
     pub fn beside_len(&self, slots: usize) -> usize {
         let parts = Parts::of(self, slots);
-        parts.codes_at + slots * parts.code_len
+        let codes_end = parts.codes_at + slots * parts.code_len;
+        match self.keys {
+            0 => codes_end,
+            keys => {
+                codes_end.next_multiple_of(8) + 8 * crate::hnsw::format::INLINE_TIDS * keys as usize
+            }
+        }
     }
 }
 
@@ -347,6 +363,13 @@ impl<'a> Block<'a> {
     #[inline]
     pub fn tids(&self) -> &'a [RawTid] {
         &self.header.tids[..self.header.tid_count as usize]
+    }
+
+    /// The keys of these, one TID's after another's.
+    #[inline]
+    pub fn keys(&self) -> &'a [u64] {
+        let columns = self.layout.block.keys as usize;
+        &node_keys(self.item, columns)[..columns * self.header.tid_count as usize]
     }
 
     #[inline]

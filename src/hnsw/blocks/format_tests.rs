@@ -14,12 +14,14 @@ fn shape() -> impl Strategy<Value = Shape> {
         Just(Some(Quantizer::Rabitq4)),
         Just(Some(Quantizer::Sq8)),
     ];
-    (1u32..3000, 2u16..40, quantizer).prop_filter_map("does not fit", |(dims, m, quantizer)| {
-        match quantizer {
-            Some(quantizer) => BlockShape::inline(dims, m, quantizer),
-            None => BlockShape::compact(dims, m),
-        }
-    })
+    let keys = prop_oneof![Just(0u8), 0u8..8];
+    (1u32..3000, 2u16..40, quantizer, keys).prop_filter_map(
+        "does not fit",
+        |(dims, m, quantizer, keys)| match quantizer {
+            Some(quantizer) => BlockShape::inline(dims, m, quantizer, keys),
+            None => BlockShape::compact(dims, m, keys),
+        },
+    )
 }
 
 fn layout() -> impl Strategy<Value = BlockLayout> {
@@ -55,9 +57,16 @@ fn item(layout: &BlockLayout) -> Vec<u8> {
             block_lo: 3,
             offset: 4,
         }],
+        keys: &keys(layout, 0),
         more_tids: RawTid::NONE,
     };
     new.encode(layout.shape)
+}
+
+/// Keys of a heap tuple.
+fn keys(layout: &BlockLayout, number: u64) -> Vec<u64> {
+    let columns = 0..layout.block.keys as u64;
+    columns.map(|column| !(number << 8 | column)).collect()
 }
 
 /// What a link is known by: everything beside it follows from the number.
@@ -177,6 +186,7 @@ proptest! {
         prop_assert_eq!(block.hash(), 0x0123_4567_89ab_cdef);
         prop_assert_eq!(block.compact().code.len(), layout.block.dims as usize);
         prop_assert_eq!(block.tids().len(), 1);
+        prop_assert_eq!(block.keys(), &keys(&layout, 0)[..]);
     }
 
     #[test]
@@ -194,7 +204,7 @@ proptest! {
         }
         let bytes: &[u8] = if is_cut { &bytes[..cut.index(layout.size)] } else { bytes };
         if let Ok(block) = Block::of(bytes, &layout) {
-            let _ = (block.is_deleted(), block.compact().code.len(), block.hash(), block.tids().len());
+            let _ = (block.is_deleted(), block.compact().code.len(), block.hash(), block.tids().len(), block.keys().len());
             let used = block.links().len();
             prop_assert!(used <= layout.slots());
             let _ = (block.spans().len(), block.links().iter().filter_map(|link| link.id()).count());

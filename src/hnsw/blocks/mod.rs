@@ -6,6 +6,7 @@ pub mod calibrate;
 mod exact;
 pub mod format;
 mod link;
+pub mod map;
 pub mod memory;
 mod order;
 mod preview;
@@ -15,7 +16,7 @@ mod walk;
 pub use link::{SLACK, Worker};
 pub use preview::{Codes, Preview, measure};
 pub use reach::Attached;
-pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk, Work};
+pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, Walk, Work};
 
 #[cfg(test)]
 mod build_tests;

@@ -69,7 +69,7 @@ impl<N: Copy + Ord> Ord for Seen<N> {
 
 /// The nearest distances found, as many as a rank asks for; tells the farthest of them.
 #[derive(Debug, Default)]
-pub(super) struct Nearest {
+pub struct Nearest {
     heap: BinaryHeap<TotalF32>,
     rank: usize,
 }
@@ -92,15 +92,17 @@ impl Ord for TotalF32 {
 }
 
 impl Nearest {
-    pub(super) fn of_rank(rank: usize) -> Self {
+    /// Of that many distances, none found yet.
+    pub fn of_rank(rank: usize) -> Self {
         Nearest {
             heap: BinaryHeap::new(),
             rank,
         }
     }
 
+    /// Adds a distance.
     #[inline]
-    pub(super) fn push(&mut self, distance: f32) {
+    pub fn push(&mut self, distance: f32) {
         if self.heap.len() < self.rank {
             self.heap.push(TotalF32(distance));
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -112,7 +114,7 @@ impl Nearest {
 
     /// Distance of the row of that rank; infinite while fewer are found.
     #[inline]
-    pub(super) fn worst(&self) -> f32 {
+    pub fn worst(&self) -> f32 {
         if self.heap.len() < self.rank {
             return f32::INFINITY;
         }

@@ -6,6 +6,7 @@ pub mod check;
 mod crash;
 pub mod damage;
 mod erasure;
+mod filters;
 mod interleavings;
 mod memory;
 mod order;

@@ -8,7 +8,9 @@
 use super::calibration;
 use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
+use super::map;
 use crate::am::hnsw::insert::effective_ef_construction;
+use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;
@@ -16,7 +18,8 @@ use crate::am::mean::Mean;
 use crate::distance::Value;
 use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
-use crate::hnsw::blocks::format::{BlockMut, Span, encode_value};
+use crate::hnsw::blocks::format::{BlockMut, Kept, Span, encode_value};
+use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::blocks::memory::{Backing, OverQuota};
 use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
@@ -72,10 +75,12 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     );
     let mut load = Load::new(blocks.clone(), codec);
     progress::phase(Phase::LoadingTuples);
-    let heap_rows = table.each(|value, tid| {
+    let mut filter_columns = FilterColumns::of(hnsw.index);
+    let heap_rows = table.each_with_all(|row, tid| {
         // SAFETY: a non-NULL value of the indexed column.
-        let value = unsafe { hnsw.column.value(value) };
-        load.add(&value, tid);
+        let value = unsafe { hnsw.column.value(row.values[0]) };
+        // SAFETY: values of the index's columns.
+        load.add(&value, tid, unsafe { filter_columns.keys(row) });
     });
     let rows = load.rows;
     load.finish();
@@ -150,7 +155,7 @@ impl Load {
         }
     }
 
-    fn add(&mut self, value: &Value, tid: RawTid) {
+    fn add(&mut self, value: &Value, tid: RawTid, keys: &[u64]) {
         let column = self.blocks.hnsw.column;
         if !column.is_indexable(value) {
             return;
@@ -166,8 +171,8 @@ impl Load {
             code: &self.code,
         };
         match self.intake.push(compact, hash_of(value)) {
-            Ok(Pushed::New(_)) => self.tids.push_first(tid),
-            Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid),
+            Ok(Pushed::New(_)) => self.tids.push_first(tid, keys),
+            Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid, keys),
             Err(error) => raise_io(error),
         }
         progress::tuples_done(self.rows);
@@ -383,6 +388,49 @@ impl Writer<'_> {
             meta.tid_page = tid_page.unwrap_or(0);
         });
         entries::add(self.blocks, Logging::AtEndOfBuild, &entries);
+        self.write_map();
+    }
+
+    /// Writes the code map: rows with equal keys beside each other.
+    fn write_map(&self) {
+        let Some(layout) = self.blocks.map else {
+            return;
+        };
+        // numbers of nodes, and of heap tuples of each
+        let mut order: Vec<(u32, u32)> = Vec::new();
+        for node in 0..self.graph.len() as u32 {
+            if self.ids[node as usize].id().is_some() {
+                let count = self.tids.count(node) as u32;
+                order.extend((0..count).map(|n| (node, n)));
+            }
+        }
+        if layout.keys > 0 {
+            pgrx::check_for_interrupts!();
+            let keys = |&(node, n): &(u32, u32)| self.tids.row(node, n as usize).1;
+            order.sort_by(|a, b| keys(a).cmp(keys(b)));
+        }
+        let shape = &self.blocks.layout.block;
+        let is_same_code =
+            shape.quantizer == Some(layout.quantizer) && shape.code_dims == shape.dims;
+        map::write(self.blocks, layout, order.len(), |at, code, push| {
+            let (node, n) = order[at];
+            let (tid, keys) = self.tids.row(node, n as usize);
+            let row = MapRow {
+                tid,
+                node: self.ids[node as usize],
+                // nodes of a build have generation 0, as their pages
+                generation: 0,
+            };
+            if is_same_code && let Some(codes) = &self.codes {
+                return push(row, keys, codes.kept(node));
+            }
+            code.clear();
+            code.resize(layout.code_len(), 0);
+            let (quantizer, dims) = (layout.quantizer, shape.dims as usize);
+            let compact = self.graph.get(node);
+            let factors = self.blocks.codec.quantize(compact, quantizer, dims, code);
+            push(row, keys, Kept { factors, code });
+        });
     }
 
     /// Nodes that fit on a page.
@@ -450,13 +498,15 @@ impl Writer<'_> {
     fn item(&self, node: u32, links: &mut Vec<Link>) -> Vec<u8> {
         let hnsw = &self.blocks.hnsw;
         let value = encode_value(self.graph.get(node), self.graph.hash(node));
+        let (tids, keys) = self.tids.inline(node);
         let mut item = NewNode {
             level: 0,
             generation: 0,
             value: &value,
             norm_squared: 0.0,
             chunks: &[],
-            tids: &self.tids.inline(node),
+            tids: &tids,
+            keys: &keys,
             more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
         }
         .encode(hnsw.shape);

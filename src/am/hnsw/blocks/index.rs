@@ -3,6 +3,7 @@
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
 use crate::distance::{Element, Value};
 use crate::hnsw::blocks::format::{Block, BlockLayout, CENTROID_FLOATS, EntryLayout};
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
@@ -29,6 +30,8 @@ pub struct Blocks {
     pub layout: BlockLayout,
     /// where everything on a page of the entry table lies
     pub entries: EntryLayout,
+    /// where everything on a page of the code map lies, where there is one
+    pub map: Option<MapLayout>,
     /// makes codes and compares them
     pub codec: Rc<Codec>,
     /// the codec's, as the metapage had it
@@ -69,6 +72,7 @@ impl Blocks {
             hnsw,
             layout,
             entries: EntryLayout::of(meta.dims),
+            map: super::map::layout(&hnsw, meta),
             codec,
             reach: meta.reach,
         })

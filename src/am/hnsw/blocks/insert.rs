@@ -8,19 +8,23 @@
 use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
+use super::map;
 use super::search::{Keep, PageBlocks};
 use crate::am::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
+use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
 use crate::distance::{Metric, Value};
 use crate::hnsw::blocks::format::{
     Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
 };
+use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::blocks::{Effort, SLACK, Walk, calibrate};
 use crate::hnsw::format::{Meta, NewNode, NodeId, NodeMut, RawTid};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
 use crate::pg::relation::Turnstile;
+use crate::pg::rows::Values;
 use crate::quantize::{CompactRef, Factors, Query};
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
@@ -78,10 +82,20 @@ pub struct Neighbour {
     pub covered: bool,
 }
 
+/// A heap tuple, and the keys of its filter columns.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    /// the heap tuple
+    pub tid: RawTid,
+    /// one for each filter column
+    pub keys: &'a [u64],
+}
+
 /// Inserts into one index.
 pub struct Insert {
     blocks: Rc<Blocks>,
     logging: Logging,
+    filter_columns: FilterColumns,
     walk: Walk<PageBlocks<Found>>,
     store: PageBlocks<Found>,
     rng: fastrand::Rng,
@@ -112,11 +126,13 @@ pub struct Newcomer<'a> {
 }
 
 impl Insert {
-    /// Working memory for inserts into an index.
+    /// Working memory for inserts into an index. Of the server's it takes some that lives as long as
+    /// the memory context that is current.
     pub fn new(blocks: Rc<Blocks>, logging: Logging) -> Self {
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         Insert {
             store: PageBlocks::new(blocks.clone(), Query::default()),
+            filter_columns: FilterColumns::of(blocks.hnsw.index),
             blocks,
             logging,
             walk: Walk::default(),
@@ -136,7 +152,10 @@ impl Insert {
     }
 
     /// Inserts a row.
-    pub fn row(&mut self, value: &Value, tid: RawTid) {
+    ///
+    /// # Safety
+    /// `row` has values of the index's columns.
+    pub unsafe fn row(&mut self, value: &Value, row: Values<'_>, tid: RawTid) {
         let mut floats = std::mem::take(&mut self.floats);
         floats_of(self.blocks.hnsw.column.space.element, value, &mut floats);
         let mut code = vec![0i8; floats.len()];
@@ -156,11 +175,14 @@ impl Insert {
             factors,
             code: &code,
         };
-        self.encoded(&encode_value(compact, hash_of(value)), tid);
+        // SAFETY: as promised by the caller.
+        let keys = unsafe { self.filter_columns.keys(row) }.to_vec();
+        let row = Row { tid, keys: &keys };
+        self.encoded(&encode_value(compact, hash_of(value)), row);
     }
 
     /// Inserts a row whose value is encoded.
-    pub fn encoded(&mut self, value: &[u8], tid: RawTid) {
+    pub fn encoded(&mut self, value: &[u8], row: Row<'_>) {
         let index = self.blocks.hnsw.index;
         // Inserts share the turnstile, so that VACUUM can wait for those in flight; the first one
         // has it alone, so that there is one entry point.
@@ -168,12 +190,12 @@ impl Insert {
         let meta = read_meta(index);
         if meta.entry.id().is_some() {
             let meta = self.reach(meta);
-            return self.row_at(&meta, value, tid);
+            return self.row_at(&meta, value, row);
         }
         drop(share);
         let _alone = Turnstile::lock(index, META_BLOCK, pg_sys::ExclusiveLock);
         let meta = self.reach(read_meta(index));
-        self.row_at(&meta, value, tid);
+        self.row_at(&meta, value, row);
     }
 
     /// Sees to it that the index reaches about as far as the vector being inserted, and that this
@@ -226,7 +248,7 @@ impl Insert {
         calibration::keep(seed, measured);
     }
 
-    fn row_at(&mut self, meta: &Meta, value: &[u8], tid: RawTid) {
+    fn row_at(&mut self, meta: &Meta, value: &[u8], row: Row<'_>) {
         let blocks = self.blocks.clone();
         self.measure_now_and_then(meta, value);
         let candidates = self.search(meta, value);
@@ -234,8 +256,17 @@ impl Insert {
             let same = hash_of_value(&candidate.found.value) == hash_of_value(value)
                 && *candidate.found.value == *value;
             let (id, generation) = (candidate.found.id, candidate.found.generation);
-            if same && place::add_tid(&blocks.hnsw, self.logging, id, generation, tid) {
-                return;
+            if same
+                && place::add_tid(
+                    &blocks.hnsw,
+                    self.logging,
+                    id,
+                    generation,
+                    row.tid,
+                    row.keys,
+                )
+            {
+                return self.add_to_map(value, row, id, generation);
             }
         }
         let offset = match candidates.first() {
@@ -249,7 +280,7 @@ impl Insert {
             .map(|candidate| (candidate.found.id, candidate.distance))
             .collect();
         let neighbours = select(&blocks, candidates, blocks.layout.slots());
-        let id = place_block(&blocks, self.logging, value, tid, &neighbours);
+        let (id, generation) = place_block(&blocks, self.logging, value, row, &neighbours);
         let mut code = vec![0; blocks.layout.block.code_len()];
         let links: Vec<NodeId> = neighbours.iter().map(|n| n.found.id).collect();
         let newcomer = Newcomer {
@@ -278,6 +309,23 @@ impl Insert {
             link_in_any_case(&blocks, self.logging, nearest, value, &newcomer);
         }
         self.enter(meta, value, id);
+        self.add_to_map(value, row, id, generation);
+    }
+
+    fn add_to_map(&self, value: &[u8], row: Row<'_>, id: NodeId, generation: u32) {
+        let Some(layout) = self.blocks.map else {
+            return;
+        };
+        let entry = map::NewEntry {
+            row: MapRow {
+                tid: row.tid,
+                node: id.into(),
+                generation,
+            },
+            keys: row.keys,
+            compact: compact_of(value),
+        };
+        map::add(&self.blocks, layout, self.logging, &entry);
     }
 
     /// The first node is the entry point; a random part of all is in the entry table.
@@ -443,21 +491,26 @@ fn place_block(
     blocks: &Blocks,
     logging: Logging,
     value: &[u8],
-    tid: RawTid,
+    row: Row<'_>,
     neighbours: &[Neighbour],
-) -> NodeId {
-    place::place_item(&blocks.hnsw, logging, blocks.layout.size, |generation| {
+) -> (NodeId, u32) {
+    let mut its_generation = 0;
+    let size = blocks.layout.size;
+    let id = place::place_item(&blocks.hnsw, logging, size, |generation| {
+        its_generation = generation;
         let new = NewNode {
             level: 0,
             generation,
             value,
             norm_squared: 0.0,
             chunks: &[],
-            tids: &[tid],
+            tids: &[row.tid],
+            keys: row.keys,
             more_tids: RawTid::NONE,
         };
         encode_block(blocks, &new, neighbours)
-    })
+    });
+    (id, its_generation)
 }
 
 /// Whether a link back must be there afterwards.

@@ -2,112 +2,55 @@
 //!
 //! Rows found are ranked by their compact codes; where these leave the order open, the table's own
 //! values decide. With `hnsw.iterative_scan = auto` a scan never ends before every row was handed
-//! out: where the walk has no more, or has cost as much as reading the whole index, a sweep over
-//! all pages takes over.
+//! out: where the walk has no more, or has cost as much as looking at all codes, a scan of the code
+//! map takes over, or in an index without one a sweep over all pages.
+//!
+//! A scan with a filter walks through nodes that it does not want, and counts those that it does.
+//! Where the map's own keys say that the walk would cost more than the map, there is none.
+//!
+//! What else the plan node asks of rows is put to them once rows were filtered out above the scan, or
+//! at once where the planner expects that.
 
 use super::index::Blocks;
-use super::search::{Keep, PageBlocks, ScanRow};
+use super::map;
+use super::map_scan::{MapScan, Plan};
+use super::measure::Measure;
+use super::search::{PageBlocks, ScanRow};
+use super::sweep::{self, Sweep};
+use crate::am::hnsw::filter::Filter;
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::{Order, all_tids, memory_limit};
+use crate::am::hnsw::scan::{Order, memory_limit};
 use crate::distance::Value;
+use crate::hnsw::blocks::map::{MapLayout, MapPage};
 use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, Walk, calibrate};
-use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
-use crate::pg::allow_list::AllowList;
-use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::hnsw::format::{Meta, NodeId, RawTid};
+use crate::hnsw::keys::{self, Verdict};
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::planner::running::Node;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
 use std::cell::Cell;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-/// A walk goes on at least for this many expansions before a sweep takes over.
+/// A walk without a filter goes on at least for this many expansions.
 const LEAST_WALK: u64 = 2_000;
-/// Share of the index's nodes after whose expansion a sweep is cheaper than walking on.
+/// Share of the index's nodes after whose expansion a sweep over all pages is cheaper than walking
+/// on.
 const WALK_SHARE: f64 = 0.25;
+/// The same for a scan of the code map.
+const MAP_SHARE: f64 = 1.0 / 150.0;
+/// A walk with a filter goes on at least for this many expansions.
+const LEAST_FILTERED_WALK: f64 = 100.0;
+/// Pages of the map from which the share of rows that a filter wants is told.
+const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
 /// How much farther a walk looks each time it looks whether it has gone far enough.
 const MARGIN_GROWTH: f32 = 1.5;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
-
-/// Computes exact distances from the table.
-struct Measure {
-    blocks: Rc<Blocks>,
-    query: Value,
-    reader: HeapReader,
-    lists: Vec<RawTid>,
-}
-
-impl Measure {
-    /// Exact distance of a row: of the first heap tuple that the snapshot sees. `None` where it
-    /// sees none.
-    fn of(&mut self, row: &ScanRow, query: &Query) -> Option<Exact> {
-        let found = row.tids().iter().find_map(|&tid| self.fetch(tid));
-        let operator = found.or_else(|| {
-            if !row.has_lists {
-                return None;
-            }
-            let mut lists = std::mem::take(&mut self.lists);
-            lists.clear();
-            tids_of(&self.blocks, row, &mut lists);
-            let found = lists.iter().find_map(|&tid| self.fetch(tid));
-            self.lists = lists;
-            found
-        })?;
-        Some(Exact {
-            operator,
-            internal: query.internal(operator),
-        })
-    }
-
-    /// Whether one of a row's heap tuples is visible and passes.
-    fn passes(&mut self, row: &ScanRow, sieve: &Sieve) -> bool {
-        let Sieve { conditions, list } = sieve;
-        let allowed = |tid: &RawTid| list.as_ref().is_none_or(|list| list.contains(*tid));
-        if row
-            .tids()
-            .iter()
-            .any(|&tid| allowed(&tid) && self.reader.passes(tid, conditions))
-        {
-            return true;
-        }
-        if !row.has_lists {
-            return false;
-        }
-        let mut lists = std::mem::take(&mut self.lists);
-        lists.clear();
-        tids_of(&self.blocks, row, &mut lists);
-        let passes = lists
-            .iter()
-            .any(|&tid| allowed(&tid) && self.reader.passes(tid, conditions));
-        self.lists = lists;
-        passes
-    }
-
-    fn fetch(&mut self, tid: RawTid) -> Option<f64> {
-        let (column, query) = (self.blocks.hnsw.column, &self.query);
-        self.reader.fetch(tid, |datum| {
-            // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            column.space.distance(query.operand(), value.operand())
-        })
-    }
-}
-
-/// Reads all heap tuples of a row, unless its node is gone.
-fn tids_of(blocks: &Blocks, row: &ScanRow, tids: &mut Vec<RawTid>) {
-    let hnsw = &blocks.hnsw;
-    hnsw.with_node(row.id, Access::Random, |node| {
-        if node.header.generation == row.generation && !node.is_deleted() {
-            all_tids(hnsw, row.id, &node, tids);
-        }
-    });
-}
 
 /// A scan of an index of blocks. It can begin anew, which keeps its memory.
 pub struct BlockScan {
@@ -136,12 +79,16 @@ pub struct BlockScan {
     node: Option<Node>,
     /// internal distance beyond which no row passes; infinite where all may
     within: f32,
-    /// in force, once rows have been filtered out
-    sieve: Option<Sieve>,
+    /// what visible rows have to pass to count as found, once rows have been filtered out
+    sieve: Option<Conditions>,
     /// rows that the snapshot did not see
     unseen: u64,
     handed_out: Vec<NodeId>,
     sweep: Option<Box<Sweep>>,
+    /// what the index's code map is scanned by, once it is
+    map_scan: Option<Box<MapScan>>,
+    /// rows of the map that came too late; they come last
+    late: Ranking<ScanRow>,
     most_expansions: u64,
     memory_limit: usize,
 }
@@ -165,6 +112,7 @@ impl BlockScan {
                 blocks,
                 query: Value::default(),
                 reader,
+                filter: None,
                 lists: Vec::new(),
             },
             seeds,
@@ -185,13 +133,21 @@ impl BlockScan {
             unseen: 0,
             handed_out: Vec::new(),
             sweep: None,
+            map_scan: None,
+            late: Ranking::default(),
             most_expansions: 0,
             memory_limit: 0,
         }
     }
 
-    /// Starts a search for a plan node.
-    pub fn begin(&mut self, meta: &Meta, query: Value, node: Option<Node>) {
+    /// Starts a search for a plan node. `filter` is which rows are wanted.
+    pub fn begin(
+        &mut self,
+        meta: &Meta,
+        query: Value,
+        node: Option<Node>,
+        filter: Option<Rc<Filter>>,
+    ) {
         let limit = node.and_then(|node| node.limit);
         self.node = node;
         self.sieve = None;
@@ -215,13 +171,21 @@ impl BlockScan {
         self.ranking.clear();
         self.handed_out.clear();
         self.sweep = None;
+        self.map_scan = None;
+        self.late.clear();
+        self.store.filter = filter.clone();
+        self.measure.filter = filter;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
         self.order = Order::of(limit);
         self.mode = options::ITERATIVE_SCAN.get();
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
-        self.most_expansions = LEAST_WALK.max((nodes * WALK_SHARE) as u64);
+        let share = match self.map() {
+            Some(_) => MAP_SHARE,
+            None => WALK_SHARE,
+        };
+        self.most_expansions = LEAST_WALK.max((nodes * share) as u64);
         let ef_search = options::ef_search() as usize;
         let wanted = limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(0, |rows| rows.min(usize::MAX as u64 / 4) as usize);
@@ -242,16 +206,121 @@ impl BlockScan {
             IterativeScan::Auto => self.effort.rank.max(self.ef),
             _ => self.ef,
         };
+        if self.mode == IterativeScan::Auto
+            && node.is_some_and(|node| node.expects_few() || node.allowed().is_some())
+        {
+            self.sieve = self.sieve_of_node();
+        }
+        if let (Some(filter), Some(layout)) = (self.store.filter.clone(), self.map())
+            && self.begin_filtered(&filter, layout)
+        {
+            return;
+        }
         let mut seeds = std::mem::take(&mut self.seeds);
         self.store.seeds(meta, &mut seeds);
         self.walk.start(seeds.drain(..));
         self.seeds = seeds;
         self.walk.aim(self.effort);
-        if self.mode == IterativeScan::Auto
-            && node.is_some_and(|node| node.expects_few() || node.allowed().is_some())
-        {
-            self.begin_filter();
+    }
+
+    /// The code map, unless there is none, or nothing in it.
+    fn map(&self) -> Option<MapLayout> {
+        self.store.blocks.map.filter(|_| self.meta.map != 0)
+    }
+
+    /// Decides how to search with a filter, by what the map's keys tell of it: true where the map is
+    /// scanned at once.
+    fn begin_filtered(&mut self, filter: &Filter, layout: MapLayout) -> bool {
+        let mut pages = Vec::new();
+        let all = self.candidates(layout, &filter.conditions, &mut pages);
+        let rows = (all as usize * layout.capacity) as f64;
+        let candidates = (pages.len() * layout.capacity) as f64;
+        let wanted = match filter.allowed() {
+            Some(allowed)
+                if allowed
+                    .count()
+                    .is_some_and(|count| count as f64 * 100.0 < rows) =>
+            {
+                allowed.count().unwrap_or(0) as f64
+            }
+            _ => candidates * self.wanted_share(filter, layout, &pages),
+        };
+        // in units of an expansion, about a microsecond
+        let expansions = 40.0 + 2.0 * self.effort.rank as f64;
+        let walk = expansions.max(self.ef as f64) * rows / wanted.max(0.5);
+        let map = 0.3 * pages.len() as f64 + 0.002 * candidates + 0.01 * wanted + 60.0;
+        if walk < map {
+            self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
+            return false;
         }
+        self.walk.start(std::iter::empty());
+        self.begin_map(layout, pages);
+        true
+    }
+
+    /// Share of the rows on these pages of the map that a filter wants, from a few of them.
+    fn wanted_share(&mut self, filter: &Filter, layout: MapLayout, pages: &[u32]) -> f64 {
+        let hnsw = &self.store.blocks.hnsw;
+        let (mut seen, mut wanted) = (0usize, 0usize);
+        let mut verdicts = Vec::new();
+        let step = pages.len().div_ceil(SAMPLED_PAGES).max(1);
+        let sampled = pages.iter().skip(step / 2).step_by(step);
+        for &block in sampled.clone() {
+            let locked = self.store.hints().pin(hnsw.index, block).lock();
+            let page = hnsw.check(block, || MapPage::of(locked.page(), layout));
+            verdicts.clear();
+            verdicts.resize(page.count, Verdict::Yes);
+            filter
+                .conditions
+                .narrow(|column| page.keys(column), &mut verdicts);
+            seen += page.count;
+            let verdicts = verdicts.iter().zip(page.rows());
+            wanted += verdicts
+                .filter(|&(&verdict, row)| {
+                    let allowed = filter.allowed();
+                    verdict != Verdict::No && allowed.is_none_or(|list| list.contains(row.tid))
+                })
+                .count();
+        }
+        self.store.count_pages(sampled.count() as u64);
+        wanted as f64 / seen.max(1) as f64
+    }
+
+    /// The pages of the map that can have rows that meet conditions. Returns how many it has at all.
+    fn candidates(
+        &mut self,
+        layout: MapLayout,
+        conditions: &keys::Conditions,
+        pages: &mut Vec<u32>,
+    ) -> u32 {
+        let hnsw = self.store.blocks.hnsw;
+        let (directory, all) = map::candidates(&hnsw, layout, &self.meta, conditions, pages);
+        self.store.count_pages(directory as u64);
+        all
+    }
+
+    fn begin_map(&mut self, layout: MapLayout, pages: Vec<u32>) {
+        self.reranked = self.ranking.measured();
+        self.ranking.clear();
+        // As many deviations as leave so many of the rows wanted beyond: the tail of a normal
+        // distribution, roughly.
+        let target = match self.ef {
+            0 => self.target,
+            _ => self.target.max(0.99),
+        };
+        let deviations = (2.0 * (0.25 / (1.0 - target)).max(1.0).ln()).sqrt();
+        self.map_scan = Some(Box::new(MapScan::new(
+            layout,
+            Plan {
+                pages,
+                handed_out: self.handed_out.drain(..).collect(),
+                rank: self.effort.rank.max(CALIBRATED_RANK),
+                deviations,
+                sieve: self.sieve,
+                within: self.within,
+                memory_limit: self.memory_limit,
+            },
+        )));
     }
 
     fn aim_at(&mut self, rank: usize) {
@@ -274,10 +343,11 @@ impl BlockScan {
 
     /// The stopping multiple on the distance of a row that has so many others before it.
     fn multiple_at(&self, rank: usize) -> f32 {
-        // A walk that goes on does so for a filter. What passes it may all be among the farthest
-        // rows of a batch, where a walk misses most.
+        // The curve was measured without filters. Among fewer rows a walk goes astray more easily,
+        // and what passes may all be among the farthest rows of a batch, where a walk misses most.
+        // A walk that goes on does so for a filter above it.
         let missed = match self.batches {
-            0 => 1.0 - self.target,
+            0 if self.store.filter.is_none() => 1.0 - self.target,
             _ => (1.0 - self.target) / 2.0,
         };
         match self.target {
@@ -294,14 +364,10 @@ impl BlockScan {
         while let Some(near) = self.next_row() {
             self.returned += 1;
             let row = near.row;
-            if self.mode == IterativeScan::Auto {
+            if self.may_turn_to_map() && self.map_scan.is_none() {
                 self.handed_out.push(row.id);
             }
-            if row.has_lists {
-                tids_of(&self.store.blocks, &row, tids);
-            } else {
-                tids.extend_from_slice(row.tids());
-            }
+            row.all_tids(&self.store.blocks, self.store.filter.as_deref(), tids);
             tids.reverse();
             if !tids.is_empty() {
                 return true;
@@ -334,6 +400,9 @@ impl BlockScan {
                 }
                 return Some(near);
             }
+            if self.map_scan.is_some() {
+                return self.next_of_map();
+            }
             if self.returned < self.allowed {
                 let (measure, query) = (&mut self.measure, &self.store.query);
                 let mut unseen = 0;
@@ -361,12 +430,38 @@ impl BlockScan {
             }
             if !self.fill() {
                 let has_all = self.within < f32::INFINITY && !self.is_over_bound();
-                if self.mode != IterativeScan::Auto || self.sweep.is_some() || has_all {
+                if !self.may_turn_to_map() || has_all {
                     return None;
                 }
                 self.begin_sweep();
             }
         }
+    }
+
+    /// Whether the walk is not all that the scan can do.
+    fn may_turn_to_map(&self) -> bool {
+        self.mode == IterativeScan::Auto || (self.store.filter.is_some() && self.map().is_some())
+    }
+
+    fn next_of_map(&mut self) -> Option<Near<ScanRow>> {
+        if self.mode == IterativeScan::Off && self.returned >= self.ef {
+            return None;
+        }
+        while let Some(scan) = &mut self.map_scan
+            && let Some(near) = scan.next(&mut self.store, &mut self.measure)
+        {
+            let is_in_order =
+                self.mode == IterativeScan::RelaxedOrder || self.comes_after_last(&near);
+            if is_in_order {
+                self.order.hand_out(Last { near, exact: None });
+                return Some(near);
+            }
+            if self.mode == IterativeScan::Auto {
+                self.late.push(near);
+            }
+        }
+        let (measure, query) = (&mut self.measure, &self.store.query);
+        self.late.pop(|row| measure.of(row, query))
     }
 
     /// Whether a row of a later batch is no nearer than the last row that the user has got.
@@ -408,7 +503,7 @@ impl BlockScan {
                 self.allowed = usize::MAX;
                 return !self.ranking.is_empty();
             }
-            if !(self.mode == IterativeScan::Auto && self.begin_filter()) {
+            if !(self.mode == IterativeScan::Auto && self.begin_sieve()) {
                 // each batch as large as all before: the work grows with the rows asked for, and the
                 // restarts only with its logarithm
                 if self.ef > 0 {
@@ -424,7 +519,7 @@ impl BlockScan {
         let first = self.batches == 0;
         self.batches += 1;
         if !first && self.is_over_bound() {
-            if self.mode == IterativeScan::Auto {
+            if self.may_turn_to_map() {
                 return false;
             }
             // what was seen already is still handed out
@@ -437,7 +532,7 @@ impl BlockScan {
         }
         let before = self.walk.work().expanded;
         let mut steps = 0u64;
-        let sieve = self.sieve.clone();
+        let sieve = self.sieve;
         // Which rows are met on the way says little of where those that pass are. So a walk that
         // sieves goes on until going farther has brought nothing nearer.
         let mut margin = 1.0;
@@ -447,9 +542,7 @@ impl BlockScan {
             while self
                 .walk
                 .step_where(&mut self.store, |near| {
-                    sieve
-                        .as_ref()
-                        .is_none_or(|sieve| self.measure.passes(&near.row, sieve))
+                    sieve.is_none_or(|conditions| self.measure.passes(&near.row, &conditions))
                 })
                 .is_some()
             {
@@ -460,7 +553,7 @@ impl BlockScan {
                         let multiple = self.multiple_at(self.rank_of_all());
                         self.walk.narrow(1.0 + (multiple - 1.0) * margin);
                     }
-                    is_cut = self.is_over_bound() && (self.mode == IterativeScan::Auto || !first);
+                    is_cut = self.is_over_bound() && (self.may_turn_to_map() || !first);
                     if is_cut {
                         break;
                     }
@@ -489,21 +582,35 @@ impl BlockScan {
         self.measure.reader.prefetch(&tids);
         self.measure.lists = tids;
         self.ranked = self.walk.found().len();
-        if self.mode == IterativeScan::Auto && self.is_over_bound() {
+        if self.may_turn_to_map() && self.is_over_bound() {
             // the batch was cut short: its rows may not be the nearest, the sweep has them all
             return false;
         }
         self.walk.work().expanded > before || !self.ranking.is_empty()
     }
 
+    /// What the plan node asks of rows beside what the index has keys for; `None` where every row
+    /// passes.
+    fn sieve_of_node(&self) -> Option<Conditions> {
+        let conditions = self.node.map(|node| node.conditions()).unwrap_or_default();
+        let has_list = self
+            .store
+            .filter
+            .as_ref()
+            .is_some_and(|f| f.allowed().is_some());
+        let passes_all = conditions.is_empty() && !has_list && self.unseen == 0;
+        (!passes_all).then_some(conditions)
+    }
+
     /// From the second batch on, rows are put to the plan node's conditions as they are found, and
-    /// only those that are visible and pass count: rows that are filtered out are not ranked, and those that are left
-    /// can be searched for as many as LIMIT asks for. False where that has been done, or cannot be.
-    fn begin_filter(&mut self) -> bool {
+    /// only those that are visible and pass count: rows that are filtered out are not ranked, and
+    /// those that are left can be searched for as many as LIMIT asks for. False where that has been
+    /// done, or cannot be.
+    fn begin_sieve(&mut self) -> bool {
         if self.sieve.is_some() {
             return false;
         }
-        let Some(sieve) = sieve(self.node, self.unseen == 0) else {
+        let Some(sieve) = self.sieve_of_node() else {
             return false;
         };
         let handed_out: FxHashSet<NodeId> = self.handed_out.iter().copied().collect();
@@ -528,6 +635,9 @@ impl BlockScan {
     fn is_over_bound(&self) -> bool {
         let expanded = self.walk.work().expanded;
         match self.mode {
+            _ if self.store.filter.is_some() && self.map().is_some() => {
+                expanded >= self.most_expansions || self.walk.memory() >= self.memory_limit
+            }
             IterativeScan::Auto => {
                 expanded >= LEAST_WALK
                     && (expanded >= self.most_expansions || self.walk.memory() >= self.memory_limit)
@@ -542,33 +652,29 @@ impl BlockScan {
         }
     }
 
+    /// Turns to the code map for everything not handed out yet; to all pages where there is none.
     fn begin_sweep(&mut self) {
+        if self.sieve.is_none() && self.mode == IterativeScan::Auto {
+            self.sieve = self.sieve_of_node();
+        }
+        if let Some(layout) = self.map() {
+            let mut pages = Vec::new();
+            let filter = self.store.filter.clone();
+            let none = keys::Conditions::default();
+            let conditions = filter.as_ref().map_or(&none, |filter| &filter.conditions);
+            self.candidates(layout, conditions, &mut pages);
+            return self.begin_map(layout, pages);
+        }
         self.reranked = self.ranking.measured();
         self.ranking.clear();
-        self.begin_filter();
-        self.ranking.clear();
-        self.sweep = Some(Box::new(Sweep {
-            sieve: self.sieve.clone(),
-            ranking: Ranking::default(),
+        let last = self.order.accepted.as_ref().map(|last| &last.near);
+        self.sweep = Some(Box::new(Sweep::new(sweep::Plan {
+            after: last.map_or(f32::NEG_INFINITY, |last| last.distance - last.error),
             handed_out: self.handed_out.drain(..).collect(),
-            late: Vec::new(),
-            is_at_last: false,
-            after: self
-                .order
-                .accepted
-                .as_ref()
-                .map_or(f32::NEG_INFINITY, |last| {
-                    last.near.distance - last.near.error
-                }),
-            limit: f32::NEG_INFINITY,
-            begun: false,
-            ended: false,
-            most_error: 0.0,
-            farthest: None,
-            computed: 0,
-            pages: 0,
-            capacity: (self.memory_limit / size_of::<Swept>()).max(1000),
-        }));
+            sieve: self.sieve,
+            within: self.within,
+            memory_limit: self.memory_limit,
+        })));
     }
 
     /// What the scan has done so far; `returned` is for the caller to fill in.
@@ -584,6 +690,12 @@ impl BlockScan {
             target_recall: Some(self.target),
             ..LastScan::default()
         };
+        if let Some(scan) = &self.map_scan {
+            done.estimated += scan.estimated;
+            done.computed += scan.computed();
+            done.reranked = self.reranked + scan.measured();
+            done.swept = true;
+        }
         if let Some(sweep) = &self.sweep {
             done.computed += sweep.computed;
             done.pages += sweep.pages;
@@ -621,24 +733,6 @@ impl BlockScan {
     }
 }
 
-/// What rows have to pass to count as found.
-#[derive(Clone)]
-struct Sieve {
-    conditions: Conditions,
-    /// rows that may pass; `None` for all
-    list: Option<Rc<AllowList>>,
-}
-
-/// Begins to sieve rows for a plan node; `None` where every row passes.
-fn sieve(node: Option<Node>, all_visible: bool) -> Option<Sieve> {
-    let sieve = Sieve {
-        conditions: node.map(|node| node.conditions()).unwrap_or_default(),
-        list: node.and_then(|node| node.allowed()),
-    };
-    let passes_all = sieve.conditions.is_empty() && sieve.list.is_none() && all_visible;
-    (!passes_all).then_some(sieve)
-}
-
 /// Working memory of a scan, kept for the next one of this backend: a statement of one search would
 /// else spend some of its time on getting it from the system and giving it back.
 #[derive(Default)]
@@ -662,156 +756,4 @@ struct Last {
     near: Near<ScanRow>,
     /// once it was needed
     exact: Option<Exact>,
-}
-
-/// A row of a sweep, by near distance, then by address.
-struct Swept(Near<ScanRow>);
-
-impl PartialEq for Swept {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Swept {}
-
-impl PartialOrd for Swept {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Swept {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let by_distance = self.0.distance.total_cmp(&other.0.distance);
-        by_distance.then_with(|| self.0.row.id.cmp(&other.0.row.id))
-    }
-}
-
-/// A pass, or several, over all pages: every row that the walk did not hand out, in exact order.
-struct Sweep {
-    sieve: Option<Sieve>,
-    ranking: Ranking<ScanRow>,
-    handed_out: FxHashSet<NodeId>,
-    /// nearer than the last row that the user has got from the walk; they come last
-    late: Vec<Near<ScanRow>>,
-    is_at_last: bool,
-    /// the last row that the user has got from the walk
-    after: f32,
-    /// rows up to here are all in `ranking` or handed out; those that may be beyond wait for the next pass
-    limit: f32,
-    begun: bool,
-    ended: bool,
-    most_error: f32,
-    /// the farthest row collected so far
-    farthest: Option<(f32, NodeId)>,
-    /// distances computed, in all passes
-    computed: u64,
-    /// pages read
-    pages: u64,
-    capacity: usize,
-}
-
-impl Sweep {
-    fn next(&mut self, measure: &mut Measure, query: &Query) -> Option<Near<ScanRow>> {
-        loop {
-            if !self.begun || (!self.ended && self.ranking.is_empty()) {
-                self.pass(measure, query);
-                continue;
-            }
-            if let Some(near) = self.ranking.pop(|row| measure.of(row, query)) {
-                if !self.ended && near.distance + near.error > self.limit {
-                    // a row of the next pass may be nearer
-                    self.ranking.push(near);
-                    self.pass(measure, query);
-                    continue;
-                }
-                return Some(near);
-            }
-            if !self.ended {
-                continue;
-            }
-            if self.late.is_empty() {
-                return None;
-            }
-            self.is_at_last = true;
-            for near in self.late.drain(..) {
-                self.ranking.push(near);
-            }
-        }
-    }
-
-    /// Whether only those rows are left that come too late.
-    fn is_at_last(&self) -> bool {
-        self.is_at_last
-    }
-
-    /// Collects the nearest rows beyond those collected before, as many as memory allows.
-    fn pass(&mut self, measure: &mut Measure, query: &Query) {
-        let blocks = measure.blocks.clone();
-        let hnsw = &blocks.hnsw;
-        let mut on_page = Vec::new();
-        let mut nearest: BinaryHeap<Swept> = BinaryHeap::new();
-        let mut left_out = false;
-        let access = Access::Sequential(Strategy::bulk_read());
-        for block in 1..hnsw.index.blocks() {
-            pgrx::check_for_interrupts!();
-            let page = Shared::read(hnsw.index, block, access);
-            self.pages += 1;
-            let view = page.page();
-            if view.is_new() || hnsw.check(block, || Opaque::of(view)).0 != PageKind::Nodes {
-                continue;
-            }
-            for offset in 1..=view.item_count() {
-                let id = NodeId { block, offset };
-                let Some(found) = blocks.block_on(view, id) else {
-                    continue;
-                };
-                if found.is_deleted() || self.handed_out.contains(&id) {
-                    continue;
-                }
-                let compact = found.compact();
-                let distance = query.distance(compact);
-                self.computed += 1;
-                on_page.push(Near {
-                    distance,
-                    error: query.error_bound(compact),
-                    row: ScanRow::of(id, &found),
-                });
-            }
-            // conditions may run anything, so no page is locked
-            drop(page);
-            for near in on_page.drain(..) {
-                self.most_error = self.most_error.max(near.error);
-                let at = (near.distance, near.row.id);
-                let is_late = near.distance + near.error < self.after;
-                if self.farthest.is_some_and(|farthest| at <= farthest) || (is_late && self.begun) {
-                    continue;
-                }
-                if let Some(sieve) = &self.sieve
-                    && !measure.passes(&near.row, sieve)
-                {
-                    continue;
-                }
-                if is_late {
-                    self.late.push(near);
-                    continue;
-                }
-                nearest.push(Swept(near));
-                if nearest.len() > self.capacity {
-                    nearest.pop();
-                    left_out = true;
-                }
-            }
-        }
-        self.begun = true;
-        self.ended = !left_out;
-        if let Some(Swept(near)) = nearest.peek() {
-            self.farthest = Some((near.distance, near.row.id));
-            self.limit = near.distance - self.most_error;
-        }
-        for Swept(near) in nearest {
-            self.ranking.push(near);
-        }
-    }
 }

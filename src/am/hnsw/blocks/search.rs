@@ -2,10 +2,13 @@
 
 use super::entries;
 use super::index::Blocks;
+use crate::am::hnsw::filter::Filter;
+use crate::am::hnsw::scan::each_tid;
 use crate::hnsw::blocks::format::Block;
 use crate::hnsw::blocks::{BlockStore, KeySet, Near};
 use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
-use crate::pg::buffer::{Hints, Pinned};
+use crate::hnsw::keys::Verdict;
+use crate::pg::buffer::{Access, Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
 
@@ -18,6 +21,16 @@ const PINS_AHEAD: usize = 5;
 pub trait Keep: Sized {
     /// Takes it from a live block.
     fn of(id: NodeId, block: &Block<'_>) -> Self;
+
+    /// Keeps of it what a filter may want, given the keys in the block.
+    fn narrow(&mut self, _filter: &Filter, _keys: &[u64]) -> Verdict {
+        Verdict::Yes
+    }
+
+    /// Decides what [`narrow`](Keep::narrow) left open. No page of the index is locked.
+    fn settle(&mut self, _blocks: &Blocks, _filter: &Filter) -> bool {
+        true
+    }
 }
 
 /// A row of a scan: where it is, and its heap tuples.
@@ -28,15 +41,42 @@ pub struct ScanRow {
     /// tells it from a later node at the same address
     pub generation: u32,
     tid_count: u8,
+    /// bit by bit: keys did not tell whether the scan wants the heap tuple
+    open: u8,
     /// there are TID lists beside
     pub has_lists: bool,
     tids: [RawTid; INLINE_TIDS],
 }
 
 impl ScanRow {
-    /// The heap tuples in the block.
+    /// The heap tuples in the block that the scan wants.
     pub fn tids(&self) -> &[RawTid] {
         &self.tids[..self.tid_count as usize]
+    }
+
+    /// Appends all heap tuples of the row that the scan wants, those in lists as well.
+    pub fn all_tids(&self, blocks: &Blocks, filter: Option<&Filter>, tids: &mut Vec<RawTid>) {
+        if !self.has_lists {
+            return tids.extend_from_slice(self.tids());
+        }
+        let hnsw = &blocks.hnsw;
+        let mut open = Vec::new();
+        hnsw.with_node(self.id, Access::Random, |node| {
+            if node.header.generation != self.generation || node.is_deleted() {
+                return;
+            }
+            each_tid(hnsw, self.id, &node, |tid, keys| {
+                match filter.map_or(Verdict::Yes, |filter| filter.of_row(tid, keys)) {
+                    Verdict::No => {}
+                    Verdict::Open => open.push(tid),
+                    Verdict::Yes => tids.push(tid),
+                }
+            });
+        });
+        if let Some(filter) = filter {
+            open.retain(|&tid| filter.settle(tid) == Verdict::Yes);
+        }
+        tids.extend(open);
     }
 }
 
@@ -47,9 +87,52 @@ impl Keep for ScanRow {
             id,
             generation: block.header.generation,
             tid_count: block.header.tid_count as u8,
+            open: 0,
             has_lists: block.header.more_tids != RawTid::NONE,
             tids: block.header.tids,
         }
+    }
+
+    #[inline]
+    fn narrow(&mut self, filter: &Filter, keys: &[u64]) -> Verdict {
+        let count = self.tid_count as usize;
+        let columns = keys.len() / count.max(1);
+        let mut wanted = 0;
+        for n in 0..count {
+            let tid = self.tids[n];
+            let verdict = filter.of_row(tid, &keys[n * columns..][..columns]);
+            if verdict == Verdict::No {
+                continue;
+            }
+            self.open |= ((verdict == Verdict::Open) as u8) << wanted;
+            self.tids[wanted] = tid;
+            wanted += 1;
+        }
+        self.tid_count = wanted as u8;
+        match (self.open, wanted) {
+            (0, 1..) => Verdict::Yes,
+            (0, 0) if !self.has_lists => Verdict::No,
+            _ => Verdict::Open,
+        }
+    }
+
+    fn settle(&mut self, blocks: &Blocks, filter: &Filter) -> bool {
+        let (count, open) = (self.tid_count as usize, self.open);
+        let mut wanted = 0;
+        for n in 0..count {
+            let tid = self.tids[n];
+            if open >> n & 1 == 0 || filter.settle(tid) == Verdict::Yes {
+                self.tids[wanted] = tid;
+                wanted += 1;
+            }
+        }
+        (self.tid_count, self.open) = (wanted as u8, 0);
+        if wanted == 0 && self.has_lists {
+            let mut tids = Vec::new();
+            self.all_tids(blocks, Some(filter), &mut tids);
+            return !tids.is_empty();
+        }
+        wanted > 0
     }
 }
 
@@ -59,6 +142,8 @@ pub struct PageBlocks<K> {
     pub blocks: Rc<Blocks>,
     /// what is searched for
     pub query: Query,
+    /// which rows are wanted; `None` where all are. Others lead the way but are not found
+    pub filter: Option<Rc<Filter>>,
     hints: Hints,
     estimates: Vec<f32>,
     /// nodes whose compact codes were read as neighbours; layout compact
@@ -79,6 +164,7 @@ impl<K: Keep> PageBlocks<K> {
             pages: 0,
             blocks,
             query,
+            filter: None,
             keep: std::marker::PhantomData,
         }
     }
@@ -94,6 +180,56 @@ impl<K: Keep> PageBlocks<K> {
         {
             seeds.push((entry, 0.0));
         }
+    }
+
+    /// Reads a node by itself: its row, unless it is deleted, gone, another one by now, or not
+    /// wanted.
+    pub fn read(&mut self, id: NodeId, generation: u32) -> Option<Near<K>> {
+        self.pages += 1;
+        let page = self.hints.pin(self.blocks.hnsw.index, id.block).lock();
+        let block = self.blocks.block_on(page.page(), id)?;
+        if block.header.generation != generation {
+            return None;
+        }
+        let mut verdict = Verdict::Yes;
+        let near = near_of(
+            &self.query,
+            self.filter.as_deref(),
+            id,
+            &block,
+            &mut verdict,
+        );
+        drop(page);
+        self.settle(near, verdict)
+    }
+
+    #[inline]
+    fn settle(&self, near: Option<Near<K>>, verdict: Verdict) -> Option<Near<K>> {
+        let mut near = near?;
+        match (&self.filter, verdict) {
+            (Some(filter), Verdict::Open) => near.row.settle(&self.blocks, filter).then_some(near),
+            _ => Some(near),
+        }
+    }
+
+    /// Asks for a node that will be read by itself soon.
+    #[inline]
+    pub fn prefetch_head(&self, id: NodeId) {
+        let size = self.blocks.layout.size;
+        let from_end = size_of::<Opaque>() + id.offset as usize * size;
+        let head = 64 * self.blocks.layout.head_lines();
+        let index = self.blocks.hnsw.index;
+        self.hints.prefetch(index, id.block, from_end, head);
+    }
+
+    /// Where blocks of the index were last in the buffer pool.
+    pub fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// Counts pages read for the search by somebody else.
+    pub fn count_pages(&mut self, pages: u64) {
+        self.pages += pages;
     }
 
     /// Pages read since [`seeds`](Self::seeds) began the search.
@@ -132,6 +268,34 @@ impl<K: Keep> PageBlocks<K> {
     }
 }
 
+/// A block's row with its near distance, unless it is deleted or for certain not wanted; `verdict`
+/// becomes what is known of that.
+#[inline]
+fn near_of<K: Keep>(
+    query: &Query,
+    filter: Option<&Filter>,
+    id: NodeId,
+    block: &Block<'_>,
+    verdict: &mut Verdict,
+) -> Option<Near<K>> {
+    if block.is_deleted() {
+        return None;
+    }
+    let mut row = K::of(id, block);
+    if let Some(filter) = filter {
+        *verdict = row.narrow(filter, block.keys());
+        if *verdict == Verdict::No {
+            return None;
+        }
+    }
+    let compact = block.compact();
+    Some(Near {
+        distance: query.distance(compact),
+        error: query.error_bound(compact),
+        row,
+    })
+}
+
 #[inline]
 fn key_of(id: NodeId) -> u64 {
     (id.block as u64) << 16 | id.offset as u64
@@ -150,14 +314,14 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
         self.pages += 1;
         let page = self.hints.pin(self.blocks.hnsw.index, id.block).lock();
         let block = self.blocks.block_on(page.page(), id)?;
-        let near = (!block.is_deleted()).then(|| {
-            let compact = block.compact();
-            Near {
-                distance: self.query.distance(compact),
-                error: self.query.error_bound(compact),
-                row: K::of(id, &block),
-            }
-        });
+        let mut verdict = Verdict::Yes;
+        let near = near_of(
+            &self.query,
+            self.filter.as_deref(),
+            id,
+            &block,
+            &mut verdict,
+        );
         let links = block.links();
         match block.estimate(&self.query, &mut self.estimates) {
             Some(estimates) => {
@@ -166,6 +330,7 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
                         neighbour(id, estimate);
                     }
                 }
+                drop(page);
             }
             None => {
                 self.links.clear();
@@ -174,7 +339,7 @@ impl<K: Keep> BlockStore for PageBlocks<K> {
                 self.visit(&mut neighbour);
             }
         }
-        near
+        self.settle(near, verdict)
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use crate::check::Findings;
 use crate::distance::{Operand, Value};
 use crate::hnsw::blocks::format::{ENTRY_QUANTIZER, Entries};
 use crate::hnsw::check::value_of;
-use crate::hnsw::format::{NodeId, Opaque, PageKind, RawTid, tid_list_of};
+use crate::hnsw::format::{NodeId, Opaque, PageKind, RawTid, TidList};
 use crate::pg::attempt::PageCopy;
 use crate::pg::buffer::Access;
 use pgrx::pg_sys::Datum;
@@ -124,12 +124,12 @@ impl Check {
                 .item(at.offset)
                 .map_err(|damage| wrong(damage.0))?
                 .ok_or_else(|| wrong("is not there"))?;
-            let (header, listed) = tid_list_of(list).map_err(|damage| wrong(damage.0))?;
-            if header.generation != generation {
+            let list = TidList::of(list).map_err(|damage| wrong(damage.0))?;
+            if list.header.generation != generation {
                 return Err(wrong("is of another node"));
             }
-            tids.extend_from_slice(listed);
-            next = header.next;
+            tids.extend_from_slice(list.tids);
+            next = list.header.next;
         }
         for at in seen {
             self.lists.remove(&at);

@@ -16,6 +16,7 @@ use crate::am::check::claims::{self, CLAIM, Claim};
 use crate::am::column;
 use crate::am::column::Column;
 use crate::check::Findings;
+use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::check::{self as structure, Expected};
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, Shape};
 use crate::page::PageView;
@@ -60,7 +61,11 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Ok(shape) => shape,
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
-    let expected = Expected::new(space, meta.dims, shape);
+    let map = match MapLayout::of_meta(&meta) {
+        Ok(map) => map,
+        Err(damage) => return found.error(META_BLOCK, None, damage),
+    };
+    let expected = Expected::new(space, meta.dims, shape).with_map(map);
     let Ok(codes) = Codes::new(index, access, &meta, column, &expected, found) else {
         return;
     };
@@ -198,9 +203,9 @@ impl Check {
                 PageKind::Tids => {
                     for offset in 1..=page.item_count() {
                         if let Ok(Some(item)) = page.item(offset)
-                            && let Ok((_, tids)) = crate::hnsw::format::tid_list_of(item)
+                            && let Ok(list) = crate::hnsw::format::TidList::of(item)
                         {
-                            self.listed += tids.len() as u64;
+                            self.listed += list.tids.len() as u64;
                             self.lists.insert(NodeId { block, offset });
                         }
                     }

@@ -1,0 +1,75 @@
+//! Exact distances of rows, from the table.
+
+use super::index::Blocks;
+use super::search::ScanRow;
+use crate::am::hnsw::filter::Filter;
+use crate::distance::Value;
+use crate::hnsw::blocks::Exact;
+use crate::hnsw::format::RawTid;
+use crate::pg::conditions::Conditions;
+use crate::pg::heap::HeapReader;
+use crate::quantize::Query;
+use std::rc::Rc;
+
+/// Computes exact distances from the table.
+pub struct Measure {
+    /// the index
+    pub blocks: Rc<Blocks>,
+    /// what is searched for
+    pub query: Value,
+    /// reads rows
+    pub reader: HeapReader,
+    /// which rows are wanted
+    pub filter: Option<Rc<Filter>>,
+    /// working space
+    pub lists: Vec<RawTid>,
+}
+
+impl Measure {
+    /// Exact distance of a row: of the first heap tuple that the snapshot sees, among those wanted.
+    /// `None` where it sees none.
+    pub fn of(&mut self, row: &ScanRow, query: &Query) -> Option<Exact> {
+        let found = row.tids().iter().find_map(|&tid| self.fetch(tid));
+        let operator = found.or_else(|| {
+            if !row.has_lists {
+                return None;
+            }
+            let mut lists = std::mem::take(&mut self.lists);
+            lists.clear();
+            row.all_tids(&self.blocks, self.filter.as_deref(), &mut lists);
+            let found = lists.iter().find_map(|&tid| self.fetch(tid));
+            self.lists = lists;
+            found
+        })?;
+        Some(Exact {
+            operator,
+            internal: query.internal(operator),
+        })
+    }
+
+    /// Whether one of a row's heap tuples, among those wanted, is visible and passes.
+    pub fn passes(&mut self, row: &ScanRow, conditions: &Conditions) -> bool {
+        let mut tids = row.tids().iter();
+        if tids.any(|&tid| self.reader.passes(tid, conditions)) {
+            return true;
+        }
+        if !row.has_lists {
+            return false;
+        }
+        let mut lists = std::mem::take(&mut self.lists);
+        lists.clear();
+        row.all_tids(&self.blocks, self.filter.as_deref(), &mut lists);
+        let passes = lists.iter().any(|&tid| self.reader.passes(tid, conditions));
+        self.lists = lists;
+        passes
+    }
+
+    fn fetch(&mut self, tid: RawTid) -> Option<f64> {
+        let (column, query) = (self.blocks.hnsw.column, &self.query);
+        self.reader.fetch(tid, |datum| {
+            // SAFETY: a non-NULL value of the indexed column.
+            let value = unsafe { column.value(datum) };
+            column.space.distance(query.operand(), value.operand())
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Which rows a scan wants: what its conditions on filter columns ask, and what another
+//! index says may match, where the plan has that.
+//!
+//! [`Filter::of_row`] judges by keys alone and may leave a row open; [`Filter::settle`] then asks the
+//! table, which must not happen while a page of the index is locked.
+
+use super::keys::{Check, FilterColumns};
+use crate::hnsw::format::RawTid;
+use crate::hnsw::keys::{Conditions, Verdict};
+use crate::pg::allow_list::AllowList;
+use crate::pg::relation::Index;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Which rows a scan wants.
+pub struct Filter {
+    /// what is asked of keys; none are kept in the plain layout
+    pub conditions: Conditions,
+    allowed: Option<Rc<AllowList>>,
+    check: RefCell<Check>,
+}
+
+impl Filter {
+    /// The filter of a scan whose keys and arguments are set; `None` where it wants all rows.
+    ///
+    /// # Safety
+    /// `scan` is begun, and open as long as the result is used.
+    pub unsafe fn of(
+        scan: pg_sys::IndexScanDesc,
+        index: Index,
+        allowed: Option<Rc<AllowList>>,
+    ) -> Option<Filter> {
+        // SAFETY: the descriptor has as many keys as it says.
+        let keys = unsafe {
+            match (*scan).numberOfKeys {
+                1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
+                _ => &[],
+            }
+        };
+        let conditions = match keys {
+            [] => Conditions::default(),
+            // SAFETY: the scan's own keys, on its index.
+            _ => unsafe { FilterColumns::of(index).conditions(keys) },
+        };
+        if conditions.is_empty() && allowed.is_none() {
+            return None;
+        }
+        Some(Filter {
+            conditions,
+            allowed,
+            // SAFETY: as promised by the caller.
+            check: RefCell::new(unsafe { Check::new(scan, keys) }),
+        })
+    }
+
+    /// What is known of a row by its address and its keys.
+    #[inline]
+    pub fn of_row(&self, tid: RawTid, keys: &[u64]) -> Verdict {
+        let verdict = self.conditions.of(keys);
+        if verdict == Verdict::No {
+            return verdict;
+        }
+        match &self.allowed {
+            Some(allowed) if !allowed.contains(tid) => Verdict::No,
+            _ => verdict,
+        }
+    }
+
+    /// The allow-list.
+    #[inline]
+    pub fn allowed(&self) -> Option<&AllowList> {
+        self.allowed.as_deref()
+    }
+
+    /// Decides what keys left open, from the row itself.
+    pub fn settle(&self, tid: RawTid) -> Verdict {
+        self.check.borrow_mut().holds(tid)
+    }
+
+    /// Whether the executor has to look at the rows again.
+    pub fn needs_recheck(&self) -> bool {
+        !self.conditions.is_certain()
+    }
+
+    /// Lets go of the table.
+    pub fn end(&self) {
+        self.check.borrow_mut().end();
+    }
+}

@@ -1,0 +1,132 @@
+//! Filter columns: conditions that an index scan judges itself.
+
+mod changes;
+mod recall;
+mod types;
+mod wordnet;
+
+use postgres::Client;
+
+use super::number;
+
+/// What a filtered search gave, beside what it should have.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// rows asked for, of those that there are
+    wanted: usize,
+    /// rows returned
+    rows: usize,
+    /// rows returned that are no farther than the last of the true ones
+    right: usize,
+    /// heap tuples that the scans handed to the executor
+    handed_out: i64,
+    /// most nodes that a scan expanded
+    expanded: i64,
+}
+
+impl Outcome {
+    fn recall(&self) -> f64 {
+        match self.wanted {
+            0 => 1.0,
+            wanted => self.right as f64 / wanted as f64,
+        }
+    }
+
+    /// k rows, at the recall promised, and nothing filtered after the fact.
+    fn check(&self, what: &str) {
+        assert_eq!(self.rows, self.wanted, "rows of {what}: {self:?}");
+        assert!(self.recall() >= 0.95, "recall of {what}: {self:?}");
+        assert!(
+            self.handed_out <= self.rows as i64 + self.rows as i64 / 50 + 2,
+            "the executor threw rows of {what} away: {self:?}"
+        );
+    }
+}
+
+fn text(vector: &[f32]) -> String {
+    let elements: Vec<String> = vector.iter().map(f32::to_string).collect();
+    format!("[{}]", elements.join(","))
+}
+
+fn distances(client: &mut Client, sql: &str) -> Vec<f64> {
+    let rows = client
+        .query(sql, &[])
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Searches `table (id, v)` by its index, with a condition, and compares with a sort.
+fn search(
+    client: &mut Client,
+    table: &str,
+    condition: &str,
+    operator: &str,
+    queries: &[String],
+    k: usize,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for query in queries {
+        let sql = format!(
+            "SELECT v {operator} '{query}' FROM {table} WHERE {condition}
+             ORDER BY v {operator} '{query}' LIMIT {k}"
+        );
+        client
+            .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
+            .unwrap();
+        let found = distances(client, &sql);
+        let scan = client
+            .query_one("SELECT returned, expanded FROM hnsw_last_scan()", &[])
+            .unwrap();
+        client
+            .batch_execute(
+                "SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off",
+            )
+            .unwrap();
+        let exact = distances(client, &sql);
+        assert!(found.is_sorted(), "{sql}: {found:?}");
+        let farthest = exact.last().copied().unwrap_or(f64::NEG_INFINITY);
+        outcome.wanted += exact.len();
+        outcome.rows += found.len();
+        outcome.right += found.iter().filter(|&&d| d <= farthest).count();
+        outcome.handed_out += scan.get::<_, i64>(0);
+        outcome.expanded = outcome.expanded.max(scan.get(1));
+    }
+    outcome
+}
+
+/// Whether all rows of `table (id, v)` that meet a condition, and no others, come out of its index.
+fn check_rows(client: &mut Client, table: &str, condition: &str, operator: &str) {
+    let ids = |client: &mut Client| -> Vec<i32> {
+        let sql = format!(
+            "SELECT id FROM {table} WHERE {condition} ORDER BY v {operator} (SELECT v FROM {table} LIMIT 1)"
+        );
+        let rows = client
+            .query(&sql, &[])
+            .unwrap_or_else(|error| panic!("{condition}: {error:?}"));
+        let mut ids: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+        ids.sort_unstable();
+        ids
+    };
+    client
+        .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
+        .unwrap();
+    let found = ids(client);
+    client
+        .batch_execute("SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off")
+        .unwrap();
+    assert_eq!(found, ids(client), "rows of {table} where {condition}");
+}
+
+/// The plan of a search with a condition, as EXPLAIN tells it.
+fn plan(client: &mut Client, table: &str, condition: &str) -> String {
+    client
+        .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
+        .unwrap();
+    let sql = format!(
+        "EXPLAIN (COSTS OFF) SELECT id FROM {table} WHERE {condition}
+         ORDER BY v <-> (SELECT v FROM {table} LIMIT 1) LIMIT 10"
+    );
+    let rows = client.query(&sql, &[]).unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
+}
