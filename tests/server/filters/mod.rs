@@ -2,6 +2,7 @@
 
 mod bitmaps;
 mod changes;
+mod columns;
 mod distances;
 mod plans;
 mod where_clauses;
