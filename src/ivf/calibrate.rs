@@ -91,12 +91,12 @@ impl Calibration {
     }
 }
 
-/// The lists to search of `lists` for a recall, by a curve; a twentieth of them where nothing was
+/// The lists to search of `lists` for a recall, by a curve; all of them where nothing was
 /// measured.
 pub fn probes_for(curve: &[CurvePoint], lists: usize, target: f32, rank: usize) -> usize {
     let all = lists.max(1);
     let share = match curve {
-        [] => 0.05,
+        [] => 1.0,
         curve => share_for(curve, target),
     };
     // the farther down the ranks, the more lists rows are spread over

@@ -1,6 +1,6 @@
 //! How an index of lists grows: when a list is divided, and where its rows and its neighbours' then go.
 //!
-//! A list that has outgrown its size is divided by 2-means, and the lists around it are arranged anew
+//! A list that has outgrown its size is divided by 2-means (one that is far too large into more, by k-means), and the lists around it are arranged anew
 //! with it: halves alone (as in SPFresh: Xu et al., SOSP 2023) leave boundaries where the first rows
 //! happened to put them, so that searches have to read more and more lists that hold parts of the same
 //! neighbourhood. Measured on 116,659 sentence embeddings of 384 dimensions, loaded one by one into an
@@ -17,7 +17,7 @@
 //! all of them are replaced by new ones with new names, and that is the only way rows ever move. Centroids
 //! follow their rows whenever a list takes part.
 
-use crate::cluster::{self, Alone, Lists, Rows};
+use crate::cluster::{self, Alone, Lists, Rows, Training};
 
 /// Lists that are arranged anew with one that is divided or dissolved.
 pub const NEIGHBOURS: usize = 8;
@@ -26,17 +26,30 @@ pub const AROUND: usize = 32;
 /// A list is divided when it has so many times the copies of an average one.
 const MOST: f64 = 1.5;
 /// A list is dissolved when it has less than this part of an average one's.
-const LEAST: f64 = 0.1;
-/// Lists are no smaller than this on average, however few rows there are.
+const LEAST: f64 = 0.25;
+/// Rows below which one list is as good as many.
+const FEWEST_ROWS_OF_LISTS: f64 = 1_000.0;
+/// Lists are no smaller than this on average, however many are asked for.
 const FEWEST_ROWS: f64 = 64.0;
-/// A list is not looked at again until it has grown by this factor, divided or not.
+/// A list is divided into so many at most.
+const MOST_PARTS: usize = 64;
+/// Copies that are arranged at a time, whatever the lists' size.
+const MOST_AT_ONCE: f64 = 32_000.0;
+/// A list that could not be divided is not looked at again until it has grown by this factor.
 const GROWN: f64 = 1.25;
 /// Rows below which a centroid stays where it is: their mean says little.
 const FEWEST_FOR_MEAN: usize = 4;
+/// Centroids no farther from each other than this part of their squares are the same.
+const SAME: f32 = 1e-6;
+/// Iterations of k-means where a list is divided into more than two.
+const ITERATIONS: usize = 6;
 
 /// How many lists serve so many rows best, where the user does not say.
 pub fn lists_for(rows: f64) -> f64 {
-    (4.0 * rows.sqrt()).clamp(1.0, (rows / FEWEST_ROWS).max(1.0))
+    if rows < FEWEST_ROWS_OF_LISTS {
+        return 1.0;
+    }
+    (4.0 * rows.sqrt()).min(rows / FEWEST_ROWS)
 }
 
 /// How large lists of an index are to be.
@@ -49,29 +62,37 @@ pub struct Sizes {
 impl Sizes {
     /// Of an index with so many rows, each in `copies` lists; `given` is the number of lists that the
     /// user asked for.
-    pub fn of(rows: f64, copies: usize, given: Option<u32>) -> Sizes {
+    pub fn of(rows: f64, copies: usize, given: Option<usize>) -> Sizes {
         let lists = match given {
-            Some(given) => given as f64,
+            Some(given) => given.max(1) as f64,
             None => lists_for(rows),
         };
-        Sizes {
-            average: (rows / lists.max(1.0)).max(FEWEST_ROWS) * copies as f64,
-        }
+        let average = match rows < FEWEST_ROWS_OF_LISTS {
+            true => f64::INFINITY,
+            false => (rows / lists).max(FEWEST_ROWS) * copies as f64,
+        };
+        Sizes { average }
     }
 
-    /// Whether a list with so many copies is to be divided; it had `counted` when it was last looked at.
-    pub fn is_too_large(self, copies: usize, counted: usize) -> bool {
-        copies as f64 > MOST * self.average && copies as f64 > GROWN * counted as f64
+    /// Whether a list with so many copies is to be divided. `undivided` is how many it had when that could
+    /// not be done, or 0.
+    pub fn is_too_large(self, copies: usize, undivided: usize) -> bool {
+        copies as f64 > MOST * self.average && copies as f64 > GROWN * undivided as f64
+    }
+
+    /// Into how many lists one with so many copies is to be divided.
+    pub fn parts(self, copies: usize) -> usize {
+        ((copies as f64 / self.average).ceil() as usize).clamp(2, MOST_PARTS)
     }
 
     /// Whether a list with so many copies is to be dissolved into its neighbours.
     pub fn is_too_small(self, copies: usize) -> bool {
-        (copies as f64) < LEAST * self.average
+        self.average.is_finite() && (copies as f64) < LEAST * self.average
     }
 
     /// Copies that are arranged at a time: more would keep an insert waiting.
     pub fn most_at_once(self) -> usize {
-        ((NEIGHBOURS + 2) as f64 * MOST * self.average).min(32_000.0) as usize
+        ((NEIGHBOURS + 2) as f64 * MOST * self.average).min(MOST_AT_ONCE) as usize
     }
 }
 
@@ -89,8 +110,8 @@ pub enum Held {
 /// What becomes of one of the lists being arranged anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// its rows are shared out among two
-    Divided,
+    /// its rows are shared out among so many, or fewer where they are not different enough
+    Divided(usize),
     /// its rows go to the others
     Dissolved,
     /// it is written anew, without holes
@@ -159,40 +180,48 @@ fn starts(pool: &Pool<'_>) -> Option<Rows> {
         copy_row(pool.centroids, list, &mut centroids);
     }
     match fate {
-        Fate::Kept => {}
-        Fate::Dissolved => {}
-        Fate::Divided => {
-            let halves = halves(pool)?;
-            for half in 0..2 {
-                copy_row(&halves, half, &mut centroids);
+        Fate::Kept | Fate::Dissolved => {}
+        Fate::Divided(count) => {
+            let parts = parts(pool, count)?;
+            for part in 0..parts.len() {
+                copy_row(&parts, part, &mut centroids);
             }
         }
     }
     (!centroids.is_empty()).then_some(centroids)
 }
 
-/// The centroids of the two halves of the list to be divided.
-fn halves(pool: &Pool<'_>) -> Option<Rows> {
-    let mut firsts = Rows::new(pool.rows.dims());
-    // second copies lie at a list's rim and would draw its halves there
-    let of = |wanted: fn(Held) -> bool| {
-        let rows = pool.of_cause.iter().copied();
-        rows.filter(move |&row| wanted(pool.held[row as usize]))
-    };
-    let few = of(|held| held != Held::Second).count() < 2 * FEWEST_FOR_MEAN;
-    for row in of(if few {
-        |_| true
-    } else {
-        |held| held != Held::Second
-    }) {
-        copy_row(pool.rows, row as usize, &mut firsts);
+/// The centroids of the parts of the list to be divided.
+fn parts(pool: &Pool<'_>, count: usize) -> Option<Rows> {
+    // second copies lie at a list's rim and would draw its parts there
+    let is_first = |row: &&u32| pool.held[**row as usize] != Held::Second;
+    let few = pool.of_cause.iter().filter(is_first).count() < count * FEWEST_FOR_MEAN;
+    let mut rows = Rows::new(pool.rows.dims());
+    for row in pool.of_cause.iter().filter(|row| few || is_first(row)) {
+        copy_row(pool.rows, *row as usize, &mut rows);
     }
-    if firsts.len() < 2 {
+    if rows.len() < 2 {
         return None;
     }
-    let halves = cluster::split(&firsts, pool.seed).centroids;
-    let same = halves.code(0) == halves.code(1) && halves.scale(0) == halves.scale(1);
-    (!same).then_some(halves)
+    let parts = match count {
+        2 => cluster::split(&rows, pool.seed).centroids,
+        lists => {
+            let training = Training {
+                lists,
+                iterations: ITERATIONS,
+                seed: pool.seed,
+                sphere: None,
+            };
+            cluster::train(&rows, training, &mut Alone)
+        }
+    };
+    // means of rows that are all the same differ by rounding
+    let own = parts.product(0, &parts, 0);
+    let same = |a: usize| {
+        let other = parts.product(a, &parts, a);
+        own - 2.0 * parts.product(0, &parts, a) + other <= SAME * (own + other)
+    };
+    (!(0..parts.len()).all(same)).then_some(parts)
 }
 
 /// Moves centroids to the mean of the rows whose nearest they are: one step of k-means.

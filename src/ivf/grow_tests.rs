@@ -36,7 +36,7 @@ fn pick(rows: &Rows, numbers: impl IntoIterator<Item = u32>) -> Rows {
 struct Index {
     centroids: Rows,
     lists: Vec<Vec<Placed>>,
-    counted: Vec<usize>,
+    undivided: Vec<usize>,
     moves: usize,
 }
 
@@ -47,7 +47,7 @@ impl Index {
         Index {
             centroids,
             lists: vec![Vec::new()],
-            counted: vec![0],
+            undivided: vec![0],
             moves: 0,
         }
     }
@@ -63,7 +63,7 @@ impl Index {
         let centroids = train(&of_index, training, &mut Alone);
         let mut index = Index {
             lists: vec![Vec::new(); centroids.len()],
-            counted: vec![0; centroids.len()],
+            undivided: vec![0; centroids.len()],
             centroids,
             moves: 0,
         };
@@ -72,7 +72,6 @@ impl Index {
             index.put(row, pair.first as usize, false);
             index.put(row, pair.second as usize, true);
         }
-        index.counted = index.lists.iter().map(Vec::len).collect();
         index
     }
 
@@ -90,9 +89,8 @@ impl Index {
         let sizes = Sizes::of(total as f64, 2, None);
         for list in [pair.first as usize, pair.second as usize] {
             let copies = self.lists[list].len();
-            if sizes.is_too_large(copies, self.counted[list]) {
-                self.counted[list] = copies;
-                self.arrange(rows, list, Fate::Divided);
+            if sizes.is_too_large(copies, self.undivided[list]) {
+                self.arrange(rows, list, Fate::Divided(sizes.parts(copies)));
                 return;
             }
         }
@@ -142,6 +140,7 @@ impl Index {
             seed: 7,
         };
         let Some(Arrangement { centroids, lists }) = arrange(&pool) else {
+            self.undivided[cause] = self.lists[cause].len();
             return;
         };
         let kept: Vec<u32> = (0..self.lists.len() as u32)
@@ -152,21 +151,21 @@ impl Index {
             .iter()
             .map(|&list| std::mem::take(&mut self.lists[list as usize]))
             .collect();
-        let mut counted: Vec<_> = kept
+        let mut undivided: Vec<_> = kept
             .iter()
-            .map(|&list| self.counted[list as usize])
+            .map(|&list| self.undivided[list as usize])
             .collect();
         for (list, copies) in lists.into_iter().enumerate() {
             all.push_scaled(centroids.scale(list), centroids.code(list));
             self.moves += copies.len();
-            counted.push(copies.len());
+            undivided.push(0);
             let named = copies.iter().map(|placed| Placed {
                 row: numbers[placed.row as usize],
                 ..*placed
             });
             all_lists.push(named.collect());
         }
-        (self.centroids, self.lists, self.counted) = (all, all_lists, counted);
+        (self.centroids, self.lists, self.undivided) = (all, all_lists, undivided);
     }
 
     /// Copies read for recall .95 of the ten nearest of some rows, on average.
@@ -311,7 +310,9 @@ fn a_dissolved_list_leaves_its_rows_to_its_neighbours() {
 fn rows_that_are_all_the_same_are_not_divided() {
     let mut rows = Rows::new(DIMS);
     for _ in 0..1000 {
-        rows.push_point(&[0.5; DIMS]);
+        rows.push_point(&std::array::from_fn::<f32, DIMS, _>(|n| {
+            0.1 + n as f32 / 7.0
+        }));
     }
     let mut index = Index::empty(DIMS);
     for row in 0..1000 {
@@ -323,14 +324,20 @@ fn rows_that_are_all_the_same_are_not_divided() {
 
 #[test]
 fn sizes_follow_the_rows_or_the_number_that_was_given() {
-    let few = Sizes::of(10.0, 2, None);
+    let tiny = Sizes::of(999.0, 1, None);
+    assert!(!tiny.is_too_large(999, 0) && !tiny.is_too_small(1));
+    let few = Sizes::of(1000.0, 2, None);
     assert!(!few.is_too_large(150, 0) && few.is_too_large(200, 0));
-    assert!(!few.is_too_large(200, 190), "it was looked at just now");
+    assert!(
+        !few.is_too_large(200, 190),
+        "it could not be divided just now"
+    );
+    assert_eq!((few.parts(200), few.parts(1000)), (2, 8));
     let many = Sizes::of(1e6, 1, None);
     assert!(!many.is_too_large(300, 0) && many.is_too_large(400, 0));
     let given = Sizes::of(1e6, 1, Some(100));
     assert!(!given.is_too_large(14_000, 0) && given.is_too_large(16_000, 0));
-    assert!(given.is_too_small(900) && !given.is_too_small(1_100));
+    assert!(given.is_too_small(2_400) && !given.is_too_small(2_600));
 }
 
 proptest! {
@@ -342,7 +349,7 @@ proptest! {
         count in 1usize..200,
         lists in 1usize..6,
         copies in 1usize..=2,
-        fate in prop::sample::select(vec![Fate::Divided, Fate::Dissolved, Fate::Kept]),
+        fate in prop::sample::select(vec![Fate::Divided(2), Fate::Divided(7), Fate::Dissolved, Fate::Kept]),
         spread in 1usize..5,
         is_whole in any::<bool>(),
     ) {
@@ -374,7 +381,11 @@ proptest! {
             return Ok(());
         };
         let expected = match fate {
-            Fate::Divided => lists + 1,
+            Fate::Divided(2) => lists + 1,
+            Fate::Divided(most) => {
+                prop_assert!(made.centroids.len() < lists + most);
+                made.centroids.len()
+            }
             Fate::Dissolved => lists - 1,
             Fate::Kept => lists,
         };

@@ -1,5 +1,5 @@
-//! Rows of the table during an index scan: the indexed value as the scan's snapshot sees it, for
-//! comparing rows by their exact distance.
+//! Rows of the table: the indexed value as an index scan's snapshot sees it, for comparing rows by their
+//! exact distance; and as inserts and VACUUM need it, to make codes anew.
 
 use super::buffer::{has_block, prefetch_line_pointer};
 use super::conditions::Conditions;
@@ -295,20 +295,12 @@ impl HeapReader {
             return;
         };
         let entry = self.entry.take();
-        // SAFETY: opened, and forgotten just now.
+        // SAFETY: opened for this table, and forgotten just now.
         unsafe {
-            let end = (*(*self.heap()).rd_tableam).index_fetch_end;
-            pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                end.expect("table access methods have it")(open.fetch)
-            });
-            pg_sys::ExecDropSingleTupleTableSlot(open.slot);
-            if let Source::Expression { estate, .. } = open.value {
-                pg_sys::FreeExecutorState(estate);
-            }
             if let Some(entry) = entry {
                 pg_sys::FreeExecutorState(entry.estate);
             }
-            pg_sys::MemoryContextDelete(open.context);
+            open.close(self.heap());
         }
     }
 
@@ -323,12 +315,28 @@ impl HeapReader {
     fn open(&mut self) -> Open {
         let heap = self.heap();
         // SAFETY: an open table and index; what is allocated lives as long as the scan.
+        let open = unsafe { Open::new(heap, (*self.scan).indexRelation, self.parent) };
+        self.open = Some(open);
+        open
+    }
+}
+
+impl Open {
+    /// Opens a table to read what one of its indexes holds.
+    ///
+    /// # Safety
+    /// Table and index are open, and `parent` is valid, for as long as the result is used.
+    unsafe fn new(
+        heap: pg_sys::Relation,
+        index: pg_sys::Relation,
+        parent: pg_sys::MemoryContext,
+    ) -> Open {
+        // SAFETY: as promised by the caller.
         unsafe {
-            let context = new_context(self.parent, c"vectorext table reader");
+            let context = new_context(parent, c"vectorext table reader");
             let caller = switch_to(context);
             let am = &*(*heap).rd_tableam;
             let begin = am.index_fetch_begin.expect("table access methods have it");
-            let index = (*self.scan).indexRelation;
             let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
             let number = *(*(*index).rd_index).indkey.values.as_ptr();
             let (value, row) = if number > 0 {
@@ -344,16 +352,33 @@ impl HeapReader {
             };
             let fetch = pg_sys::ffi::pg_guard_ffi_boundary(|| begin(heap));
             switch_to(caller);
-            let open = Open {
+            Open {
                 context,
                 row,
                 fetch,
                 fetch_tuple: am.index_fetch_tuple.expect("table access methods have it"),
                 slot,
                 value,
-            };
-            self.open = Some(open);
-            open
+            }
+        }
+    }
+
+    /// Releases everything.
+    ///
+    /// # Safety
+    /// `heap` is the table it was opened for; nothing of it is used any more.
+    unsafe fn close(self, heap: pg_sys::Relation) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let end = (*(*heap).rd_tableam).index_fetch_end;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                end.expect("table access methods have it")(self.fetch)
+            });
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if let Source::Expression { estate, .. } = self.value {
+                pg_sys::FreeExecutorState(estate);
+            }
+            pg_sys::MemoryContextDelete(self.context);
         }
     }
 }
@@ -462,6 +487,85 @@ impl Open {
                     );
                     (!is_null[0]).then(|| values.as_ptr().cast::<Datum>().read())
                 }
+            }
+        }
+    }
+}
+
+/// Reads indexed values from a table for an index's own purposes, as inserts and VACUUM have them:
+/// whatever version is not dead for everybody will do, since all that an index entry stands for have the
+/// same value.
+pub struct TableReader {
+    heap: pg_sys::Relation,
+    snapshot: pg_sys::SnapshotData,
+    open: Open,
+    opened_heap: bool,
+}
+
+impl TableReader {
+    /// A reader of an open table, in the current memory context.
+    ///
+    /// # Safety
+    /// `heap` is the index's table, and stays open while the reader is used.
+    pub unsafe fn new(heap: pg_sys::Relation, index: Index) -> TableReader {
+        // SAFETY: as promised by the caller.
+        unsafe { TableReader::of(heap, index, false) }
+    }
+
+    /// Opens the table of an index that somebody has locked, as VACUUM does.
+    pub fn of_index(index: Index) -> TableReader {
+        // SAFETY: an open index has a table; whoever vacuums it has it locked.
+        unsafe {
+            let oid = pg_sys::IndexGetRelation((*index.raw()).rd_id, false);
+            let heap = pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE);
+            TableReader::of(heap, index, true)
+        }
+    }
+
+    unsafe fn of(heap: pg_sys::Relation, index: Index, opened_heap: bool) -> TableReader {
+        // SAFETY: table and index are open; a snapshot of this type needs two fields
+        // (InitNonVacuumableSnapshot).
+        unsafe {
+            let mut snapshot: pg_sys::SnapshotData = std::mem::zeroed();
+            snapshot.snapshot_type = pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE;
+            snapshot.vistest = pg_sys::GlobalVisTestFor(heap);
+            TableReader {
+                heap,
+                snapshot,
+                open: Open::new(heap, index.raw(), pg_sys::CurrentMemoryContext),
+                opened_heap,
+            }
+        }
+    }
+
+    /// Hands the indexed value of a row to `f`. None where every version is dead for everybody, or the
+    /// value is NULL.
+    pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        let open = self.open;
+        let snapshot = &raw mut self.snapshot;
+        // SAFETY: what is opened is valid until `end`; the snapshot is ours.
+        unsafe {
+            let all = Conditions::default();
+            let value =
+                pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot, &all));
+            let result = value.map(|value| {
+                let caller = switch_to(open.row);
+                let result = f(value);
+                switch_to(caller);
+                result
+            });
+            unguarded::MemoryContextReset(open.row);
+            result
+        }
+    }
+
+    /// Releases everything. Not called after an ERROR: the transaction's abort has then done it.
+    pub fn end(self) {
+        // SAFETY: opened for this table.
+        unsafe {
+            self.open.close(self.heap);
+            if self.opened_heap {
+                pg_sys::table_close(self.heap, pg_sys::NoLock as pg_sys::LOCKMODE);
             }
         }
     }

@@ -164,6 +164,14 @@ impl Turnstile {
         unsafe { pg_sys::LockPage(index.raw(), block, mode) };
         Turnstile { index, block, mode }
     }
+
+    /// Takes the lock unless that would mean waiting.
+    pub fn try_lock(index: Index, block: u32, mode: u32) -> Option<Self> {
+        let mode = mode as pg_sys::LOCKMODE;
+        // SAFETY: an open relation.
+        let is_locked = unsafe { pg_sys::ConditionalLockPage(index.raw(), block, mode) };
+        is_locked.then_some(Turnstile { index, block, mode })
+    }
 }
 
 impl Drop for Turnstile {

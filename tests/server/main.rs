@@ -12,6 +12,7 @@ mod harness;
 mod hnsw;
 mod index_build;
 mod installation;
+mod ivf;
 mod ivf_build;
 mod lists_check;
 mod replication;

@@ -343,7 +343,7 @@ fn write_directory(
                 list: n as u32 + 1,
                 first: written.first,
                 last: written.last,
-                version: 0,
+                undivided: 0,
                 pages: written.last - written.first + 1,
                 rows: written.rows,
                 reserved: 0,

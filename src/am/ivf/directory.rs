@@ -17,8 +17,6 @@ pub struct Listed {
     pub id: ListId,
     /// its first page
     pub first: u32,
-    /// raised when rows of other lists are put into it
-    pub version: u32,
     /// rows, when last counted
     pub rows: u32,
     /// pages
@@ -153,7 +151,6 @@ impl Directory {
         let listed = Listed {
             id: ListId(entry.list),
             first: entry.first,
-            version: entry.version,
             rows: entry.rows,
             pages: entry.pages,
             place,

@@ -1,5 +1,6 @@
 //! An open index of lists: what its metapage says once and for all, and its codec.
 
+use super::options::Declared;
 use crate::am::column::{self, Column};
 use crate::distance::Metric;
 use crate::ivf::format::{
@@ -129,6 +130,12 @@ impl Ivf {
         self.codec
             .as_ref()
             .expect("only indexes of bit strings have no codec")
+    }
+
+    /// The number of lists that the user asked for.
+    pub fn given_lists(&self, meta: &Meta) -> Option<usize> {
+        let method = self.check(META_BLOCK, || meta.method());
+        Declared::of(self.index, method).lists
     }
 
     /// How rows of an index that keeps codes are coded.

@@ -1,18 +1,25 @@
-//! Insert of one row into the list of the nearest centroid.
+//! Insert of one row: its compact code to a vector page, where the index has such, then a copy into each
+//! of its lists. Who finds that a list has outgrown its size divides it.
+//!
+//! While a row is put into a list, the list is locked in share mode (a heavyweight lock on its number), one
+//! list at a time: whoever arranges lists anew has them alone. A list that is gone when its lock is there
+//! has been arranged anew, and the row's lists are looked for again.
 
-use super::directory::{Directory, Target};
-use super::index::{self, Ivf, META_BLOCK, change_meta, raise_damaged};
+use super::arrange;
+use super::index::{Ivf, read_meta};
+use super::place::Placer;
+use super::sample::{Scratch, push_row};
+use super::storage::{ListLock, Size};
+use crate::cluster::Rows;
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{
-    ListRow, Meta, Opaque, PageKind, RowForm, VectorAddress, VectorPage, VectorPageMut,
-};
-use crate::page::Damage;
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::ivf::format::{ListId, ListRow, Meta, RowForm, VectorAddress};
+use crate::pg::buffer::Logging;
 use crate::pg::relation::Index;
 use crate::pg::rows::raw_tid;
-use crate::quantize::{CompactRef, ListEncoder, ListFactors, Rotated};
+use crate::quantize::{CompactRef, ListEncoder, ListFactors};
 use pgrx::pg_sys::{self, Datum};
+use std::cell::RefCell;
 
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
@@ -21,7 +28,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     values: *mut Datum,
     isnull: *mut bool,
     heap_tid: pg_sys::ItemPointer,
-    _heap: pg_sys::Relation,
+    heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     _index_unchanged: bool,
     _info: *mut pg_sys::IndexInfo,
@@ -37,103 +44,132 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: a non-NULL value of the indexed column.
     let value = unsafe { ivf.column.value(value) };
     if ivf.column.is_indexable(&value) {
-        insert(&ivf, &meta, &value, tid);
+        // what an ERROR interrupts is forgotten with its working memory
+        let mut memory = MEMORY.take().unwrap_or_default();
+        let outgrown = memory.insert(&ivf, &meta, &value, tid);
+        MEMORY.set(Some(memory));
+        if let Some(list) = outgrown {
+            // SAFETY: the index's table, open as long as the index.
+            unsafe { arrange::divide(&ivf, list, heap) };
+        }
     }
     false
 }
 
-fn insert(ivf: &Ivf, meta: &Meta, value: &Value, tid: RawTid) {
-    let mut rotated = Rotated::default();
-    let mut floats = Vec::new();
-    let mut address = VectorAddress::NONE;
-    let query = ivf.codec.as_ref().map(|codec| {
-        index::floats_of(ivf.column, value.payload(), &mut floats);
-        codec.rotate(&floats, &mut rotated);
-        codec.query(&floats)
-    });
-    if ivf.shape.has_addresses() {
-        let mut code = vec![0; ivf.shape.dims as usize];
-        let factors = ivf.codec().encode_rotated(&rotated, &mut code);
-        let compact = CompactRef {
-            factors,
-            code: &code,
+thread_local! {
+    static MEMORY: RefCell<Option<Box<Memory>>> = const { RefCell::new(None) };
+}
+
+/// Working memory of inserts.
+#[derive(Default)]
+struct Memory {
+    scratch: Scratch,
+    row: Rows,
+    encoder: ListEncoder,
+    code: Vec<u8>,
+}
+
+impl Memory {
+    /// Inserts a row. Returns a list that is to be divided.
+    fn insert(&mut self, ivf: &Ivf, meta: &Meta, value: &Value, tid: RawTid) -> Option<ListId> {
+        if self.row.dims() != ivf.shape.dims as usize {
+            self.row = Rows::new(ivf.shape.dims as usize);
+        }
+        self.row.clear();
+        push_row(
+            ivf.codec.as_deref(),
+            ivf.column,
+            value.payload(),
+            &mut self.scratch,
+            &mut self.row,
+        );
+        let address = match ivf.shape.has_addresses() {
+            true => {
+                let compact = CompactRef {
+                    factors: self.scratch.factors,
+                    code: &self.scratch.code,
+                };
+                ivf.put_vector(meta.vector_page, tid, compact)
+            }
+            false => VectorAddress::NONE,
         };
-        address = put_vector(ivf, meta, tid, compact);
+        let new = New {
+            value,
+            tid,
+            address,
+        };
+        let mut put: Vec<(ListId, Size)> = Vec::with_capacity(2);
+        let mut meta = *meta;
+        loop {
+            pgrx::check_for_interrupts!();
+            let placer = Placer::of(ivf, &meta);
+            let (first, second) = placer.lists_of(&self.row, meta.copies as usize);
+            let wanted = [Some(first), second];
+            // where lists have changed since the first copy was put somewhere, the second goes to
+            // either of the lists that is another one
+            let is_taken = |at: &usize| {
+                let id = placer.directory.lists()[*at].id;
+                put.iter().any(|(list, _)| *list == id)
+            };
+            let next = match put.len() {
+                0 => Some(first),
+                1 => wanted.into_iter().flatten().rev().find(|at| !is_taken(at)),
+                _ => None,
+            };
+            let next = next.filter(|_| put.is_empty() || second.is_some());
+            let Some(at) = next else {
+                let sizes = placer.sizes(ivf, &meta, &put);
+                let outgrown =
+                    |(_, size): &&(ListId, Size)| sizes.is_too_large(size.rows, size.undivided);
+                return put.iter().find(outgrown).map(|(list, _)| *list);
+            };
+            let size = self.put(ivf, &placer, at, &new, !put.is_empty());
+            match size {
+                Some(size) => put.push((placer.directory.lists()[at].id, size)),
+                None => meta = read_meta(ivf.index),
+            }
+        }
     }
-    let mut distances = Vec::new();
-    loop {
-        pgrx::check_for_interrupts!();
-        let directory = Directory::now(ivf);
-        let target = match &query {
-            Some(query) => Target::Query(query),
-            None => Target::Bits(value),
-        };
-        directory.distances(ivf, &target, &mut distances);
-        let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
-        let Some(at) = nearest else {
-            raise_damaged(ivf.index, META_BLOCK, Damage("an index without a list"));
-        };
-        let mut code = Vec::new();
-        let factors = match (ivf.shape.form, directory.centre(at)) {
+
+    /// Puts a copy into the list at a position of the directory; `None` where the list is gone.
+    fn put(
+        &mut self,
+        ivf: &Ivf,
+        placer: &Placer,
+        at: usize,
+        new: &New<'_>,
+        is_second: bool,
+    ) -> Option<Size> {
+        let factors = match (ivf.shape.form, placer.directory.centre(at)) {
             (RowForm::Codes(_), Some(centre)) => {
-                code.resize(ivf.shape.row_len as usize, 0);
-                let encoder = &mut ListEncoder::default();
+                self.code.resize(ivf.shape.row_len as usize, 0);
+                let (rotated, encoder) = (&self.scratch.rotated, &mut self.encoder);
                 ivf.coding()
-                    .encode(ivf.codec(), centre, &rotated, encoder, &mut code)
+                    .encode(ivf.codec(), centre, rotated, encoder, &mut self.code)
             }
             _ => {
-                code.extend_from_slice(value.payload());
+                self.code.clear();
+                self.code.extend_from_slice(new.value.payload());
                 ListFactors::default()
             }
         };
         let row = ListRow {
-            tid,
-            is_second: false,
+            tid: new.tid,
+            is_second,
             factors,
-            address,
-            norm_squared: value.operand().norm_squared,
-            code: &code,
+            address: new.address,
+            norm_squared: new.value.operand().norm_squared,
+            code: &self.code,
         };
-        let listed = directory.lists()[at];
-        let added = ivf.append(Logging::EachChange, listed.id, listed.place, &row);
-        if added.is_some() {
-            return;
-        }
+        let listed = placer.directory.lists()[at];
+        let _shared = ListLock::share(ivf, listed.id);
+        ivf.append(Logging::EachChange, listed.id, listed.place, &row)
     }
 }
 
-/// Keeps a row's compact code.
-fn put_vector(ivf: &Ivf, meta: &Meta, tid: RawTid, compact: CompactRef<'_>) -> VectorAddress {
-    let layout = ivf.vectors;
-    if meta.vector_page != 0 {
-        let block = meta.vector_page;
-        let mut page = Exclusive::lock(ivf.index, block, Access::Random);
-        let slot = ivf.check(block, || {
-            let (kind, _) = Opaque::of(page.page())?;
-            if kind != PageKind::Vectors {
-                return Ok(None);
-            }
-            Ok(VectorPage::of(page.page(), layout)?.free_slots().next())
-        });
-        if let Some(slot) = slot {
-            let mut change = Change::begin(ivf.index, Logging::EachChange);
-            let mut target = change.page(&mut page);
-            let bytes = target.contents_bytes_mut(layout.contents_len());
-            VectorPageMut::new(bytes, layout).set(slot, tid, compact);
-            change.commit();
-            return VectorAddress::new(block, slot);
-        }
-    }
-    let mut page = ivf.take_page();
-    let block = page.block();
-    let mut change = Change::begin(ivf.index, Logging::EachChange);
-    let mut target = change.new_page(&mut page, &Opaque::new(PageKind::Vectors));
-    let bytes = target.contents_bytes_mut(layout.contents_len());
-    VectorPageMut::new(bytes, layout).set(0, tid, compact);
-    change.commit();
-    drop(page);
-    change_meta(ivf.index, Logging::EachChange, |meta| {
-        meta.vector_page = block;
-    });
-    VectorAddress::new(block, 0)
+/// A row that is inserted.
+struct New<'a> {
+    value: &'a Value,
+    tid: RawTid,
+    address: VectorAddress,
 }

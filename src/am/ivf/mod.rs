@@ -1,5 +1,6 @@
 //! The `ivf` and `ivfflat` index access methods: one file for each verb the server asks for.
 
+pub mod arrange;
 pub mod assign;
 pub mod build;
 pub mod centroids;
@@ -9,7 +10,9 @@ pub mod directory;
 pub mod index;
 pub mod insert;
 pub mod last_scan;
+pub mod measure;
 pub mod options;
+pub mod place;
 pub mod sample;
 pub mod scan;
 pub mod search;

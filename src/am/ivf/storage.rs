@@ -5,12 +5,16 @@
 //! is only tried for while another is held.
 
 use super::directory::EntryPlace;
-use super::index::Ivf;
+use super::index::{Ivf, change_meta};
+use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
     Entries, EntriesMut, Entry, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,
+    VectorAddress, VectorPage, VectorPageMut,
 };
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, free_space_map};
+use crate::pg::relation::Turnstile;
+use crate::quantize::CompactRef;
 use pgrx::pg_sys;
 
 /// What a page that is thought to be a list's turned out to be.
@@ -21,13 +25,30 @@ pub enum Visit<'a> {
     Gone,
 }
 
+/// A heavyweight lock on a list: inserts share it, whoever arranges lists anew has it alone. It says nothing
+/// of the list's pages, which scans read without it.
+pub struct ListLock(#[allow(dead_code, reason = "held until drop")] Turnstile);
+
+impl ListLock {
+    /// Keeps a list, if it is still there, from being arranged anew.
+    pub fn share(ivf: &Ivf, list: ListId) -> ListLock {
+        // block 0 is the metapage, and no list has number 0
+        ListLock(Turnstile::lock(ivf.index, list.0, pg_sys::ShareLock))
+    }
+
+    /// Keeps everybody from adding rows to a list.
+    pub fn alone(ivf: &Ivf, list: ListId) -> ListLock {
+        ListLock(Turnstile::lock(ivf.index, list.0, pg_sys::ExclusiveLock))
+    }
+}
+
 /// How large a list is.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// rows in it; pages before the last count as full
     pub rows: usize,
-    /// rows, when last counted
-    pub counted: usize,
+    /// rows when it could not be divided, or 0
+    pub undivided: usize,
 }
 
 impl Ivf {
@@ -48,7 +69,7 @@ impl Ivf {
     /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
     /// one. `None` where the list is gone by now, else what it has become.
     ///
-    /// The caller holds what keeps the list from being split or merged meanwhile (see the README).
+    /// The caller holds what keeps the list from being arranged anew meanwhile (see `src/ivf/growth.md`).
     pub fn append(
         &self,
         logging: Logging,
@@ -60,7 +81,7 @@ impl Ivf {
         let mut last = entry.last;
         let size = |pages: u32, on_last: usize| Size {
             rows: (pages as usize).saturating_sub(1) * self.lists.capacity() + on_last,
-            counted: entry.rows as usize,
+            undivided: entry.undivided as usize,
         };
         let mut pages = entry.pages;
         loop {
@@ -140,6 +161,83 @@ impl Ivf {
             entry.pages = entry.pages.saturating_add(1);
         }
         change.commit();
+    }
+
+    /// Keeps a row's compact code: on the page `hint`, or another with a free slot, or a new one.
+    pub fn put_vector(&self, hint: u32, tid: RawTid, compact: CompactRef<'_>) -> VectorAddress {
+        let wanted = self.vectors.slot_len();
+        let mut block = match hint {
+            0 => free_space_map::find(self.index, wanted),
+            hint => Some(hint),
+        };
+        while let Some(at) = block {
+            if at < self.index.blocks()
+                && let Some(address) = self.put_vector_on(at, tid, compact)
+            {
+                if at != hint {
+                    self.set_vector_page(at);
+                }
+                return address;
+            }
+            pgrx::check_for_interrupts!();
+            block = free_space_map::correct_and_find(self.index, at, 0, wanted);
+        }
+        let mut page = self.take_page();
+        let block = page.block();
+        let address = self.put_vector_on_new(&mut page, tid, compact);
+        drop(page);
+        self.set_vector_page(block);
+        address
+    }
+
+    fn set_vector_page(&self, block: u32) {
+        change_meta(self.index, Logging::EachChange, |meta| {
+            meta.vector_page = block;
+        });
+    }
+
+    fn put_vector_on(
+        &self,
+        block: u32,
+        tid: RawTid,
+        compact: CompactRef<'_>,
+    ) -> Option<VectorAddress> {
+        let mut page = Exclusive::lock(self.index, block, Access::Random);
+        if page.page().is_new() {
+            return None;
+        }
+        let slot = self.check(block, || match Opaque::of(page.page())?.0 {
+            PageKind::Vectors => Ok(VectorPage::of(page.page(), self.vectors)?
+                .free_slots()
+                .next()
+                .map(Some)),
+            PageKind::Free => Ok(Some(None)),
+            _ => Ok(None),
+        })?;
+        let Some(slot) = slot else {
+            return Some(self.put_vector_on_new(&mut page, tid, compact));
+        };
+        let mut change = Change::begin(self.index, Logging::EachChange);
+        let mut target = change.page(&mut page);
+        let bytes = target.contents_bytes_mut(self.vectors.contents_len());
+        VectorPageMut::new(bytes, self.vectors).set(slot, tid, compact);
+        change.commit();
+        Some(VectorAddress::new(block, slot))
+    }
+
+    fn put_vector_on_new(
+        &self,
+        page: &mut Exclusive,
+        tid: RawTid,
+        compact: CompactRef<'_>,
+    ) -> VectorAddress {
+        let block = page.block();
+        let mut change = Change::begin(self.index, Logging::EachChange);
+        let mut target = change.new_page(page, &Opaque::new(PageKind::Vectors));
+        let bytes = target.contents_bytes_mut(self.vectors.contents_len());
+        VectorPageMut::new(bytes, self.vectors).set(0, tid, compact);
+        change.commit();
+        VectorAddress::new(block, 0)
     }
 
     /// A locked page that nobody uses: a free one, or a new one at the end of the index. It is for the

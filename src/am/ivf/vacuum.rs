@@ -1,11 +1,33 @@
-//! VACUUM: dead rows leave their lists.
+//! VACUUM: dead rows leave the index.
+//!
+//! 1. List by list, dead rows are taken out and their bytes zeroed. Lists may be arranged anew meanwhile;
+//!    then dead rows may be in the new lists, or on their way into them. So the directory is read again
+//!    until it has no list that was not looked at; the last time, and from the third time on, nobody else
+//!    arranges lists.
+//! 2. When no list has a dead row any more, their compact codes are taken off the vector pages and zeroed.
+//!    Pages of lists that no directory knows (a crash left them) are freed, and what pages have free is
+//!    recorded: the free space map is not WAL-logged.
+//! 3. Lists with many holes are written anew, nearly empty ones dissolved into their neighbours, and the
+//!    curve is measured again where the index has changed much.
 
-use super::index::{Ivf, META_BLOCK, raise_damaged};
-use crate::ivf::format::{ListPage, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
-use crate::page::Damage;
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Strategy};
+use super::arrange::{Alone, Table};
+use super::directory::{Directory, Listed};
+use super::index::{Ivf, META_BLOCK, change_meta, read_meta};
+use super::measure;
+use super::storage::Visit;
+use crate::hnsw::format::RawTid;
+use crate::ivf::format::{ListId, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
+use crate::ivf::grow::Fate;
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map};
+use crate::pg::heap::TableReader;
 use crate::pg::relation::Index;
 use pgrx::pg_sys;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Readings of the directory after which VACUUM keeps others from arranging lists.
+const PATIENCE: usize = 2;
+/// A list is written anew when its rows fill less than this part of its pages.
+const LEAST_FILL: f64 = 0.5;
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn ambulkdelete(
@@ -19,11 +41,10 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         let index = Index::new((*info).index);
         (index, Strategy::of((*info).strategy), stats_of(stats))
     };
-    let (ivf, _) = Ivf::open(index);
     let Some(callback) = callback else {
-        raise_damaged(index, META_BLOCK, Damage("VACUUM without a callback"));
+        return stats;
     };
-    let is_dead = |tid: crate::hnsw::format::RawTid| {
+    let is_dead = |tid: RawTid| {
         let mut pointer = pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData {
                 bi_hi: tid.block_hi,
@@ -34,62 +55,20 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         // SAFETY: the server's callback with its state.
         unsafe { callback(&raw mut pointer, state) }
     };
-    let mut rows = 0;
-    let mut removed = 0;
-    for block in 1..index.blocks() {
-        // SAFETY: answers interrupts and sleeps.
-        unsafe {
-            #[cfg(feature = "pg18")]
-            pg_sys::vacuum_delay_point(false);
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::vacuum_delay_point();
-        }
-        let mut page = Exclusive::lock(index, block, Access::Sequential(strategy));
-        if page.page().is_new() {
-            continue;
-        }
-        match ivf.check(block, || Opaque::of(page.page())).0 {
-            PageKind::List => {
-                let found = ivf.check(block, || ListPage::of(page.page(), &ivf.lists));
-                let tids = found.tids();
-                let dead: Vec<usize> = (0..tids.len()).filter(|&n| is_dead(tids[n])).collect();
-                rows += tids.len() - dead.len();
-                removed += dead.len();
-                if dead.is_empty() {
-                    continue;
-                }
-                let mut change = Change::begin(index, Logging::EachChange);
-                let mut target = change.page(&mut page);
-                let bytes = target.contents_bytes_mut(ivf.lists.contents_len());
-                let mut writer = ListPageMut::new(bytes, &ivf.lists);
-                for &row in dead.iter().rev() {
-                    writer.swap_remove(row);
-                }
-                change.commit();
-            }
-            PageKind::Vectors => {
-                let found = ivf.check(block, || VectorPage::of(page.page(), ivf.vectors));
-                let slots = 0..ivf.vectors.capacity();
-                let dead: Vec<usize> = slots
-                    .filter(|&slot| found.get(slot).is_some_and(|(tid, _)| is_dead(tid)))
-                    .collect();
-                if dead.is_empty() {
-                    continue;
-                }
-                let mut change = Change::begin(index, Logging::EachChange);
-                let mut target = change.page(&mut page);
-                let bytes = target.contents_bytes_mut(ivf.vectors.contents_len());
-                let mut writer = VectorPageMut::new(bytes, ivf.vectors);
-                for slot in dead {
-                    writer.free(slot);
-                }
-                change.commit();
-            }
-            _ => {}
-        }
-    }
-    stats.num_index_tuples = rows as f64;
-    stats.tuples_removed += removed as f64;
+    let (ivf, _) = Ivf::open(index);
+    let mut vacuum = Vacuum {
+        ivf: &ivf,
+        access: Access::Sequential(strategy),
+        is_dead: &is_dead,
+        rows: 0,
+        removed: 0,
+        freed: 0,
+    };
+    vacuum.lists();
+    vacuum.pages();
+    stats.num_index_tuples = vacuum.rows as f64;
+    stats.tuples_removed += vacuum.removed as f64;
+    stats.pages_newly_deleted += vacuum.freed;
     stats
 }
 
@@ -100,11 +79,24 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     // SAFETY: as in `ambulkdelete`.
     unsafe {
-        if (*info).analyze_only || stats.is_null() {
+        if (*info).analyze_only {
             return stats;
         }
         let index = Index::new((*info).index);
-        (*stats).num_pages = index.blocks();
+        let (ivf, _) = Ivf::open(index);
+        let mut table = Table::new(|| TableReader::of_index(index));
+        if !stats.is_null() {
+            tidy(&ivf, &mut table);
+            free_space_map::publish(index);
+            change_meta(index, Logging::EachChange, |meta| {
+                meta.rows = (*stats).num_index_tuples as u64;
+            });
+            (*stats).num_pages = index.blocks();
+        }
+        if measure::is_outgrown(&read_meta(index)) {
+            measure::measure(&ivf, &mut table);
+        }
+        table.end();
         stats
     }
 }
@@ -122,4 +114,252 @@ unsafe fn stats_of<'a>(
         }
         &mut *stats
     }
+}
+
+/// Answers interrupts and sleeps as vacuum_cost_delay asks.
+fn delay_point() {
+    // SAFETY: called without locks on pages.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+    }
+}
+
+struct Vacuum<'a> {
+    ivf: &'a Ivf,
+    access: Access,
+    is_dead: &'a dyn Fn(RawTid) -> bool,
+    rows: u64,
+    removed: u64,
+    freed: u32,
+}
+
+/// What is left of a list.
+#[derive(Default)]
+struct Left {
+    /// rows by their first copies
+    firsts: u64,
+    /// copies
+    copies: u64,
+    removed: u64,
+}
+
+impl Vacuum<'_> {
+    /// Takes dead rows out of all lists.
+    fn lists(&mut self) {
+        let mut left: FxHashMap<ListId, Left> = FxHashMap::default();
+        let mut alone = None;
+        for round in 0.. {
+            if round >= PATIENCE && alone.is_none() {
+                alone = Some(Alone::new(self.ivf));
+            }
+            let directory = Directory::now(self.ivf);
+            let mut todo: Vec<Listed> = directory.lists().to_vec();
+            todo.retain(|listed| !left.contains_key(&listed.id));
+            if todo.is_empty() && alone.is_none() {
+                // somebody may have read dead rows of lists and not have entered the new ones yet
+                alone = Some(Alone::new(self.ivf));
+                continue;
+            }
+            if todo.is_empty() {
+                let ids = directory.lists().iter();
+                self.rows = ids.map(|listed| left[&listed.id].firsts).sum();
+                break;
+            }
+            // in the order of pages, as far as lists lie together
+            todo.sort_unstable_by_key(|listed| listed.first);
+            for listed in todo {
+                delay_point();
+                let of_list = self.list(&listed);
+                self.removed += of_list.removed;
+                left.insert(listed.id, of_list);
+            }
+        }
+        drop(alone);
+    }
+
+    /// Takes dead rows out of one list. One that goes away meanwhile has its rows in others that are
+    /// still to be looked at.
+    fn list(&mut self, listed: &Listed) -> Left {
+        let ivf = self.ivf;
+        let mut left = Left::default();
+        let mut block = listed.first;
+        while block != 0 {
+            delay_point();
+            let mut page = Exclusive::lock(ivf.index, block, self.access);
+            let Visit::Page(found) = ivf.list_page(block, page.page(), listed.id) else {
+                return left;
+            };
+            block = found.next;
+            let tids = found.tids();
+            let dead: Vec<usize> = (0..tids.len())
+                .filter(|&n| (self.is_dead)(tids[n]))
+                .collect();
+            let firsts = (0..found.count())
+                .filter(|&n| !found.row(n).is_second)
+                .count();
+            let dead_firsts = dead.iter().filter(|&&n| !found.row(n).is_second).count();
+            left.copies += (tids.len() - dead.len()) as u64;
+            left.firsts += (firsts - dead_firsts) as u64;
+            left.removed += dead_firsts as u64;
+            if dead.is_empty() {
+                continue;
+            }
+            let mut change = Change::begin(ivf.index, Logging::EachChange);
+            let mut target = change.page(&mut page);
+            let bytes = target.contents_bytes_mut(ivf.lists.contents_len());
+            let mut writer = ListPageMut::new(bytes, &ivf.lists);
+            for &row in dead.iter().rev() {
+                writer.swap_remove(row);
+            }
+            change.commit();
+        }
+        left
+    }
+
+    /// Takes dead rows off vector pages, and records what pages have free.
+    fn pages(&mut self) {
+        let ivf = self.ivf;
+        let mut strangers: Vec<(u32, ListId)> = Vec::new();
+        let known: FxHashSet<ListId> = {
+            let directory = Directory::now(ivf);
+            directory.lists().iter().map(|listed| listed.id).collect()
+        };
+        let mut block = META_BLOCK + 1;
+        while block < ivf.index.blocks() {
+            delay_point();
+            let mut page = Exclusive::lock(ivf.index, block, self.access);
+            if page.page().is_new() {
+                free_space_map::record(ivf.index, block, free_space_map::EMPTY_PAGE);
+                block += 1;
+                continue;
+            }
+            let (kind, list) = ivf.check(block, || {
+                Opaque::of(page.page()).map(|(kind, opaque)| (kind, ListId(opaque.list)))
+            });
+            match kind {
+                PageKind::Free => {
+                    free_space_map::record(ivf.index, block, free_space_map::EMPTY_PAGE);
+                }
+                PageKind::Vectors => self.vectors(&mut page),
+                PageKind::List if !known.contains(&list) => strangers.push((block, list)),
+                _ => {}
+            }
+            block += 1;
+        }
+        if !strangers.is_empty() {
+            self.free_strangers(&strangers);
+        }
+    }
+
+    fn vectors(&mut self, page: &mut Exclusive) {
+        let ivf = self.ivf;
+        let block = page.block();
+        let capacity = ivf.vectors.capacity();
+        let (dead, free): (Vec<usize>, usize) = {
+            let found = ivf.check(block, || VectorPage::of(page.page(), ivf.vectors));
+            let slots = (0..capacity).filter_map(|slot| Some((slot, found.get(slot)?.0)));
+            let dead = slots.filter(|&(_, tid)| (self.is_dead)(tid));
+            (
+                dead.map(|(slot, _)| slot).collect(),
+                found.free_slots().count(),
+            )
+        };
+        let free = free + dead.len();
+        if free == capacity && !dead.is_empty() {
+            ivf.free_page(Logging::EachChange, page);
+            self.freed += 1;
+            return;
+        }
+        if !dead.is_empty() {
+            let mut change = Change::begin(ivf.index, Logging::EachChange);
+            let mut target = change.page(page);
+            let bytes = target.contents_bytes_mut(ivf.vectors.contents_len());
+            let mut writer = VectorPageMut::new(bytes, ivf.vectors);
+            for slot in dead {
+                writer.free(slot);
+            }
+            change.commit();
+        }
+        free_space_map::record(ivf.index, block, free * ivf.vectors.slot_len());
+    }
+
+    /// Frees pages of lists that a crash or an ERROR left outside the directory: while nobody arranges
+    /// lists, a list that is not there is not on its way into it.
+    fn free_strangers(&mut self, strangers: &[(u32, ListId)]) {
+        let ivf = self.ivf;
+        let _alone = Alone::new(ivf);
+        let directory = Directory::now(ivf);
+        for &(block, list) in strangers {
+            delay_point();
+            if directory.position(list).is_some() {
+                continue;
+            }
+            let mut page = Exclusive::lock(ivf.index, block, self.access);
+            if let Visit::Page(_) = ivf.list_page(block, page.page(), list) {
+                ivf.free_page(Logging::EachChange, &mut page);
+                self.freed += 1;
+            }
+        }
+    }
+}
+
+/// Writes lists with many holes anew, dissolves nearly empty ones, and divides what has grown too large
+/// while nobody could.
+fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
+    let lists: Vec<ListId> = {
+        let directory = Directory::now(ivf);
+        directory.lists().iter().map(|listed| listed.id).collect()
+    };
+    for list in lists {
+        delay_point();
+        let directory = Directory::now(ivf);
+        let Some(at) = directory.position(list) else {
+            // arranged with a neighbour
+            continue;
+        };
+        let listed = directory.lists()[at];
+        let alone = Alone::new(ivf);
+        let Some(entry) = ivf.entry(list, listed.place) else {
+            continue;
+        };
+        let Some(rows) = count(ivf, list, entry.first) else {
+            continue;
+        };
+        if (rows as f64) < LEAST_FILL * entry.rows as f64 {
+            alone.note_rows(listed.place, rows);
+        }
+        let room = entry.pages as usize * ivf.lists.capacity();
+        if (rows as f64) >= LEAST_FILL * room as f64 {
+            continue;
+        }
+        let has_others = directory.lists().len() > 1;
+        alone.arrange(list, table, |sizes, found| {
+            if has_others && sizes.is_too_small(found.rows) {
+                return Some(Fate::Dissolved);
+            }
+            if sizes.is_too_large(found.rows, found.undivided) {
+                return Some(Fate::Divided(sizes.parts(found.rows)));
+            }
+            let has_holes = (found.rows as f64) < LEAST_FILL * found.room as f64;
+            (has_holes && found.room > ivf.lists.capacity()).then_some(Fate::Kept)
+        });
+    }
+}
+
+/// Copies in a list; `None` where it is gone.
+fn count(ivf: &Ivf, list: ListId, first: u32) -> Option<usize> {
+    let mut rows = 0;
+    let mut block = first;
+    while block != 0 {
+        let page = Shared::read(ivf.index, block, Access::Random);
+        let Visit::Page(page) = ivf.list_page(block, page.page(), list) else {
+            return None;
+        };
+        rows += page.count();
+        block = page.next;
+    }
+    Some(rows)
 }

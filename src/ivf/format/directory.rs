@@ -22,7 +22,7 @@ pub struct ListId(pub u32);
 /// | 0 | 4 | list id; 0 for an entry that is free |
 /// | 4 | 4 | first page; a list has one at least |
 /// | 8 | 4 | last page: where rows are added |
-/// | 12 | 4 | version: raised when rows of other lists are put into it |
+/// | 12 | 4 | copies it had when it was found that it cannot be divided, or 0 |
 /// | 16 | 4 | pages |
 /// | 20 | 4 | rows, when last counted |
 /// | 24 | 8 | 0 |
@@ -36,8 +36,8 @@ pub struct Entry {
     pub first: u32,
     /// last page
     pub last: u32,
-    /// see [`super::Meta::generation`]
-    pub version: u32,
+    /// copies when it could not be divided, or 0
+    pub undivided: u32,
     /// pages
     pub pages: u32,
     /// rows, when last counted

@@ -151,7 +151,7 @@ fn a_freed_entry_is_erased_and_its_slot_used_again() {
         list,
         first: 10 + list,
         last: 20 + list,
-        version: 0,
+        undivided: 0,
         pages: 1,
         rows: 9,
         reserved: 0,

@@ -78,6 +78,11 @@ impl VectorLayout {
         self.capacity
     }
 
+    /// Bytes that a row takes of a page.
+    pub fn slot_len(&self) -> usize {
+        size_of::<RawTid>() + size_of::<Compact>() + self.code_len()
+    }
+
     /// Bytes of a page's contents.
     pub fn contents_len(&self) -> usize {
         self.codes_at() + self.capacity * self.code_len()

@@ -54,13 +54,13 @@ pub fn number(client: &mut Client, query: &str) -> i64 {
 
 /// Checks an index on `table (id, v)` against the table: all its rows come out of the index, each
 /// once and in order, and nearly each is what a search for its own vector finds first.
-fn check_index(client: &mut Client, table: &str) {
+pub(crate) fn check_index(client: &mut Client, table: &str) {
     check_rows(client, table, "<->");
     check_own_vectors(client, table, "<->");
 }
 
 /// All rows of `table (id, v)` come out of its index, each once and nearly all in order.
-fn check_rows(client: &mut Client, table: &str, operator: &str) {
+pub(crate) fn check_rows(client: &mut Client, table: &str, operator: &str) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
         .unwrap();
@@ -91,7 +91,7 @@ fn check_rows(client: &mut Client, table: &str, operator: &str) {
 }
 
 /// Nearly each row of `table (id, v)` is what a search for its own vector finds first.
-fn check_own_vectors(client: &mut Client, table: &str, operator: &str) {
+pub(crate) fn check_own_vectors(client: &mut Client, table: &str, operator: &str) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off")
         .unwrap();

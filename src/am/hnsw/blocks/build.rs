@@ -41,9 +41,9 @@ const SAMPLE: usize = 10_000;
 /// Rows held back to measure the calibration curve with.
 const MOST_HELD_BACK: usize = 1_000;
 /// One of so many rows at most is held back.
-const HELD_BACK_SHARE: usize = 50;
+const HELD_BACK_SHARE: usize = 10;
 /// Rows below which nothing is measured.
-const LEAST_MEASURED: usize = 2_000;
+const LEAST_MEASURED: usize = 500;
 
 /// Builds an index whose metapage is still to be written. Returns the numbers of heap rows and of
 /// rows indexed.

@@ -1,0 +1,98 @@
+//! What was deleted is gone from the disk, and its space is used again.
+
+use super::{DIMS, KINDS, create_tables, insert, server_with};
+use crate::hnsw::number;
+
+#[test]
+fn space_of_deleted_rows_is_used_again() {
+    let (_server, mut client) = server_with("");
+    create_tables(&mut client);
+    for (table, _) in KINDS {
+        client.batch_execute(&insert(table, 1, 6000)).unwrap();
+        let size = format!("SELECT pg_relation_size('{table}_v')");
+        let before = number(&mut client, &size);
+        for round in 1..4 {
+            let first = round * 10_000;
+            client
+                .batch_execute(&format!("DELETE FROM {table} WHERE id % 2 = {round} % 2"))
+                .unwrap();
+            client
+                .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+                .unwrap();
+            let rows = number(&mut client, &format!("SELECT count(*) FROM {table}"));
+            let more = insert(table, first, first + 5999 - rows);
+            client.batch_execute(&more).unwrap();
+            super::check(&mut client, table);
+        }
+        let after = number(&mut client, &size);
+        assert!(
+            after as f64 <= 1.3 * before as f64,
+            "{table}: {before} bytes became {after}"
+        );
+    }
+}
+
+#[test]
+fn lists_that_are_nearly_empty_are_dissolved() {
+    let (_server, mut client) = server_with("");
+    create_tables(&mut client);
+    for (table, _) in KINDS {
+        client.batch_execute(&insert(table, 1, 8000)).unwrap();
+        let before = super::lists(&mut client, table);
+        client
+            .batch_execute(&format!("DELETE FROM {table} WHERE id % 40 < 32"))
+            .unwrap();
+        client
+            .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+            .unwrap();
+        let after = super::lists(&mut client, table);
+        assert!(
+            after * 10 < before * 9,
+            "{table}: {before} lists became {after}"
+        );
+        super::check(&mut client, table);
+    }
+}
+
+#[test]
+fn bytes_of_deleted_vectors_are_gone_after_vacuum_and_checkpoint() {
+    let (server, mut client) = server_with("");
+    let mark = 77_777.5_f32.to_ne_bytes().repeat(2);
+    for kind in ["", "UNLOGGED"] {
+        let table = format!("marked{}", kind.to_lowercase());
+        client
+            .batch_execute(&format!(
+                "CREATE {kind} TABLE {table} (id bigint, v vector({DIMS}));
+                 CREATE INDEX {table}_v ON {table} USING ivf (v vector_l2_ops) WITH (quantizer = none);
+                 INSERT INTO {table} SELECT i, (array_fill(77777.5, ARRAY[{DIMS} - 1]) || i::numeric)::vector
+                     FROM generate_series(1, 40) i"
+            ))
+            .unwrap();
+        client.batch_execute(&insert(&table, 100, 3000)).unwrap();
+        let path: String = client
+            .query_one(&format!("SELECT pg_relation_filepath('{table}_v')"), &[])
+            .unwrap()
+            .get(0);
+        let path = server.data().join(path);
+        let is_on_disk = || {
+            let bytes = std::fs::read(&path).unwrap();
+            bytes.windows(mark.len()).any(|bytes| bytes == mark)
+        };
+        server.restart();
+        client = server.client();
+        assert!(is_on_disk(), "the test sees the vectors that are there");
+        // VACUUM cannot be in one batch with other statements
+        for sql in [
+            format!("DELETE FROM {table} WHERE id <= 40"),
+            format!("VACUUM (INDEX_CLEANUP ON) {table}"),
+        ] {
+            client.batch_execute(&sql).unwrap();
+        }
+        server.restart();
+        client = server.client();
+        assert!(
+            !is_on_disk(),
+            "deleted vectors of {table} are still in its index"
+        );
+    }
+}
