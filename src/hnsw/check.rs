@@ -41,6 +41,11 @@ impl Expected {
         }
     }
 
+    /// The layout of its code map, where it has one.
+    pub fn map(&self) -> Option<MapLayout> {
+        self.map
+    }
+
     /// The same index with that code map.
     pub fn with_map(self, map: Option<MapLayout>) -> Self {
         Expected { map, ..self }

@@ -86,7 +86,7 @@ const REFUSED: &[(&str, &str)] = &[
         "CREATE INDEX ON items USING hnsw (v vector_l2_ops) WITH (lists = 1)",
         "22023",
     ),
-    ("CREATE INDEX ON items USING hnsw (id)", "42704"),
+    ("CREATE INDEX ON items USING hnsw (id)", "0A000"),
     (
         "CREATE UNIQUE INDEX ON items USING hnsw (v vector_l2_ops)",
         "0A000",

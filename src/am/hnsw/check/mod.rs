@@ -9,6 +9,7 @@ mod chains;
 mod codes;
 mod directory;
 mod links;
+mod map;
 mod reach;
 
 use super::storage::META_BLOCK;
@@ -88,6 +89,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     check.pages(found);
     check.entry_point(found);
     check.entry_table(found);
+    check.code_map(found);
     check.nodes(table, found);
     check.leftovers(found);
     check.reach(found);

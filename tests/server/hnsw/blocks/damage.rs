@@ -104,7 +104,7 @@ const DAMAGES: &[(&str, Damage, Outcome)] = &[
     ("meta_layout", |b| meta(b, 38, &[9]), Error),
     ("meta_compact", |b| meta(b, 39, &[0]), Error),
     ("meta_other_quantizer", |b| meta(b, 39, &[1]), Error),
-    ("meta_quantizer", |b| meta(b, 39, &[9]), Error),
+    ("meta_quantizer", |b| meta(b, 39, &[99]), Error),
     ("meta_no_code_dims", |b| meta(b, 40, &[0; 4]), Error),
     ("meta_few_code_dims", |b| meta(b, 40, &[8]), Error),
     ("meta_many_code_dims", |b| meta(b, 40, &[0xff; 4]), Error),
