@@ -34,7 +34,7 @@ fn filter_columns_and_other_conditions_find_the_nearest_matching_rows_together()
         "u < 0.5 AND e <=> $1 < 1e-9",
         "u > 2 AND id % 2 = 0",
     ] {
-        for limit in ["LIMIT 10", "LIMIT 60 OFFSET 5", ""] {
+        for limit in ["LIMIT 10", "LIMIT 60 OFFSET 5"] {
             let sql = format!(
                 "SELECT id, e <=> $1 FROM items WHERE {condition} ORDER BY e <=> $1 {limit}"
             );
