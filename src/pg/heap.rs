@@ -2,6 +2,7 @@
 //! exact distance; and as inserts and VACUUM need it, to make codes anew.
 
 use super::buffer::{has_block, prefetch_line_pointer};
+use super::conditions::Conditions;
 use super::error::raise_index;
 use super::relation::Index;
 use crate::hnsw::format::RawTid;
@@ -116,6 +117,17 @@ impl HeapReader {
     /// [`release`](HeapReader::release).
     #[inline]
     pub fn fetch<R>(&mut self, tid: RawTid, f: impl FnOnce(Datum) -> R) -> Option<R> {
+        self.fetch_where(tid, &Conditions::default(), f)
+    }
+
+    /// The same of a row for which conditions hold.
+    #[inline]
+    pub fn fetch_where<R>(
+        &mut self,
+        tid: RawTid,
+        conditions: &Conditions,
+        f: impl FnOnce(Datum) -> R,
+    ) -> Option<R> {
         // SAFETY: the scan is valid and being executed.
         unsafe { check_tid(self.scan, tid) };
         let open = match self.open {
@@ -126,7 +138,9 @@ impl HeapReader {
         // Nothing between the guard and the server has a destructor.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
-            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot));
+            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                open.indexed_value(tid, snapshot, conditions)
+            });
             let result = value.map(|value| {
                 let caller = switch_to(open.row);
                 let result = f(value);
@@ -135,6 +149,23 @@ impl HeapReader {
             });
             unguarded::MemoryContextReset(open.row);
             result
+        }
+    }
+
+    /// Whether the scan's snapshot sees a version of a row, and conditions hold for it.
+    pub fn passes(&mut self, tid: RawTid, conditions: &Conditions) -> bool {
+        // SAFETY: the scan is valid and being executed.
+        unsafe { check_tid(self.scan, tid) };
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        // SAFETY: as in `fetch`; the conditions are of the scan's plan node.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                open.find(tid, snapshot) && conditions.hold_for(open.slot)
+            })
         }
     }
 
@@ -423,10 +454,15 @@ impl Open {
     /// # Safety
     /// Called inside an error guard; the reader is open and the snapshot registered.
     #[inline(always)]
-    unsafe fn indexed_value(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> Option<Datum> {
+    unsafe fn indexed_value(
+        &self,
+        tid: RawTid,
+        snapshot: pg_sys::Snapshot,
+        conditions: &Conditions,
+    ) -> Option<Datum> {
         // SAFETY: as promised by the caller.
         unsafe {
-            if !self.find(tid, snapshot) {
+            if !self.find(tid, snapshot) || !conditions.hold_for(self.slot) {
                 return None;
             }
             match self.value {
@@ -509,7 +545,9 @@ impl TableReader {
         let snapshot = &raw mut self.snapshot;
         // SAFETY: what is opened is valid until `end`; the snapshot is ours.
         unsafe {
-            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot));
+            let all = Conditions::default();
+            let value =
+                pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot, &all));
             let result = value.map(|value| {
                 let caller = switch_to(open.row);
                 let result = f(value);

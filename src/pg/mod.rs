@@ -1,11 +1,14 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod allow_list;
 pub mod array;
 pub mod attempt;
 pub mod buffer;
+pub mod conditions;
 pub mod error;
 pub mod fmgr;
 pub mod heap;
+pub mod list;
 pub mod message;
 pub mod numeric;
 pub mod progress;
@@ -27,7 +30,8 @@ pgrx::pg_module_magic!();
 unsafe extern "C-unwind" fn pg_init() {
     crate::am::hnsw::options::init();
     crate::am::ivf::options::init();
-    crate::planner::limit::init();
+    crate::planner::running::init();
+    crate::planner::allow_list::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();
     crate::planner::junk::init();

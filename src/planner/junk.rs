@@ -5,6 +5,7 @@
 //! in the table computing it means to fetch the vector, which takes longer than the search. So
 //! where nothing above the scan can look at the column, a planner hook makes it NULL.
 
+use super::allow_list_scan;
 use pgrx::pg_sys::{self, NodeTag};
 use std::cell::Cell;
 
@@ -65,7 +66,12 @@ unsafe fn root(plan: *mut pg_sys::Plan) {
     // SAFETY: a plan's tag names its struct.
     unsafe {
         if !plan.is_null() && (*plan).type_ == NodeTag::T_IndexScan {
-            strip(plan.cast());
+            strip((*plan).targetlist, plan.cast());
+        }
+        if !plan.is_null()
+            && let Some(search) = allow_list_scan::search_below(plan)
+        {
+            strip((*plan).targetlist, search);
         }
         limits(plan);
     }
@@ -87,9 +93,12 @@ unsafe fn limits(plan: *mut pg_sys::Plan) {
                 // WITH TIES compares the sort columns of rows
                 if (*limit).limitOption == pg_sys::LimitOption::LIMIT_OPTION_COUNT
                     && !below.is_null()
-                    && (*below).type_ == NodeTag::T_IndexScan
                 {
-                    strip(below.cast());
+                    if (*below).type_ == NodeTag::T_IndexScan {
+                        strip((*below).targetlist, below.cast());
+                    } else if let Some(search) = allow_list_scan::search_below(below) {
+                        strip((*below).targetlist, search);
+                    }
                 }
             }
             NodeTag::T_SubqueryScan => {
@@ -111,12 +120,11 @@ unsafe fn limits(plan: *mut pg_sys::Plan) {
     }
 }
 
-/// Makes the junk columns of a scan that are what it is ordered by NULL.
-unsafe fn strip(scan: *mut pg_sys::IndexScan) {
+/// Makes those junk columns NULL that are what a scan is ordered by.
+unsafe fn strip(targets: *mut pg_sys::List, scan: *mut pg_sys::IndexScan) {
     // SAFETY: lists of the plan hold what the server's structs say.
     unsafe {
         let order = (*scan).indexorderbyorig;
-        let targets = (*scan).scan.plan.targetlist;
         if order.is_null() || targets.is_null() || !is_ours((*scan).indexid) {
             return;
         }

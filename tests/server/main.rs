@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod binary_copy;
 mod dump_and_restore;
+mod filters;
 mod fuzz;
 mod harness;
 mod hnsw;

@@ -9,7 +9,8 @@
 //! tuple whose place is taken by a newer one (an MVCC snapshot does not see it).
 
 use super::blocks::{index::Blocks, scan::BlockScan};
-use super::filter::{self, Filter};
+use super::cost;
+use super::filter::Filter;
 use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
@@ -17,10 +18,13 @@ use super::storage::{Hnsw, PageNode, PageStore};
 use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
+use crate::pg::allow_list::AllowList;
 use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
-use crate::planner::limit;
+use crate::planner::limit::Limit;
+use crate::planner::running;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{self, Datum};
 use rustc_hash::FxHashSet;
@@ -47,8 +51,6 @@ pub unsafe extern "C-unwind" fn ambeginscan(
             ..Scan::default()
         });
         (*scan).opaque = state.cast();
-        // an earlier scan that failed may have had this address
-        filter::allow(scan, None);
         scan
     }
 }
@@ -110,9 +112,11 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         if let Some(filter) = &state.filter {
             filter.end();
         }
-        filter::allow(scan, None);
         if let Some(spare) = &mut state.spare {
             spare.end();
+        }
+        if let Some(reader) = &mut state.reader {
+            reader.end();
         }
         *state = Scan::default();
     }
@@ -155,7 +159,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
 /// Begins a scan at its first row.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // SAFETY: as promised by the caller; the order-by key was set by `amrescan`.
-    let (index, query, wanted) = unsafe {
+    let (index, query, node) = unsafe {
         if (*scan).numberOfOrderBys < 1 {
             pgrx::ereport!(
                 ERROR,
@@ -186,28 +190,42 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
         let key = &*(*scan).orderByData;
         let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
         let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
-        (index, query, limit::rows_wanted(scan))
+        (index, query, running::node_of(scan))
     };
     let (hnsw, meta) = Hnsw::open(index);
-    // SAFETY: the scan is begun, with its keys set.
-    let filter = unsafe { Filter::of(scan, index, filter::allowed(scan)) }.map(Rc::new);
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
     let query = query.filter(|query| hnsw.column.is_indexable(query));
+    let allowed = node.and_then(|node| node.allowed());
+    // SAFETY: the scan is begun, with its keys set.
+    let filter = unsafe { Filter::of(scan, index, allowed.clone()) }.map(Rc::new);
+    if let (Some(query), Some(node), Some(list)) = (&query, &node, allowed) {
+        let wanted = node.limit.and_then(|limit| limit.wanted());
+        let wanted = wanted.map_or(usize::MAX, |rows| rows as usize);
+        let rows = hnsw.estimated_nodes(query.payload().len());
+        if let Some(listed) = list.count()
+            && cost::is_few(listed as f64, wanted, rows)
+        {
+            // no keys are looked at: the executor decides
+            state.recheck = true;
+            state.read_listed(&hnsw, query, &list, &node.conditions());
+            return;
+        }
+    }
     if query.is_some()
         && let Some(mut blocks) = state.blocks(hnsw, &meta)
     {
         state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
         state.filter = filter.clone();
-        blocks.begin(&meta, query.unwrap_or_default(), wanted, filter);
+        blocks.begin(&meta, query.unwrap_or_default(), node, filter);
         state.phase = Phase::Blocks(blocks);
         return;
     }
     // no keys are kept of these nodes, or none are looked at: the executor decides
     state.recheck = filter.is_some();
     state.filter = filter;
-    state.begin(hnsw, &meta, query, wanted);
+    state.begin(hnsw, &meta, query, node.and_then(|node| node.limit));
 }
 
 /// State of a scan.
@@ -299,6 +317,34 @@ impl Scan {
         }
     }
 
+    /// Reads the rows of a list from the table and puts them in order.
+    fn read_listed(&mut self, hnsw: &Hnsw, query: &Value, list: &AllowList, where_: &Conditions) {
+        let reader = match (&mut self.reader, &mut self.spare) {
+            (Some(reader), _) => reader,
+            (None, Some(spare)) => spare.reader(),
+            (None, None) => unreachable!("a scan has its reader, or what took it"),
+        };
+        let column = hnsw.column;
+        let mut nearest: Vec<(f64, RawTid)> = Vec::new();
+        for tid in list.tids() {
+            pgrx::check_for_interrupts!();
+            let distance = reader.fetch_where(tid, where_, |datum| {
+                // SAFETY: a non-NULL value of the indexed column.
+                let value = unsafe { column.value(datum) };
+                // what is in no index is no search's result
+                column
+                    .is_indexable(&value)
+                    .then(|| column.space.distance(query.operand(), value.operand()))
+            });
+            nearest.extend(distance.flatten().map(|distance| (distance, tid)));
+        }
+        reader.release();
+        self.walked.reranked = nearest.len() as u64;
+        nearest.sort_by(|a, b| b.0.total_cmp(&a.0));
+        self.pending = nearest.into_iter().map(|(_, tid)| tid).collect();
+        self.phase = Phase::Done;
+    }
+
     /// A scan of an index of blocks; `None` for one of the plain layout.
     fn blocks(&mut self, hnsw: Hnsw, meta: &Meta) -> Option<Box<BlockScan>> {
         if let Some(spare) = self.spare.take() {
@@ -309,7 +355,7 @@ impl Scan {
         Some(Box::new(BlockScan::new(Rc::new(blocks), meta, reader)))
     }
 
-    fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, wanted: Option<u64>) {
+    fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, limit: Option<Limit>) {
         // A NULL query, or a zero vector under cosine, is at no distance from anything: every row
         // in any order.
         let query = query.filter(|query| hnsw.column.is_indexable(query));
@@ -328,7 +374,7 @@ impl Scan {
         let most_visits = hnsw.estimated_nodes(store.query.payload().len()) * WALK_SHARE;
         let ef_search = options::ef_search() as usize;
         let mode = options::ITERATIVE_SCAN.get();
-        let ef = match (mode, wanted) {
+        let ef = match (mode, limit.and_then(|limit| limit.wanted())) {
             // room beyond the last row asked for, so that it, too, is the right one
             (IterativeScan::Auto, Some(rows)) => {
                 ef_search.max((rows as usize).saturating_add(rows as usize / 2))
@@ -342,7 +388,7 @@ impl Scan {
             batches: 0,
             ef,
             mode,
-            last: None,
+            order: Order::of(limit),
             handed_out: FxHashSet::default(),
             most_visits: most_visits as u64,
             memory_limit: memory_limit(),
@@ -399,6 +445,47 @@ impl Scan {
     }
 }
 
+/// Keeps rows that reach the user in order: the last one among those handed out that no filter
+/// above the scan has kept back, as far as can be told. No nearer row may come after it.
+pub struct Order<T> {
+    limit: Option<Limit>,
+    /// rows that had passed when `accepted` was noted
+    passed: i64,
+    handed_out: Option<T>,
+    /// the row that others may not come before
+    pub accepted: Option<T>,
+}
+
+impl<T> Order<T> {
+    /// The order of a scan that has handed out nothing.
+    pub fn of(limit: Option<Limit>) -> Self {
+        Order {
+            passed: limit.and_then(|limit| limit.passed()).unwrap_or(0),
+            limit,
+            handed_out: None,
+            accepted: None,
+        }
+    }
+
+    /// Notes what became of the row handed out last. Called when the next one is asked for.
+    pub fn catch_up(&mut self) {
+        if let Some(passed) = self.limit.and_then(|limit| limit.passed()) {
+            if passed == self.passed {
+                return;
+            }
+            self.passed = passed;
+        }
+        if let Some(row) = self.handed_out.take() {
+            self.accepted = Some(row);
+        }
+    }
+
+    /// Notes a row that is handed out.
+    pub fn hand_out(&mut self, row: T) {
+        self.handed_out = Some(row);
+    }
+}
+
 /// Bytes a scan may hold.
 pub fn memory_limit() -> usize {
     // SAFETY: reads a setting.
@@ -445,8 +532,7 @@ struct Walk {
     batches: u32,
     ef: usize,
     mode: IterativeScan,
-    /// what was handed out last
-    last: Option<Candidate<PageNode>>,
+    order: Order<Candidate<PageNode>>,
     handed_out: FxHashSet<NodeId>,
     most_visits: u64,
     memory_limit: usize,
@@ -464,15 +550,17 @@ impl Walk {
     }
 
     fn next(&mut self) -> Option<PageNode> {
+        self.order.catch_up();
         loop {
             while let Some(candidate) = self.batch.pop() {
                 let late = self
-                    .last
+                    .order
+                    .accepted
                     .is_some_and(|last| candidate.distance < last.distance);
                 if late && self.mode != IterativeScan::RelaxedOrder {
                     continue;
                 }
-                self.last = Some(candidate);
+                self.order.hand_out(candidate);
                 if self.mode == IterativeScan::Auto {
                     self.handed_out.insert(candidate.node.id);
                 }
@@ -559,7 +647,7 @@ struct Sweep {
     last: Option<Candidate<PageNode>>,
     /// handed out by the walk before
     handed_out: FxHashSet<NodeId>,
-    /// nearer than what was handed out when the sweep found them, farthest first; they come last
+    /// nearer than what was accepted when the sweep found them, farthest first; they come last
     late: Vec<Candidate<PageNode>>,
     passes: u32,
     ended: bool,
@@ -591,7 +679,7 @@ impl Sweep {
         let hnsw = walk.store.hnsw;
         let query = std::mem::take(&mut walk.store.query);
         let mut sweep = Sweep::new(hnsw, Some(PageStore::new(hnsw, query)));
-        sweep.last = walk.last;
+        sweep.last = walk.order.accepted;
         sweep.handed_out = std::mem::take(&mut walk.handed_out);
         sweep
     }

@@ -11,7 +11,7 @@ use crate::hnsw::format::RawTid;
 use crate::ivf::format::Meta;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
-use crate::planner::limit;
+use crate::planner::running;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{self, Datum};
 
@@ -152,7 +152,11 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
         let key = &*(*scan).orderByData;
         let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
         let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
-        (index, query, limit::rows_wanted(scan))
+        (
+            index,
+            query,
+            running::limit_above(scan).and_then(|limit| limit.wanted()),
+        )
     };
     let (ivf, meta) = Ivf::open(index);
     // SAFETY: a non-NULL value of the column's type: the operator's right side.

@@ -415,7 +415,7 @@ fn measured_and_reached(quantizer: Option<Quantizer>, target: f32) -> (Vec<Curve
         walk.aim(Effort {
             rank: calibrate::RANK,
             multiple: calibrate::multiple_for(&curve, target),
-            ef: 0,
+            ..Effort::default()
         });
         while walk.step(&mut preview).is_some() {}
         let found: HashSet<u32> = walk.found().iter().map(|near| near.row).collect();

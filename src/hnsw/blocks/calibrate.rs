@@ -97,6 +97,7 @@ pub fn thorough() -> Effort {
         rank: 40 * RANK,
         multiple: 1.0,
         ef: 0,
+        ..Effort::default()
     }
 }
 

@@ -240,7 +240,7 @@ pub fn measure(
     let effort = Effort {
         rank: calibrate::RANK,
         multiple: calibrate::MULTIPLES[calibrate::MULTIPLES.len() - 1],
-        ef: 0,
+        ..Effort::default()
     };
     loop {
         let at = next();

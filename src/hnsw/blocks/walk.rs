@@ -208,7 +208,24 @@ pub struct Effort {
     /// a walk does not end before it has this many rows, and has expanded every node that seemed
     /// nearer than the farthest of them: pgvector's meaning of `ef_search`. 0 is no such floor
     pub ef: usize,
+    /// rows farther than this are of no use; infinite where all are
+    pub within: f32,
 }
+
+impl Default for Effort {
+    fn default() -> Self {
+        Effort {
+            rank: 0,
+            multiple: 1.0,
+            ef: 0,
+            within: f32::INFINITY,
+        }
+    }
+}
+
+/// So many rows have to be nearer than anything left before a walk that looks no farther than
+/// [`Effort::within`] knows that it has arrived.
+const ARRIVED: usize = 10;
 
 /// What a walk has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -244,6 +261,8 @@ pub struct Walk<S: BlockStore> {
     found: Vec<Near<S::Row>>,
     nearest: Nearest,
     floor: Nearest,
+    /// of all rows, wanted or not
+    arrival: Nearest,
     effort: Effort,
     work: Work,
 }
@@ -258,11 +277,8 @@ impl<S: BlockStore> Default for Walk<S> {
             found: Vec::new(),
             nearest: Nearest::default(),
             floor: Nearest::default(),
-            effort: Effort {
-                rank: 0,
-                multiple: 1.0,
-                ef: 0,
-            },
+            effort: Effort::default(),
+            arrival: Nearest::of_rank(ARRIVED),
             work: Work::default(),
         }
     }
@@ -282,10 +298,10 @@ impl<S: BlockStore> Walk<S> {
                 self.frontier.push(Reverse(Seen { estimate, node }));
             }
         }
+        self.arrival.reset::<S::Row>(ARRIVED, &[]);
         self.aim(Effort {
             rank: 1,
-            multiple: 1.0,
-            ef: 0,
+            ..Effort::default()
         });
     }
 
@@ -312,12 +328,21 @@ impl<S: BlockStore> Walk<S> {
     /// What is farther need not be expanded.
     #[inline]
     fn bound(&self) -> f32 {
-        let bound = bound(self.nearest.worst(), self.effort.multiple);
-        if self.effort.ef > 0 {
-            bound.max(self.floor.worst())
-        } else {
-            bound
+        let Effort {
+            multiple,
+            ef,
+            within,
+            ..
+        } = self.effort;
+        let mut farthest = bound(self.nearest.worst(), multiple);
+        if ef > 0 {
+            farthest = farthest.max(self.floor.worst());
         }
+        if within < f32::INFINITY {
+            let arrived = self.arrival.worst().max(within);
+            farthest = farthest.min(bound(arrived, multiple));
+        }
+        farthest
     }
 
     /// Expands a node: the nearest of the frontier, except that a few are taken out ahead, so that
@@ -326,6 +351,16 @@ impl<S: BlockStore> Walk<S> {
     /// seen everything; else the index of the row in [`Walk::found`], unless the node had none.
     #[inline]
     pub fn step(&mut self, store: &mut S) -> Option<Option<usize>> {
+        self.step_where(store, |_| true)
+    }
+
+    /// The same for those rows alone that `wanted` says: others lead on and are not found.
+    #[inline]
+    pub fn step_where(
+        &mut self,
+        store: &mut S,
+        wanted: impl FnOnce(&Near<S::Row>) -> bool,
+    ) -> Option<Option<usize>> {
         let bound = self.bound();
         let next = loop {
             while self.flight.len() < FLIGHT
@@ -359,7 +394,12 @@ impl<S: BlockStore> Walk<S> {
                 frontier.push(Reverse(Seen { estimate, node }));
             }
         });
-        Some(near.map(|near| {
+        if self.effort.within < f32::INFINITY
+            && let Some(near) = &near
+        {
+            self.arrival.push(near.distance);
+        }
+        Some(near.filter(wanted).map(|near| {
             self.nearest.push(near.distance);
             if self.effort.ef > 0 {
                 self.floor.push(near.distance);
@@ -367,6 +407,16 @@ impl<S: BlockStore> Walk<S> {
             self.found.push(near);
             self.found.len() - 1
         }))
+    }
+
+    /// Keeps those of the rows found that `wanted` says. To be followed by [`Walk::aim`].
+    pub fn retain(&mut self, wanted: impl FnMut(&Near<S::Row>) -> bool) {
+        self.found.retain(wanted);
+    }
+
+    /// Sets a stopping multiple no larger than the one aimed with.
+    pub fn narrow(&mut self, multiple: f32) {
+        self.effort.multiple = self.effort.multiple.min(multiple);
     }
 
     /// Estimate of the node that is expanded next, if any is left within the bound.

@@ -91,7 +91,12 @@ fn run(walk: &mut Walk<Plane>, plane: &mut Plane) {
 }
 
 fn effort(rank: usize, multiple: f32, ef: usize) -> Effort {
-    Effort { rank, multiple, ef }
+    Effort {
+        rank,
+        multiple,
+        ef,
+        ..Effort::default()
+    }
 }
 
 fn hits(walk: &Walk<Plane>, nearest: &[u32]) -> usize {

@@ -390,6 +390,7 @@ impl Insert {
             rank: effective_ef_construction(&blocks.hnsw),
             multiple: 1.0,
             ef: 0,
+            ..Effort::default()
         });
         let mut steps = 0usize;
         while walk.step(store).is_some() {

@@ -15,6 +15,7 @@ use crate::hnsw::blocks::map::{MapLayout, MapPage, MapRow};
 use crate::hnsw::blocks::{Near, Nearest, Ranking};
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::hnsw::keys::Verdict;
+use crate::pg::conditions::Conditions;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
 use std::cmp::{Ordering, Reverse};
@@ -24,6 +25,8 @@ use std::collections::BinaryHeap;
 const GATHERED: usize = 256;
 /// Rows read from their nodes together, so that their memory is asked for ahead.
 const RANKED_AT_ONCE: usize = 8;
+/// Rows read before what their estimates are off by says that no others are within a distance.
+const LEAST_READ: u64 = 32;
 /// Pages between two looks at interrupts.
 const PAGES_BETWEEN_CHECKS: usize = 32;
 
@@ -103,6 +106,10 @@ pub struct Plan {
     pub rank: usize,
     /// how many standard deviations of an estimate a row may be nearer than it seems
     pub deviations: f32,
+    /// what visible rows have to pass to be ranked; `None` where all do
+    pub sieve: Option<Conditions>,
+    /// rows that are farther for certain are of no use; infinite where all are
+    pub within: f32,
     /// bytes it may hold
     pub memory_limit: usize,
 }
@@ -124,6 +131,8 @@ pub struct MapScan {
     /// distances of the rows ranked
     distances: Vec<f32>,
     goal: Nearest,
+    /// rows read from their nodes
+    read: u64,
     /// sum of squared errors of their estimates
     squared_errors: f64,
     /// rows handed out, or that nobody sees
@@ -147,6 +156,7 @@ impl MapScan {
             ranking: Ranking::default(),
             distances: Vec::new(),
             goal: Nearest::of_rank(plan.rank),
+            read: 0,
             squared_errors: 0.0,
             returned: 0,
             batch: Batch::default(),
@@ -164,7 +174,7 @@ impl MapScan {
     ) -> Option<Near<ScanRow>> {
         loop {
             pgrx::check_for_interrupts!();
-            self.rank(store);
+            self.rank(store, measure);
             if self.ranking.is_empty() && self.is_exhausted() {
                 return None;
             }
@@ -198,7 +208,7 @@ impl MapScan {
 
     /// Rows read from their nodes.
     pub fn computed(&self) -> u64 {
-        self.distances.len() as u64
+        self.read
     }
 
     fn is_exhausted(&self) -> bool {
@@ -214,7 +224,7 @@ impl MapScan {
     }
 
     /// Ranks rows until those that are still waiting are too far to be among the nearest wanted.
-    fn rank(&mut self, store: &mut PageBlocks<ScanRow>) {
+    fn rank(&mut self, store: &mut PageBlocks<ScanRow>, measure: &mut Measure) {
         loop {
             if !self.begun || (self.waiting.is_empty() && self.left_out) {
                 self.pass(store);
@@ -222,11 +232,17 @@ impl MapScan {
             let Some(Reverse(next)) = self.waiting.peek() else {
                 return;
             };
-            let deviation = match self.distances.len() {
+            let deviation = match self.read {
                 0 => f32::INFINITY,
                 count => (self.squared_errors / count as f64).sqrt() as f32,
             };
-            if next.estimate - self.plan.deviations * deviation > self.goal.worst() {
+            let nearest = next.estimate - self.plan.deviations * deviation;
+            if nearest > self.goal.worst() {
+                return;
+            }
+            if nearest > self.plan.within && self.read >= LEAST_READ {
+                self.waiting.clear();
+                self.left_out = false;
                 return;
             }
             pgrx::check_for_interrupts!();
@@ -244,6 +260,12 @@ impl MapScan {
                 if let Some(near) = store.read(id, next.row.generation) {
                     let error = (next.estimate - near.distance) as f64;
                     self.squared_errors += error * error;
+                    self.read += 1;
+                    let is_beyond = near.distance - near.error > self.plan.within;
+                    let sieve = self.plan.sieve.filter(|_| !is_beyond);
+                    if is_beyond || sieve.is_some_and(|sieve| !measure.passes(&near.row, &sieve)) {
+                        continue;
+                    }
                     self.distances.push(near.distance);
                     self.goal.push(near.distance);
                     self.ranking.push(near);

@@ -6,6 +6,7 @@ use crate::am::hnsw::filter::Filter;
 use crate::distance::Value;
 use crate::hnsw::blocks::Exact;
 use crate::hnsw::format::RawTid;
+use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::quantize::Query;
 use std::rc::Rc;
@@ -44,6 +45,23 @@ impl Measure {
             operator,
             internal: query.internal(operator),
         })
+    }
+
+    /// Whether one of a row's heap tuples, among those wanted, is visible and passes.
+    pub fn passes(&mut self, row: &ScanRow, conditions: &Conditions) -> bool {
+        let mut tids = row.tids().iter();
+        if tids.any(|&tid| self.reader.passes(tid, conditions)) {
+            return true;
+        }
+        if !row.has_lists {
+            return false;
+        }
+        let mut lists = std::mem::take(&mut self.lists);
+        lists.clear();
+        row.all_tids(&self.blocks, self.filter.as_deref(), &mut lists);
+        let passes = lists.iter().any(|&tid| self.reader.passes(tid, conditions));
+        self.lists = lists;
+        passes
     }
 
     fn fetch(&mut self, tid: RawTid) -> Option<f64> {

@@ -7,24 +7,30 @@
 //!
 //! A scan with a filter walks through nodes that it does not want, and counts those that it does.
 //! Where the map's own keys say that the walk would cost more than the map, there is none.
+//!
+//! What else the plan node asks of rows is put to them once rows were filtered out above the scan, or
+//! at once where the planner expects that.
 
 use super::index::Blocks;
 use super::map;
 use super::map_scan::{MapScan, Plan};
 use super::measure::Measure;
 use super::search::{PageBlocks, ScanRow};
-use super::sweep::Sweep;
+use super::sweep::{self, Sweep};
 use crate::am::hnsw::filter::Filter;
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::memory_limit;
+use crate::am::hnsw::scan::{Order, memory_limit};
 use crate::distance::Value;
 use crate::hnsw::blocks::map::{MapLayout, MapPage};
 use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, Walk, calibrate};
 use crate::hnsw::format::{Meta, NodeId, RawTid};
-use crate::hnsw::keys::{Conditions, Verdict};
+use crate::hnsw::keys::{self, Verdict};
+use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
+use crate::planner::running::Node;
 use crate::quantize::Query;
+use rustc_hash::FxHashSet;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -41,6 +47,8 @@ const LEAST_FILTERED_WALK: f64 = 100.0;
 const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
+/// How much farther a walk looks each time it looks whether it has gone far enough.
+const MARGIN_GROWTH: f32 = 1.5;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
 
@@ -66,8 +74,15 @@ pub struct BlockScan {
     returned: usize,
     /// rows to hand out before the next batch
     allowed: usize,
-    /// the row handed out last
-    last: Option<Last>,
+    order: Order<Last>,
+    /// the plan node that the scan runs for
+    node: Option<Node>,
+    /// internal distance beyond which no row passes; infinite where all may
+    within: f32,
+    /// what visible rows have to pass to count as found, once rows have been filtered out
+    sieve: Option<Conditions>,
+    /// rows that the snapshot did not see
+    unseen: u64,
     handed_out: Vec<NodeId>,
     sweep: Option<Box<Sweep>>,
     /// what the index's code map is scanned by, once it is
@@ -105,17 +120,17 @@ impl BlockScan {
             mode: IterativeScan::Auto,
             target: 0.0,
             ef: 0,
-            effort: Effort {
-                rank: 0,
-                multiple: 1.0,
-                ef: 0,
-            },
+            effort: Effort::default(),
             batches: 0,
             ranked: 0,
             reranked: 0,
             returned: 0,
             allowed: 0,
-            last: None,
+            order: Order::of(None),
+            node: None,
+            within: f32::INFINITY,
+            sieve: None,
+            unseen: 0,
             handed_out: Vec::new(),
             sweep: None,
             map_scan: None,
@@ -125,14 +140,19 @@ impl BlockScan {
         }
     }
 
-    /// Starts a search. `wanted` is what LIMIT and OFFSET ask for, `filter` which rows are wanted.
+    /// Starts a search for a plan node. `filter` is which rows are wanted.
     pub fn begin(
         &mut self,
         meta: &Meta,
         query: Value,
-        wanted: Option<u64>,
+        node: Option<Node>,
         filter: Option<Rc<Filter>>,
     ) {
+        let limit = node.and_then(|node| node.limit);
+        self.node = node;
+        self.sieve = None;
+        self.unseen = 0;
+        self.within = f32::INFINITY;
         self.meta = *meta;
         if let Some(blocks) = self.store.blocks.of_reach(meta) {
             let blocks = Rc::new(blocks);
@@ -143,6 +163,11 @@ impl BlockScan {
         super::index::floats_of(blocks.hnsw.column.space.element, &query, &mut self.floats);
         self.store.query.reset(&blocks.codec, &self.floats);
         self.measure.query = query;
+        if let Some(radius) = node.and_then(|node| node.radius()) {
+            // what rounding could make of it; rows are put to the condition all the same
+            let internal = self.store.query.internal(radius);
+            self.within = internal + internal.abs() * 1e-5 + f32::MIN_POSITIVE;
+        }
         self.ranking.clear();
         self.handed_out.clear();
         self.sweep = None;
@@ -151,7 +176,7 @@ impl BlockScan {
         self.store.filter = filter.clone();
         self.measure.filter = filter;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
-        self.last = None;
+        self.order = Order::of(limit);
         self.mode = options::ITERATIVE_SCAN.get();
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
@@ -162,6 +187,7 @@ impl BlockScan {
         };
         self.most_expansions = LEAST_WALK.max((nodes * share) as u64);
         let ef_search = options::ef_search() as usize;
+        let wanted = limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(0, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         let classic = self.target <= 0.0;
         self.ef = match self.mode {
@@ -180,6 +206,11 @@ impl BlockScan {
             IterativeScan::Auto => self.effort.rank.max(self.ef),
             _ => self.ef,
         };
+        if self.mode == IterativeScan::Auto
+            && node.is_some_and(|node| node.expects_few() || node.allowed().is_some())
+        {
+            self.sieve = self.sieve_of_node();
+        }
         if let (Some(filter), Some(layout)) = (self.store.filter.clone(), self.map())
             && self.begin_filtered(&filter, layout)
         {
@@ -259,7 +290,7 @@ impl BlockScan {
     fn candidates(
         &mut self,
         layout: MapLayout,
-        conditions: &Conditions,
+        conditions: &keys::Conditions,
         pages: &mut Vec<u32>,
     ) -> u32 {
         let hnsw = self.store.blocks.hnsw;
@@ -285,28 +316,47 @@ impl BlockScan {
                 handed_out: self.handed_out.drain(..).collect(),
                 rank: self.effort.rank.max(CALIBRATED_RANK),
                 deviations,
+                sieve: self.sieve,
+                within: self.within,
                 memory_limit: self.memory_limit,
             },
         )));
     }
 
     fn aim_at(&mut self, rank: usize) {
-        // the curve was measured without filters; among fewer rows a walk goes astray more easily
-        let target = match self.store.filter {
-            Some(_) if self.target > 0.0 => 1.0 - (1.0 - self.target) / 2.0,
-            _ => self.target,
-        };
-        let multiple = match target {
-            target if target > 0.0 => {
-                calibrate::at_rank(calibrate::multiple_for(self.meta.curve(), target), rank)
-            }
-            _ => 1.0,
-        };
         self.effort = Effort {
             rank,
-            multiple,
+            multiple: self.multiple_at(rank),
             ef: self.ef,
+            within: self.within,
         };
+    }
+
+    /// Which rank the row that the walk compares with has among all rows, those that fail the
+    /// conditions too, as the walk has found so far.
+    fn rank_of_all(&self) -> usize {
+        let expanded = self.walk.work().expanded as usize;
+        let found = self.walk.found().len().max(1);
+        (self.effort.rank.saturating_mul(expanded) / found)
+            .clamp(self.effort.rank, expanded.max(self.effort.rank))
+    }
+
+    /// The stopping multiple on the distance of a row that has so many others before it.
+    fn multiple_at(&self, rank: usize) -> f32 {
+        // The curve was measured without filters. Among fewer rows a walk goes astray more easily,
+        // and what passes may all be among the farthest rows of a batch, where a walk misses most.
+        // A walk that goes on does so for a filter above it.
+        let missed = match self.batches {
+            0 if self.store.filter.is_none() => 1.0 - self.target,
+            _ => (1.0 - self.target) / 2.0,
+        };
+        match self.target {
+            target if target > 0.0 => {
+                let multiple = calibrate::multiple_for(self.meta.curve(), 1.0 - missed);
+                calibrate::at_rank(multiple, rank)
+            }
+            _ => 1.0,
+        }
     }
 
     /// The heap tuples of the next row, last one first; false where there is none.
@@ -327,11 +377,28 @@ impl BlockScan {
     }
 
     fn next_row(&mut self) -> Option<Near<ScanRow>> {
+        let near = self.next_of_all()?;
+        let is_beyond = near.distance - near.error > self.within;
+        // rows come in order, so that no row after it is nearer
+        (!is_beyond || self.mode == IterativeScan::RelaxedOrder).then_some(near)
+    }
+
+    fn next_of_all(&mut self) -> Option<Near<ScanRow>> {
+        self.order.catch_up();
         loop {
             pgrx::check_for_interrupts!();
             if let Some(sweep) = &mut self.sweep {
-                let (measure, query) = (&mut self.measure, &self.store.query);
-                return sweep.next(measure, query);
+                let near = sweep.next(&mut self.measure, &self.store.query)?;
+                let is_last = sweep.is_at_last();
+                if !is_last && !self.comes_after_last(&near) {
+                    let sweep = self.sweep.as_mut().expect("it was just there");
+                    sweep.late.push(near);
+                    continue;
+                }
+                if !is_last {
+                    self.order.hand_out(Last { near, exact: None });
+                }
+                return Some(near);
             }
             if self.map_scan.is_some() {
                 return self.next_of_map();
@@ -347,6 +414,7 @@ impl BlockScan {
                 // rows that the snapshot does not see took part in the walk's rank: those beyond
                 // it were not searched for yet
                 self.returned += unseen;
+                self.unseen += unseen as u64;
                 if let Some(near) = next {
                     if self.returned >= self.allowed {
                         self.ranking.push(near);
@@ -356,12 +424,13 @@ impl BlockScan {
                         // too late; where all rows are asked for, the sweep finds it again
                         continue;
                     }
-                    self.last = Some(Last { near, exact: None });
+                    self.order.hand_out(Last { near, exact: None });
                     return Some(near);
                 }
             }
             if !self.fill() {
-                if !self.may_turn_to_map() {
+                let has_all = self.within < f32::INFINITY && !self.is_over_bound();
+                if !self.may_turn_to_map() || has_all {
                     return None;
                 }
                 self.begin_sweep();
@@ -384,7 +453,7 @@ impl BlockScan {
             let is_in_order =
                 self.mode == IterativeScan::RelaxedOrder || self.comes_after_last(&near);
             if is_in_order {
-                self.last = Some(Last { near, exact: None });
+                self.order.hand_out(Last { near, exact: None });
                 return Some(near);
             }
             if self.mode == IterativeScan::Auto {
@@ -395,9 +464,9 @@ impl BlockScan {
         self.late.pop(|row| measure.of(row, query))
     }
 
-    /// Whether a row of a later batch is no nearer than the row handed out last.
+    /// Whether a row of a later batch is no nearer than the last row that the user has got.
     fn comes_after_last(&mut self, near: &Near<ScanRow>) -> bool {
-        let Some(last) = &mut self.last else {
+        let Some(last) = &mut self.order.accepted else {
             return true;
         };
         let (low, high) = (
@@ -434,12 +503,14 @@ impl BlockScan {
                 self.allowed = usize::MAX;
                 return !self.ranking.is_empty();
             }
-            // each batch as large as all before: the work grows with the rows asked for, and the
-            // restarts only with its logarithm
-            if self.ef > 0 {
-                self.ef *= 2;
+            if !(self.mode == IterativeScan::Auto && self.begin_sieve()) {
+                // each batch as large as all before: the work grows with the rows asked for, and the
+                // restarts only with its logarithm
+                if self.ef > 0 {
+                    self.ef *= 2;
+                }
+                self.aim_at(2 * self.effort.rank);
             }
-            self.aim_at(2 * self.effort.rank);
             self.allowed = match self.mode {
                 IterativeScan::Auto => self.effort.rank.max(self.ef),
                 _ => self.allowed + self.ef,
@@ -461,14 +532,43 @@ impl BlockScan {
         }
         let before = self.walk.work().expanded;
         let mut steps = 0u64;
-        while self.walk.step(&mut self.store).is_some() {
-            steps += 1;
-            if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
-                pgrx::check_for_interrupts!();
-                if self.is_over_bound() && (self.may_turn_to_map() || !first) {
-                    break;
+        let sieve = self.sieve;
+        // Which rows are met on the way says little of where those that pass are. So a walk that
+        // sieves goes on until going farther has brought nothing nearer.
+        let mut margin = 1.0;
+        let mut farthest = f32::NAN;
+        let mut is_cut = false;
+        loop {
+            while self
+                .walk
+                .step_where(&mut self.store, |near| {
+                    sieve.is_none_or(|conditions| self.measure.passes(&near.row, &conditions))
+                })
+                .is_some()
+            {
+                steps += 1;
+                if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                    pgrx::check_for_interrupts!();
+                    if sieve.is_some() {
+                        let multiple = self.multiple_at(self.rank_of_all());
+                        self.walk.narrow(1.0 + (multiple - 1.0) * margin);
+                    }
+                    is_cut = self.is_over_bound() && (self.may_turn_to_map() || !first);
+                    if is_cut {
+                        break;
+                    }
                 }
             }
+            if sieve.is_none() || is_cut || self.walk.farthest_wanted() == farthest {
+                break;
+            }
+            farthest = self.walk.farthest_wanted();
+            margin *= MARGIN_GROWTH;
+            let multiple = self.multiple_at(self.rank_of_all());
+            self.walk.aim(Effort {
+                multiple: 1.0 + (multiple - 1.0) * margin,
+                ..self.effort
+            });
         }
         let farthest = self.walk.farthest_wanted();
         let mut tids = std::mem::take(&mut self.measure.lists);
@@ -487,6 +587,49 @@ impl BlockScan {
             return false;
         }
         self.walk.work().expanded > before || !self.ranking.is_empty()
+    }
+
+    /// What the plan node asks of rows beside what the index has keys for; `None` where every row
+    /// passes.
+    fn sieve_of_node(&self) -> Option<Conditions> {
+        let conditions = self.node.map(|node| node.conditions()).unwrap_or_default();
+        let has_list = self
+            .store
+            .filter
+            .as_ref()
+            .is_some_and(|f| f.allowed().is_some());
+        let passes_all = conditions.is_empty() && !has_list && self.unseen == 0;
+        (!passes_all).then_some(conditions)
+    }
+
+    /// From the second batch on, rows are put to the plan node's conditions as they are found, and
+    /// only those that are visible and pass count: rows that are filtered out are not ranked, and
+    /// those that are left can be searched for as many as LIMIT asks for. False where that has been
+    /// done, or cannot be.
+    fn begin_sieve(&mut self) -> bool {
+        if self.sieve.is_some() {
+            return false;
+        }
+        let Some(sieve) = self.sieve_of_node() else {
+            return false;
+        };
+        let handed_out: FxHashSet<NodeId> = self.handed_out.iter().copied().collect();
+        let measure = &mut self.measure;
+        self.walk.retain(|near| measure.passes(&near.row, &sieve));
+        self.ranking.clear();
+        self.returned = 0;
+        for near in self.walk.found() {
+            if handed_out.contains(&near.row.id) {
+                self.returned += 1;
+            } else {
+                self.ranking.push(*near);
+            }
+        }
+        self.ranked = self.walk.found().len();
+        self.aim_at(self.effort.rank);
+        self.walk.aim(self.effort);
+        self.sieve = Some(sieve);
+        true
     }
 
     fn is_over_bound(&self) -> bool {
@@ -511,21 +654,27 @@ impl BlockScan {
 
     /// Turns to the code map for everything not handed out yet; to all pages where there is none.
     fn begin_sweep(&mut self) {
+        if self.sieve.is_none() && self.mode == IterativeScan::Auto {
+            self.sieve = self.sieve_of_node();
+        }
         if let Some(layout) = self.map() {
             let mut pages = Vec::new();
             let filter = self.store.filter.clone();
-            let none = Conditions::default();
+            let none = keys::Conditions::default();
             let conditions = filter.as_ref().map_or(&none, |filter| &filter.conditions);
             self.candidates(layout, conditions, &mut pages);
             return self.begin_map(layout, pages);
         }
         self.reranked = self.ranking.measured();
         self.ranking.clear();
-        self.sweep = Some(Box::new(Sweep::after(
-            self.handed_out.drain(..).collect(),
-            self.last.as_ref().map(|last| &last.near),
-            self.memory_limit,
-        )));
+        let last = self.order.accepted.as_ref().map(|last| &last.near);
+        self.sweep = Some(Box::new(Sweep::new(sweep::Plan {
+            after: last.map_or(f32::NEG_INFINITY, |last| last.distance - last.error),
+            handed_out: self.handed_out.drain(..).collect(),
+            sieve: self.sieve,
+            within: self.within,
+            memory_limit: self.memory_limit,
+        })));
     }
 
     /// What the scan has done so far; `returned` is for the caller to fill in.
@@ -554,6 +703,11 @@ impl BlockScan {
             done.swept = true;
         }
         done
+    }
+
+    /// Reads the table, for whoever has the scan while it rests.
+    pub fn reader(&mut self) -> &mut HeapReader {
+        &mut self.measure.reader
     }
 
     /// Lets go of pages: the scan is to begin anew.
@@ -597,7 +751,7 @@ thread_local! {
     static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
 }
 
-/// The row handed out last.
+/// A row handed out.
 struct Last {
     near: Near<ScanRow>,
     /// once it was needed

@@ -7,6 +7,7 @@ use crate::hnsw::blocks::{Near, Ranking};
 use crate::hnsw::format::{NodeId, Opaque, PageKind};
 use crate::hnsw::keys::Verdict;
 use crate::pg::buffer::{Access, Shared, Strategy};
+use crate::pg::conditions::Conditions;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
 use std::collections::BinaryHeap;
@@ -35,14 +36,28 @@ impl Ord for Swept {
     }
 }
 
+/// What a sweep is to do.
+pub struct Plan {
+    /// nodes whose rows were handed out before
+    pub handed_out: FxHashSet<NodeId>,
+    /// the last row that the user has got from the walk
+    pub after: f32,
+    /// what rows have to pass; `None` where all do
+    pub sieve: Option<Conditions>,
+    /// rows that are farther for certain are of no use; infinite where all are
+    pub within: f32,
+    /// bytes it may hold
+    pub memory_limit: usize,
+}
+
 /// A pass, or several, over all pages: every row that the walk did not hand out, in exact order.
 pub struct Sweep {
+    plan: Plan,
+    /// rows that are to be handed out
     pub ranking: Ranking<ScanRow>,
-    handed_out: FxHashSet<NodeId>,
-    /// nearer than what the walk handed out last; they come last
-    late: Vec<Near<ScanRow>>,
-    /// what the walk handed out last
-    after: f32,
+    /// nearer than the last row that the user has got from the walk; they come last
+    pub late: Vec<Near<ScanRow>>,
+    is_at_last: bool,
     /// rows up to here are all in `ranking` or handed out; those that may be beyond wait for the next pass
     limit: f32,
     begun: bool,
@@ -58,17 +73,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep for what a walk did not hand out. `last` is what it handed out last.
-    pub fn after(
-        handed_out: FxHashSet<NodeId>,
-        last: Option<&Near<ScanRow>>,
-        memory_limit: usize,
-    ) -> Sweep {
+    /// A sweep that has not begun.
+    pub fn new(plan: Plan) -> Sweep {
         Sweep {
             ranking: Ranking::default(),
-            handed_out,
             late: Vec::new(),
-            after: last.map_or(f32::NEG_INFINITY, |last| last.distance - last.error),
+            is_at_last: false,
             limit: f32::NEG_INFINITY,
             begun: false,
             ended: false,
@@ -76,7 +86,8 @@ impl Sweep {
             farthest: None,
             computed: 0,
             pages: 0,
-            capacity: (memory_limit / size_of::<Swept>()).max(1000),
+            capacity: (plan.memory_limit / size_of::<Swept>()).max(1000),
+            plan,
         }
     }
 
@@ -102,16 +113,23 @@ impl Sweep {
             if self.late.is_empty() {
                 return None;
             }
+            self.is_at_last = true;
             for near in self.late.drain(..) {
                 self.ranking.push(near);
             }
         }
     }
 
+    /// Whether only those rows are left that come too late.
+    pub fn is_at_last(&self) -> bool {
+        self.is_at_last
+    }
+
     /// Collects the nearest rows beyond those collected before, as many as memory allows.
-    fn pass(&mut self, measure: &Measure, query: &Query) {
-        let blocks = &measure.blocks;
-        let filter = measure.filter.as_deref();
+    fn pass(&mut self, measure: &mut Measure, query: &Query) {
+        let blocks = measure.blocks.clone();
+        let filter = measure.filter.clone();
+        let filter = filter.as_deref();
         let hnsw = &blocks.hnsw;
         let mut nearest: BinaryHeap<Swept> = BinaryHeap::new();
         let mut left_out = false;
@@ -130,7 +148,7 @@ impl Sweep {
                 let Some(found) = blocks.block_on(view, id) else {
                     continue;
                 };
-                if found.is_deleted() || self.handed_out.contains(&id) {
+                if found.is_deleted() || self.plan.handed_out.contains(&id) {
                     continue;
                 }
                 let mut row = ScanRow::of(id, &found);
@@ -147,25 +165,31 @@ impl Sweep {
                 };
                 rows.push((near, verdict));
             }
+            // conditions may run anything, so no page is locked
             drop(page);
             for (mut near, verdict) in rows {
-                if let (Some(filter), Verdict::Open) = (filter, verdict)
-                    && !near.row.settle(blocks, filter)
-                {
-                    continue;
-                }
                 let (distance, id) = (near.distance, near.row.id);
                 self.most_error = self.most_error.max(near.error);
-                if near.distance + near.error < self.after {
-                    if !self.begun {
-                        self.late.push(near);
-                    }
+                let is_late = distance + near.error < self.plan.after;
+                let is_done = (is_late && self.begun)
+                    || self
+                        .farthest
+                        .is_some_and(|farthest| (distance, id) <= farthest);
+                if is_done || distance - near.error > self.plan.within {
                     continue;
                 }
-                if self
-                    .farthest
-                    .is_some_and(|farthest| (distance, id) <= farthest)
+                if let (Some(filter), Verdict::Open) = (filter, verdict)
+                    && !near.row.settle(&blocks, filter)
                 {
+                    continue;
+                }
+                if let Some(conditions) = &self.plan.sieve
+                    && !measure.passes(&near.row, conditions)
+                {
+                    continue;
+                }
+                if is_late {
+                    self.late.push(near);
                     continue;
                 }
                 nearest.push(Swept(near));

@@ -1,0 +1,178 @@
+//! Conditions that another index serves, in a search of a vector index.
+//!
+//! `WHERE tenant = 7 AND tags @> '{x}' ORDER BY embedding <=> $1 LIMIT 10` with a btree index on
+//! `tenant` and a GIN index on `tags`: a custom plan node runs their bitmap scans, as a Bitmap Heap
+//! Scan would, and hands the addresses of the rows to the vector index scan below it as an
+//! [`AllowList`](crate::pg::allow_list::AllowList). The scan puts its rows to all conditions all the
+//! same, so the list saves work and decides nothing.
+
+use super::allow_list_scan;
+use crate::am::hnsw::cost;
+use crate::pg::list;
+use pgrx::pg_sys::{self, NodeTag};
+use std::cell::Cell;
+
+thread_local! {
+    static PREVIOUS: Cell<pg_sys::set_rel_pathlist_hook_type> = const { Cell::new(None) };
+}
+
+/// What looking up a row in the list, and reading it from the table, costs in units of
+/// cpu_tuple_cost beside its page.
+const FETCH: f64 = 2.0;
+
+/// Installs the hook. Called once, when the library is loaded.
+pub fn init() {
+    // SAFETY: called from _PG_init, on the backend's thread.
+    unsafe {
+        PREVIOUS.set(pg_sys::set_rel_pathlist_hook);
+        pg_sys::set_rel_pathlist_hook = Some(set_rel_pathlist);
+    }
+    allow_list_scan::init();
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn set_rel_pathlist(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relid: pg_sys::Index,
+    entry: *mut pg_sys::RangeTblEntry,
+) {
+    // SAFETY: the server passes a relation whose paths it has made.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get() {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, rel, relid, entry));
+        }
+        if (*entry).rtekind != pg_sys::RTEKind::RTE_RELATION
+            || (*rel).baserestrictinfo.is_null()
+            || !pg_sys::enable_indexscan
+            || !pg_sys::enable_bitmapscan
+        {
+            return;
+        }
+        let searches: Vec<_> = list::of::<pg_sys::Path>((*rel).pathlist)
+            .filter(|&path| is_search(path))
+            .collect();
+        if searches.is_empty() {
+            return;
+        }
+        let Some(bitmap) = bitmap_of(root, rel) else {
+            return;
+        };
+        for search in searches {
+            let path = path_of(root, rel, search.cast(), bitmap);
+            pg_sys::add_path(rel, path.cast());
+        }
+    }
+}
+
+/// Whether a path is an ordered scan of a vector index over the whole table.
+unsafe fn is_search(path: *mut pg_sys::Path) -> bool {
+    // SAFETY: a path's tag names its struct; a path of an index has its description.
+    unsafe {
+        if (*path).type_ != NodeTag::T_IndexPath || !(*path).param_info.is_null() {
+            return false;
+        }
+        let path = path.cast::<pg_sys::IndexPath>();
+        let index = (*path).indexinfo;
+        // what a partial index's predicate implies is not put to rows again
+        !(*path).indexorderbys.is_null() && (*index).indpred.is_null() && cost::is_ours(&*index)
+    }
+}
+
+/// The cheapest bitmap over the conditions on a relation, as the server chooses it for a Bitmap
+/// Heap Scan; `None` where no index serves any.
+unsafe fn bitmap_of(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+) -> Option<*mut pg_sys::BitmapHeapPath> {
+    // SAFETY: copies of the planner's structs, in its memory, where they stay as long as the paths
+    // that refer to them. The copy has no joins, so that no parameterised paths are made.
+    unsafe {
+        let copy = pg_sys::palloc(size_of::<pg_sys::RelOptInfo>()).cast::<pg_sys::RelOptInfo>();
+        copy.write(*rel);
+        (*copy).pathlist = std::ptr::null_mut();
+        (*copy).partial_pathlist = std::ptr::null_mut();
+        (*copy).joininfo = std::ptr::null_mut();
+        (*copy).has_eclass_joins = false;
+        (*copy).consider_parallel = false;
+        (*copy).indexlist = std::ptr::null_mut();
+        for index in list::of::<pg_sys::IndexOptInfo>((*rel).indexlist) {
+            if (*index).amhasgetbitmap && !cost::is_ours(&*index) {
+                let bitmap_only = pg_sys::palloc(size_of::<pg_sys::IndexOptInfo>())
+                    .cast::<pg_sys::IndexOptInfo>();
+                bitmap_only.copy_from_nonoverlapping(index, 1);
+                (*bitmap_only).amhasgettuple = false;
+                (*copy).indexlist = pg_sys::lappend((*copy).indexlist, bitmap_only.cast());
+            }
+        }
+        if (*copy).indexlist.is_null() {
+            return None;
+        }
+        pg_sys::create_index_paths(root, copy);
+        let cheapest = list::of::<pg_sys::Path>((*copy).pathlist)
+            .filter(|&path| {
+                (*path).type_ == NodeTag::T_BitmapHeapPath && (*path).param_info.is_null()
+            })
+            .min_by(|&a, &b| (*a).total_cost.total_cmp(&(*b).total_cost))?;
+        (*cheapest).parent = rel;
+        Some(cheapest.cast())
+    }
+}
+
+/// The path of a search with an allow-list.
+unsafe fn path_of(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    search: *mut pg_sys::IndexPath,
+    bitmap: *mut pg_sys::BitmapHeapPath,
+) -> *mut pg_sys::CustomPath {
+    // SAFETY: paths of the relation; the new one is in the planner's memory.
+    unsafe {
+        let path = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast::<pg_sys::CustomPath>();
+        let below = &(*search).path;
+        (*path).path = pg_sys::Path {
+            type_: NodeTag::T_CustomPath,
+            pathtype: NodeTag::T_CustomScan,
+            parallel_aware: false,
+            parallel_safe: false,
+            parallel_workers: 0,
+            ..*below
+        };
+        (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;
+        let paths = pg_sys::lappend(std::ptr::null_mut(), search.cast());
+        (*path).custom_paths = pg_sys::lappend(paths, bitmap.cast());
+        (*path).methods = allow_list_scan::path_methods();
+
+        let (mut bitmap_cost, mut selectivity) = (0.0, 0.0);
+        pg_sys::cost_bitmap_tree_node(
+            (*bitmap).bitmapqual,
+            &raw mut bitmap_cost,
+            &raw mut selectivity,
+        );
+        let per_tuple = pg_sys::cpu_tuple_cost;
+        let listed = (selectivity * (*rel).tuples).max(1.0);
+        let wanted = match (*root).limit_tuples {
+            limit if limit > 0.0 => limit as usize,
+            _ => usize::MAX,
+        };
+        let (startup, total) = if cost::is_few(listed, wanted, (*rel).tuples) {
+            // All are read before the first comes out. A Bitmap Heap Scan does the same and a Sort
+            // more, which has no way out where there are more rows than was thought.
+            let pages = (*bitmap).path.total_cost - bitmap_cost;
+            let startup = bitmap_cost + pages + listed * per_tuple;
+            (startup, startup + (*rel).rows * per_tuple)
+        } else {
+            // the walk goes as far as it would, but reads rows of the list alone
+            let heap = below.total_cost - (*search).indextotalcost;
+            let startup = bitmap_cost + listed * per_tuple * 0.1 + below.startup_cost;
+            let walk = (*search).indextotalcost - below.startup_cost;
+            (
+                startup,
+                startup + walk + heap * selectivity + (*rel).rows * per_tuple * FETCH,
+            )
+        };
+        (*path).path.startup_cost = startup;
+        (*path).path.total_cost = total.max(startup);
+        path
+    }
+}

@@ -1,0 +1,77 @@
+//! Filters after deletes and updates, before and after VACUUM.
+
+use super::{DEFAULTS, FORCED, HNSW, LEAST_RECALL, Search, server};
+
+const PLAIN: &str = "SELECT id, e <=> $1 FROM items ORDER BY e <=> $1 LIMIT 10";
+const FILTERED: &str = "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e <=> $1 LIMIT 10";
+/// What a driver sends that knows nothing of types.
+const JSONB: &str = "SELECT id, e <=> $1::vector FROM items
+    WHERE metadata->>'k' = 'v18' ORDER BY e <=> $1::vector LIMIT 10";
+
+#[test]
+fn deleted_rows_never_cost_live_ones_before_and_after_vacuum() {
+    let (_server, mut client) = server(HNSW);
+    for share in [0.1, 0.5, 0.9] {
+        client
+            .batch_execute(&format!(
+                "DELETE FROM items WHERE random_of(id, 4) < {share}"
+            ))
+            .unwrap();
+        for after in ["", "VACUUM items"] {
+            client.batch_execute(after).unwrap();
+            for sql in [PLAIN, FILTERED] {
+                Search::of(sql).holds(&mut client, FORCED);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_deleted_cluster_and_deleted_entry_points_hide_nothing() {
+    let (_server, mut client) = server(HNSW);
+    let (mut recalls, mut failures) = (Vec::new(), Vec::new());
+    // what queries are nearest to, then what was inserted first, where searches may begin
+    for delete in [
+        "DELETE FROM items WHERE cluster IN (SELECT cluster FROM queries WHERE n < 12)",
+        "DELETE FROM items WHERE id < 1000",
+        "DELETE FROM items WHERE id % 3 = 0",
+    ] {
+        client.batch_execute(delete).unwrap();
+        for after in ["", "VACUUM items"] {
+            client.batch_execute(after).unwrap();
+            for sql in [PLAIN, FILTERED] {
+                // a search far from every row that is left is unlike those that the index was
+                // calibrated with
+                let least_recall = if sql == PLAIN { 0.8 } else { LEAST_RECALL };
+                for settings in [FORCED, DEFAULTS] {
+                    match (Search { sql, least_recall }).check(&mut client, settings) {
+                        Ok(recall) => recalls.push(recall),
+                        Err(failure) => failures.push(format!("{delete}; {after}: {failure}")),
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?} {recalls:?}");
+}
+
+#[test]
+fn a_jsonb_predicate_under_update_churn_finds_the_nearest_rows() {
+    let (_server, mut client) = server(HNSW);
+    client
+        .batch_execute("CREATE INDEX ON items USING gin (metadata)")
+        .unwrap();
+    for change in [
+        "",
+        "UPDATE items SET metadata = metadata || '{\"seen\": 1}' WHERE random_of(id, 8) < 0.8",
+        "UPDATE items SET e = (SELECT e FROM items o WHERE o.id = items.id % 8000 + 1) WHERE id % 10 < 8",
+        "ANALYZE items",
+        "VACUUM items",
+    ] {
+        client.batch_execute(change).unwrap();
+        for settings in [DEFAULTS, FORCED] {
+            Search::of(JSONB).holds(&mut client, settings);
+            Search::of(PLAIN).holds(&mut client, settings);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Filters of every kind and selectivity.
+
+use super::{DEFAULTS, FORCED, HNSW, Search, server};
+
+/// Conditions on `items`; `$2` is the query's own cluster. Rows that match: from all to a few.
+const CONDITIONS: &[&str] = &[
+    "true",
+    "u < 0.5",
+    "u < 0.2",
+    "u < 0.05",
+    "u < 0.01",
+    "u < 0.005",
+    "u < 0.001",
+    // far from the query
+    "cluster = ($2 + 20) % 40",
+    "cluster IN (($2 + 11) % 40, ($2 + 23) % 40, ($2 + 31) % 40, ($2 + 37) % 40)",
+    "cluster = ($2 + 20) % 40 AND u < 0.1",
+    // what matches one condition matches the other, or hardly ever does
+    "cluster = $2 AND id % 40 = $2 AND metadata @> jsonb_build_object('c', $2)",
+    "cluster = $2 AND u < 0.1",
+    "cluster <> $2 AND u < 0.02",
+    "(cluster = $2) <> (u < 0.01)",
+    "cluster = $2 AND (u < 0.02 OR id % 40 <> $2)",
+    // of which there are no statistics
+    "metadata->>'k' = 'v7'",
+    "metadata->>'k' IN ('v7', 'v8', 'v9')",
+    "(metadata->>'c')::int = ($2 + 3) % 40",
+    "metadata @> '{\"k\": \"v18\"}'",
+    "metadata @> '{\"even\": true}'",
+    "md5(id::text) LIKE 'a%'",
+    "id % 100 = 3 AND sqrt(u) < 0.7",
+    "length(metadata->>'k') = 2",
+    // a NULL is no match
+    "nullif(u < 0.02, false)",
+    // fewer rows than are asked for; none
+    "id IN (17, 18, 19, 8000)",
+    "u > 2",
+    "metadata->>'none' = 'x'",
+];
+
+/// Every condition without statistics and with them.
+fn holds_with(settings: &str, statistics: &[&str]) {
+    let (_server, mut client) = server(HNSW);
+    let (mut recalls, mut failures) = (Vec::new(), Vec::new());
+    for analyze in statistics {
+        client.batch_execute(analyze).unwrap();
+        for condition in CONDITIONS {
+            let sql = format!(
+                "SELECT id, e <=> $1 FROM items WHERE {condition} ORDER BY e <=> $1 LIMIT 10"
+            );
+            match Search::of(&sql).check(&mut client, settings) {
+                Ok(recall) => recalls.push(recall),
+                Err(failure) => failures.push(failure),
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
+    assert!(mean >= 0.95, "{recalls:?}");
+}
+
+#[test]
+fn index_scans_find_the_nearest_matching_rows_whatever_the_filter() {
+    holds_with(FORCED, &["ANALYZE items"]);
+}
+
+#[test]
+fn queries_with_defaults_find_the_nearest_matching_rows_whatever_the_filter() {
+    holds_with(DEFAULTS, &["", "ANALYZE items"]);
+}
