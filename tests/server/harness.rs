@@ -423,3 +423,12 @@ fn printed_by(program: &OsStr, arguments: &[&str]) -> String {
 fn path_str(path: &Path) -> &str {
     path.to_str().expect("paths of the tests are UTF-8")
 }
+
+/// Tells other threads to end, also when a test's own thread panics: a scope waits for them.
+pub struct Ends<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
