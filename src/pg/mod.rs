@@ -11,6 +11,7 @@ pub mod heap;
 pub mod list;
 pub mod message;
 pub mod numeric;
+pub mod options;
 pub mod progress;
 pub mod readable;
 pub mod relation;

@@ -2,12 +2,13 @@
 
 use crate::hnsw::Params;
 use crate::pg::error::raise_index;
+use crate::pg::options::{END, Members, check_whether_set, member, note_whether_set};
 use crate::pg::relation::Index;
 use crate::quantize;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -168,9 +169,7 @@ pub fn init() {
     }
 }
 
-/// Defines `hnsw.ef_search` with hooks that remember whether it was set: every value the server
-/// keeps (current, to be restored, to be reset to) has an `extra` beside it, which is null for the
-/// default and memory of the server's otherwise.
+/// Defines `hnsw.ef_search` so that it is known whether it was set.
 fn define_ef_search() {
     // SAFETY: called from _PG_init; names and storage are static, the hooks as the server wants.
     unsafe {
@@ -184,7 +183,7 @@ fn define_ef_search() {
             1000,
             pg_sys::GucContext::PGC_USERSET,
             GucFlags::EXPLAIN.bits(),
-            Some(check_ef_search),
+            Some(check_whether_set),
             Some(assign_ef_search),
             None,
         );
@@ -192,55 +191,9 @@ fn define_ef_search() {
 }
 
 #[pgrx::pg_guard]
-unsafe extern "C-unwind" fn check_ef_search(
-    _value: *mut c_int,
-    extra: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    if source == pg_sys::GucSource::PGC_S_DEFAULT {
-        return true;
-    }
-    // The server frees it with the value: by free() up to 15, by guc_free() later.
-    // SAFETY: allocates; null, or a message in the log and null, where there is no memory.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let set = libc::malloc(1);
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let set = pg_sys::guc_malloc(pg_sys::LOG as c_int, 1);
-        *extra = set;
-        !set.is_null()
-    }
-}
-
-#[pgrx::pg_guard]
 unsafe extern "C-unwind" fn assign_ef_search(_value: c_int, extra: *mut c_void) {
-    EF_SEARCH_IS_SET.store(!extra.is_null(), Ordering::Relaxed);
+    note_whether_set(&EF_SEARCH_IS_SET, extra);
 }
-
-/// Names and numbers of an option's values, as the server wants them: a list that ends with a null.
-struct Members<const N: usize>([pg_sys::relopt_enum_elt_def; N]);
-
-// SAFETY: never written, and all it points at is static.
-unsafe impl<const N: usize> Sync for Members<N> {}
-
-impl<const N: usize> Members<N> {
-    /// The server takes a pointer to mutable members, but only reads them.
-    fn as_ptr(&'static self) -> *mut pg_sys::relopt_enum_elt_def {
-        self.0.as_ptr().cast_mut()
-    }
-}
-
-const fn member(name: &'static CStr, number: i32) -> pg_sys::relopt_enum_elt_def {
-    pg_sys::relopt_enum_elt_def {
-        string_val: name.as_ptr(),
-        symbol_val: number,
-    }
-}
-
-const END: pg_sys::relopt_enum_elt_def = pg_sys::relopt_enum_elt_def {
-    string_val: std::ptr::null::<c_char>(),
-    symbol_val: 0,
-};
 
 static QUANTIZERS: Members<13> = Members([
     member(c"auto", AUTO),

@@ -2,6 +2,7 @@
 
 use crate::ivf::calibrate;
 use crate::ivf::format::{CurvePoint, Method};
+use crate::pg::options::{END, Members, check_whether_set, member, note_whether_set};
 use crate::pg::relation::Index;
 use crate::quantize::Quantizer as Grid;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
@@ -278,9 +279,7 @@ pub fn init() {
     }
 }
 
-/// Defines `ivf.probes` with hooks that remember whether it was set: every value the server keeps
-/// (current, to be restored, to be reset to) has an `extra` beside it, which is null for the default
-/// and memory of the server's otherwise.
+/// Defines `ivf.probes` so that it is known whether it was set.
 fn define_probes() {
     // SAFETY: called from _PG_init; names and storage are static, the hooks as the server wants.
     unsafe {
@@ -294,7 +293,7 @@ fn define_probes() {
             MOST_LISTS,
             pg_sys::GucContext::PGC_USERSET,
             GucFlags::EXPLAIN.bits(),
-            Some(check_probes),
+            Some(check_whether_set),
             Some(assign_probes),
             None,
         );
@@ -302,55 +301,9 @@ fn define_probes() {
 }
 
 #[pgrx::pg_guard]
-unsafe extern "C-unwind" fn check_probes(
-    _value: *mut c_int,
-    extra: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    if source == pg_sys::GucSource::PGC_S_DEFAULT {
-        return true;
-    }
-    // The server frees it with the value: by free() up to 15, by guc_free() later.
-    // SAFETY: allocates; null, or a message in the log and null, where there is no memory.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let set = libc::malloc(1);
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let set = pg_sys::guc_malloc(pg_sys::LOG as c_int, 1);
-        *extra = set;
-        !set.is_null()
-    }
-}
-
-#[pgrx::pg_guard]
 unsafe extern "C-unwind" fn assign_probes(_value: c_int, extra: *mut c_void) {
-    PROBES_ARE_SET.store(!extra.is_null(), Ordering::Relaxed);
+    note_whether_set(&PROBES_ARE_SET, extra);
 }
-
-/// Names and numbers of an option's values, as the server wants them: a list that ends with a null.
-struct Members<const N: usize>([pg_sys::relopt_enum_elt_def; N]);
-
-// SAFETY: never written, and all it points at is static.
-unsafe impl<const N: usize> Sync for Members<N> {}
-
-impl<const N: usize> Members<N> {
-    /// The server takes a pointer to mutable members, but only reads them.
-    fn as_ptr(&'static self) -> *mut pg_sys::relopt_enum_elt_def {
-        self.0.as_ptr().cast_mut()
-    }
-}
-
-const fn member(name: &'static CStr, number: i32) -> pg_sys::relopt_enum_elt_def {
-    pg_sys::relopt_enum_elt_def {
-        string_val: name.as_ptr(),
-        symbol_val: number,
-    }
-}
-
-const END: pg_sys::relopt_enum_elt_def = pg_sys::relopt_enum_elt_def {
-    string_val: std::ptr::null::<c_char>(),
-    symbol_val: 0,
-};
 
 /// Number of `quantizer = none`; codes have their own numbers, 1 and up.
 const NO_QUANTIZER: i32 = -1;
