@@ -10,7 +10,7 @@ use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
 use super::map;
 use crate::am::hnsw::insert::effective_ef_construction;
-use crate::am::hnsw::keys::FilterColumns;
+use crate::am::filter::keys::FilterColumns;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;

@@ -12,7 +12,7 @@ use super::map;
 use super::search::{Keep, PageBlocks};
 use crate::am::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
-use crate::am::hnsw::keys::FilterColumns;
+use crate::am::filter::keys::FilterColumns;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
 use crate::distance::{Metric, Value};
