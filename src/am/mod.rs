@@ -6,3 +6,4 @@ pub mod filter;
 pub mod hnsw;
 pub mod ivf;
 pub mod mean;
+pub mod ordered;

@@ -69,6 +69,16 @@ impl<R> Candidates<R> {
         }
     }
 
+    /// How many upper bounds are known fewer than rows are wanted.
+    pub fn missing(&self) -> usize {
+        self.wanted.saturating_sub(self.highs.len())
+    }
+
+    /// The rows kept so far.
+    pub fn kept(&self) -> impl Iterator<Item = &Candidate<R>> {
+        self.kept.iter()
+    }
+
     /// Leaves out rows of this lower bound, and farther ones.
     #[inline(always)]
     pub fn leave_out(&mut self, low: f32) {

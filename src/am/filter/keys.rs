@@ -126,7 +126,7 @@ impl FilterColumns {
             if key.sk_attno == 1 && null {
                 raise_index(
                     Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    "an hnsw index does not hold rows whose vector is NULL".into(),
+                    "an index of vectors does not hold rows whose vector is NULL".into(),
                     None,
                 );
             }
@@ -184,7 +184,10 @@ impl FilterColumn {
         if Column::is_vector(index, n) {
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "an hnsw index can have one vector column only, its first".into(),
+                format!(
+                    "an {} index can have one vector column only, its first",
+                    index.method_name()
+                ),
                 Some("Create an index for each vector column.".into()),
             );
         }
