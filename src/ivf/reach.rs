@@ -91,7 +91,10 @@ mod tests {
         let (some, few, hardly_any) = (every(1), every(10), every(100));
         assert!(all <= 25, "{all}");
         assert!(some.0 > all && few.0 > some.0 && hardly_any.0 > few.0);
-        assert!(few.0 < 400 && hardly_any.0 == 1000, "{few:?} {hardly_any:?}");
+        assert!(
+            few.0 < 400 && hardly_any.0 == 1000,
+            "{few:?} {hardly_any:?}"
+        );
         assert!(few.1 <= 6 && hardly_any.1 <= 6, "few steps");
     }
 

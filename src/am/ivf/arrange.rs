@@ -20,8 +20,8 @@ use super::storage::{ListLock, Size, Visit};
 use crate::cluster::Rows;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
-    Entries, EntriesMut, Entry, Keys, ListId, ListPageMut, ListRow, Meta, Opaque, PageKind, RowForm,
-    VectorAddress, VectorPage,
+    Entries, EntriesMut, Entry, Keys, ListId, ListPageMut, ListRow, Meta, Opaque, PageKind,
+    RowForm, VectorAddress, VectorPage,
 };
 use crate::ivf::grow::{AROUND, Arrangement, Fate, Held, NEIGHBOURS, Placed, Pool, Sizes, arrange};
 use crate::page::Damage;

@@ -113,7 +113,10 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
     keys::check_declared(index);
     if !shape.fits() {
         let (what, way_out) = match shape.filters {
-            0 => (String::new(), "Use quantizer = auto, or one with fewer bits."),
+            0 => (
+                String::new(),
+                "Use quantizer = auto, or one with fewer bits.",
+            ),
             filters => (
                 format!(" and {filters} filter columns"),
                 "Use quantizer = auto, or one with fewer bits, or fewer filter columns.",

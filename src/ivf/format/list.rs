@@ -410,7 +410,10 @@ impl<'a> ListPageMut<'a> {
         if layout.has_norms {
             self.put(layout.norms_at, at, row.norm_squared);
         }
-        assert_eq!(row.keys.count, layout.filters, "a key for each filter column");
+        assert_eq!(
+            row.keys.count, layout.filters,
+            "a key for each filter column"
+        );
         for (column, key) in row.keys.iter().enumerate() {
             self.put(layout.keys_of(column), at, key);
         }
