@@ -8,22 +8,24 @@ use crate::ivf::format::{ListLayout, Meta, RowForm};
 use crate::pg::relation::Index;
 use pgrx::pg_sys;
 
-/// Cost of a centroid compared with the query, in units of cpu_tuple_cost.
-const CENTROID: f64 = 0.02;
-/// Cost of a row estimated by its code.
-const ESTIMATE: f64 = 0.01;
+/// Cost of a centroid compared with the query, for each of its bytes, in units of cpu_tuple_cost: 20 ns, by
+/// what a sequential scan of vectors takes for what the planner counts.
+const CENTROID_BYTE: f64 = 0.0015;
+/// Cost of a row estimated by its code, and for each byte of that.
+const ESTIMATE: f64 = 0.15;
+const ESTIMATE_BYTE: f64 = 0.003;
 /// Cost of a row compared by its value: for each of its bytes.
-const VALUE_BYTE: f64 = 0.0001;
+const VALUE_BYTE: f64 = 0.0015;
 /// Cost of a row whose keys are looked at.
-const KEY: f64 = 0.002;
+const KEY: f64 = 0.1;
 /// How much farther a search among few rows goes than the curve says.
 const MARGIN: f64 = 1.5;
 /// Cost of a row that is looked at in the table.
-const LOOK: f64 = 1.0;
+const LOOK: f64 = 30.0;
 /// Cost of beginning a scan: the query is rotated and coded.
-const SCAN: f64 = 200.0;
+const SCAN: f64 = 300.0;
 /// Rows looked at for each that is wanted.
-const LOOKS: f64 = 10.0;
+const LOOKS: f64 = 4.0;
 
 /// Whether an index that the planner considers is of one of these access methods.
 pub fn is_ours(index: &pg_sys::IndexOptInfo) -> bool {
@@ -131,8 +133,8 @@ fn estimate(
 
     let in_lists = rows * meta.copies as f64;
     let of_match = match shape.form {
-        RowForm::Codes(_) => ESTIMATE,
-        RowForm::Values => 2.0 * ESTIMATE + VALUE_BYTE * shape.row_len as f64,
+        RowForm::Codes(_) => ESTIMATE + ESTIMATE_BYTE * shape.row_len as f64,
+        RowForm::Values => ESTIMATE + VALUE_BYTE * shape.row_len as f64,
     };
     let per_row = match matching < 1.0 {
         true => KEY + matching * of_match,
@@ -154,7 +156,7 @@ fn estimate(
     let reading = |lists: f64, pages: f64| {
         missed * (lists.min(pages) * random_page + (pages - lists).max(0.0) * next_page)
     };
-    let fixed = per_tuple * (SCAN + lists as f64 * CENTROID);
+    let fixed = per_tuple * (SCAN + lists as f64 * shape.centroid_len() as f64 * CENTROID_BYTE);
     let all = per_tuple * in_lists * per_row;
     let startup = fixed
         + share * all

@@ -96,6 +96,14 @@ impl Looks {
         }
     }
 
+    /// A distance as lists have them, as centroids have them.
+    pub fn internal_of(&self, target: &Target, distance: f32) -> f32 {
+        match (&self.ivf.codec, self.ivf.keeps_values()) {
+            (Some(_), true) => target.query.internal(distance as f64),
+            _ => distance,
+        }
+    }
+
     /// A radius that the operator is compared with, as lists have distances.
     pub fn radius(&self, target: &Target, radius: f64) -> f32 {
         let distance = self.ivf.column.space.of_operator(radius);

@@ -4,9 +4,10 @@ use super::directory::{self, Directory, Listed};
 use super::index::Ivf;
 use super::storage::Visit;
 use crate::am::filter::Filter;
-use crate::distance::{Operand, Value};
+use crate::distance::{Metric, Operand, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{ListPage, Meta, Rerank, RowForm, VectorAddress};
+use crate::ivf::reach::Offsets;
 use crate::keys::Verdict;
 use crate::pg::buffer::Hints;
 use crate::quantize::{Base, Lookup, Lookups, Query};
@@ -72,6 +73,8 @@ pub struct Reading<'a> {
     pub deviations: f32,
     /// internal distance beyond which no row is wanted
     pub within: f32,
+    /// whether it is to be known how far rows are from their lists' centroids
+    pub is_measured: bool,
 }
 
 /// The lists of an index in the order of a query.
@@ -92,6 +95,8 @@ pub struct Probe {
     wanted: Wanted,
     /// lists read up to the last one with a row within the radius
     pub last_within: usize,
+    /// how far rows are from their lists' centroids
+    offsets: Offsets,
     /// rows met, and of them those that keys and allow-list leave
     pub met: u64,
     /// see `met`
@@ -128,6 +133,7 @@ impl Probe {
             estimates: Vec::new(),
             wanted: Wanted::default(),
             last_within: 0,
+            offsets: Offsets::default(),
             met: 0,
             matched: 0,
             probed: 0,
@@ -196,6 +202,23 @@ impl Probe {
         lists.end
     }
 
+    /// Begins to measure how far rows are from their lists' centroids.
+    pub fn begin_step(&mut self) {
+        self.offsets = Offsets::default();
+    }
+
+    /// How many lists are to be read in all, by what is known of those that were not: see
+    /// [`Offsets::likely`]. `share` of their rows pass. None more where nothing is known.
+    pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
+        self.sort(self.nearest.len());
+        let unread = self.nearest[read..].iter().map(|&at| {
+            let rows = self.counted(&self.directory.lists()[at as usize]);
+            (self.distances[at as usize], share * rows as f64)
+        });
+        let more = self.offsets.likely(unread, bound, tolerated);
+        read + more.unwrap_or(0)
+    }
+
     fn counted(&self, listed: &Listed) -> usize {
         let full = (listed.pages as usize).saturating_sub(1) * self.ivf.lists.capacity();
         full.max(listed.rows as usize)
@@ -233,6 +256,7 @@ impl Probe {
             let list = List {
                 target,
                 base: base.unwrap_or_default(),
+                centre: self.distances[at],
                 place,
                 reading,
             };
@@ -289,7 +313,20 @@ impl Probe {
         self.ivf
             .coding()
             .estimate(of, page.codes(), page.adds(), page.scales(), out);
-        if list.reading.within < f32::INFINITY && out.iter().any(|&x| x <= list.reading.within) {
+        self.note_estimates(list);
+    }
+
+    /// Notes what the estimates at hand tell of the list.
+    fn note_estimates(&mut self, list: List<'_>) {
+        let Reading {
+            within,
+            is_measured,
+            ..
+        } = list.reading;
+        if is_measured {
+            self.offsets.add(list.centre, &self.estimates);
+        }
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
             self.last_within = self.last_within.max(list.place + 1);
         }
     }
@@ -347,6 +384,7 @@ impl Probe {
             } = &self.wanted;
             let out = &mut self.estimates;
             self.ivf.coding().estimate(of, codes, adds, scales, out);
+            self.note_estimates(list);
         }
         let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
         let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
@@ -388,6 +426,7 @@ impl Probe {
         };
         let within = list.reading.within;
         let is_filtered = list.reading.filter.is_some();
+        self.estimates.clear();
         for (n, &tid) in page.tids().iter().enumerate() {
             let is_wanted = !is_filtered || self.wanted.verdicts[n] != Verdict::No;
             if !is_wanted && within == f32::INFINITY {
@@ -396,8 +435,8 @@ impl Probe {
             let distance = distance_of(n);
             let near = distance as f32;
             self.estimated += 1;
-            if near <= within && within < f32::INFINITY {
-                self.last_within = self.last_within.max(list.place + 1);
+            if list.reading.is_measured {
+                self.estimates.push(near);
             }
             if !is_wanted {
                 continue;
@@ -417,6 +456,29 @@ impl Probe {
             };
             into.take(near, near, row);
         }
+        if list.reading.is_measured {
+            self.note_values(list);
+        }
+    }
+
+    /// The same of values: their distances are compared with the radius as they are, with the centroid's
+    /// as internal ones.
+    fn note_values(&mut self, list: List<'_>) {
+        let within = list.reading.within;
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
+            self.last_within = self.last_within.max(list.place + 1);
+        }
+        match (&self.ivf.codec, self.ivf.shape.space.metric) {
+            // lists are placed by L2, which says little of how far their rows are
+            (_, Metric::L1) => return,
+            (Some(_), _) => {
+                for distance in &mut self.estimates {
+                    *distance = list.target.query.internal(*distance as f64);
+                }
+            }
+            (None, _) => {}
+        }
+        self.offsets.add(list.centre, &self.estimates);
     }
 }
 
@@ -425,6 +487,8 @@ impl Probe {
 struct List<'a> {
     target: &'a Target,
     base: Base,
+    /// distance of its centroid
+    centre: f32,
     place: usize,
     reading: Reading<'a>,
 }

@@ -20,6 +20,7 @@ use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
 use crate::ivf::format::{Meta, Rerank, RowForm};
 use crate::ivf::order::{Candidate, Candidates, Exact, Order};
+use crate::ivf::reach;
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::planner::running::Node;
@@ -280,17 +281,51 @@ impl Search {
                     false => DEVIATIONS,
                 },
                 within: f32::INFINITY,
+                is_measured: false,
             };
-            let mut into = Unfiltered {
-                candidates: &mut self.candidates,
-                handed_out: &self.handed_out,
-            };
-            let lists = 0..self.probes;
-            if self.probe.read(lists, &self.target, reading, &mut into) {
+            if self.read_on(0, reading) {
                 break;
             }
             self.read_directory();
         }
+    }
+
+    /// Reads the lists of a batch in which all rows count, and more where the nearest seem to be in many;
+    /// false where a list is gone by now.
+    fn read_on(&mut self, read: usize, reading: Reading<'_>) -> bool {
+        let mut read = read;
+        loop {
+            self.probe.sort(self.probes);
+            let lists = read..self.probes;
+            read = self.probes;
+            let mut into = Unfiltered {
+                candidates: &mut self.candidates,
+                handed_out: &self.handed_out,
+            };
+            if !self.probe.read(lists, &self.target, reading, &mut into) {
+                return false;
+            }
+            match self.goes_on() {
+                Some(probes) => self.probes = probes,
+                None => return true,
+            }
+        }
+    }
+
+    /// How many lists to read in all, where the nearest rows seem to be in more than the curve says.
+    fn goes_on(&self) -> Option<usize> {
+        let is_calibrated = self.settings.target_recall.is_some()
+            && self.settings.iterative_scan == IterativeScan::Auto;
+        let lists = self.probe.directory.lists().len();
+        if !is_calibrated || self.probes >= lists {
+            return None;
+        }
+        let mut nearest = self.candidates.nearest(|row| (key(row.tid), row.place));
+        // a row in two lists counts with the nearer one
+        nearest.sort_unstable();
+        nearest.dedup_by_key(|(tid, _)| *tid);
+        let places = nearest.iter().map(|&(_, place)| place as usize);
+        reach::goes_on(places, self.probes).map(|probes| probes.min(lists))
     }
 
     /// The next row; `None` where there is none.

@@ -21,6 +21,8 @@ use std::ops::Range;
 /// Standard deviations that bounds allow for. More than where rows are ranked by their bounds: here they are
 /// compared with exact distances.
 const DEVIATIONS: f32 = 2.5;
+/// Recall aimed at where the settings do not say.
+const USUAL_RECALL: f32 = 0.95;
 /// Bytes of a row that waits for a closer look.
 const BYTES_PER_ROW: usize = size_of::<Candidate<FoundRow>>();
 /// Bytes of a row that was looked at.
@@ -54,9 +56,9 @@ impl Intake for Step<'_> {
     }
 
     #[inline]
-    fn take(&mut self, low: f32, _high: f32, row: FoundRow) {
+    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
         if self.handed_out.is_empty() || !self.handed_out.contains(&key(row.tid)) {
-            self.rows.push(Candidate { low, row });
+            self.rows.push(Candidate { low, high, row });
         }
     }
 }
@@ -134,17 +136,29 @@ impl Search {
     }
 
     /// Where the search stands.
-    fn met(&self, lists: usize, wanted: usize, tally: &Tally) -> Met {
+    fn met(&mut self, lists: usize, wanted: usize, tally: &Tally) -> Met {
         let bound = self.candidates.bound();
+        let share = share(self.probe.matched, self.probe.met) * tally.share();
+        let missed = 1.0 - self.settings.target_recall.unwrap_or(USUAL_RECALL) as f64;
+        let farthest = bound.min(self.within);
+        let likely = match farthest < f32::INFINITY {
+            true => {
+                let farthest = self.looks.internal_of(&self.target, farthest);
+                let tolerated = missed / 2.0 * wanted as f64;
+                self.probe.likely(lists, farthest, share, tolerated)
+            }
+            false => lists,
+        };
         let nearest = self.candidates.kept().filter(|row| row.low <= bound);
         let last = nearest.map(|row| row.row.place as usize + 1).max();
         Met {
             lists,
             passed: (tally.passed as usize).min(wanted),
             wanted,
-            share: share(self.probe.matched, self.probe.met) * tally.share(),
+            share,
             last: last.unwrap_or(0),
             within: (self.within < f32::INFINITY).then_some(self.probe.last_within),
+            likely,
         }
     }
 
@@ -159,7 +173,9 @@ impl Search {
                 false => DEVIATIONS,
             },
             within: sieve.within,
+            is_measured: true,
         };
+        self.probe.begin_step();
         // SAFETY: reads a setting.
         let memory = unsafe { pgrx::pg_sys::work_mem } as usize * 1024;
         let most_waiting = (memory / 2 / BYTES_PER_ROW).max(self.most_rows);
@@ -205,7 +221,7 @@ impl Search {
         }
         let mut tids: Vec<RawTid> = Vec::with_capacity(PREFETCHED);
         for n in 0..waiting.len() {
-            let Candidate { low, mut row } = waiting[n];
+            let Candidate { low, mut row, .. } = waiting[n];
             let bound = self.candidates.bound();
             if low > bound {
                 self.candidates.leave_out(low);

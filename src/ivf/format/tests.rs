@@ -107,7 +107,7 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
             .map(|n| vec![n as u8 | 1; shape.row_len as usize])
             .collect();
         let keys: Vec<Vec<u8>> = (0..=layout.capacity() as u64)
-            .map(|n| (0..shape.filters as u64).map(|column| 1 << 40 | n << 8 | column))
+            .map(|n| (0..shape.filters as u64).map(move |column| 1 << 40 | n << 8 | column))
             .map(|keys| keys.flat_map(u64::to_ne_bytes).collect())
             .collect();
         let row = |n: usize| ListRow {

@@ -34,7 +34,7 @@ fn a_search_within_a_distance_finds_what_there_is_and_ends(method: &str) {
 fn work(client: &mut Client, method: &str) -> f64 {
     let sql = match method {
         "hnsw" => "SELECT expanded / 1000.0::float8 FROM hnsw_last_scan() WHERE NOT swept",
-        _ => "SELECT estimated / 4000.0::float8 FROM ivf_last_scan()",
+        _ => "SELECT estimated / 5000.0::float8 FROM ivf_last_scan()",
     };
     let row = client.query_one(sql, &[]).expect("no sweep");
     row.get(0)
