@@ -138,7 +138,7 @@ impl Looks {
                 return Look::Closer(low);
             }
         }
-        match self.from_table(target, row.tid, &Conditions::default()) {
+        match self.read_table(target, row.tid, &Conditions::default()) {
             Some(operator) => Look::Exact {
                 operator,
                 internal: target.query.internal(operator),
@@ -177,7 +177,7 @@ impl Looks {
                 return Sifted::Out;
             }
         } else {
-            match self.from_table(target, row.tid, &sieve.conditions) {
+            match self.read_table(target, row.tid, &sieve.conditions) {
                 Some(distance) => row.distance = distance,
                 None => return Sifted::Out,
             }
@@ -196,7 +196,7 @@ impl Looks {
         if !self.seen.insert(key(tid)) || (sieve.has_keys() && !sieve.settles(tid)) {
             return None;
         }
-        let distance = self.from_table(target, tid, &sieve.conditions)?;
+        let distance = self.read_table(target, tid, &sieve.conditions)?;
         // lists that keep no values hand out rows by estimates, which this is one of, too
         let distance = match self.ivf.shape.rerank {
             Rerank::None if !self.ivf.keeps_values() => target.query.internal(distance) as f64,
@@ -226,7 +226,7 @@ impl Looks {
     }
 
     /// Distance of a row that conditions hold for, by the value in the table.
-    fn from_table(&mut self, target: &Target, tid: RawTid, conditions: &Conditions) -> Option<f64> {
+    fn read_table(&mut self, target: &Target, tid: RawTid, conditions: &Conditions) -> Option<f64> {
         let column = self.ivf.column;
         let distance = self.reader.fetch_where(tid, conditions, |datum| {
             // SAFETY: a non-NULL value of the indexed column.
