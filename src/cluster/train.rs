@@ -87,17 +87,16 @@ fn grouped_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> 
     let centres = flat_k_means(&rows.some(&sample), of_groups, crew);
     let nearest = Lists::of(&centres).nearest(rows, crew);
     let members = Members::of(&nearest, centres.len());
+    let sizes = (0..centres.len()).map(|group| members.of_list(group).len());
     let mut centroids = Rows::new(rows.dims());
-    let mut seen = 0;
-    for group in 0..centres.len() {
-        let members = members.of_list(group);
-        if members.is_empty() {
+    for (group, lists) in shares(training.lists, rows.len(), sizes)
+        .into_iter()
+        .enumerate()
+    {
+        if lists == 0 {
             continue;
         }
-        // as many lists as its share of the rows, rounded so that all together are as many as asked for
-        let before = seen * training.lists / rows.len();
-        seen += members.len();
-        let lists = (seen * training.lists / rows.len() - before).max(1);
+        let members = members.of_list(group);
         let of_group = Training {
             lists,
             seed: training.seed.wrapping_add(1 + group as u64),
@@ -109,6 +108,25 @@ fn grouped_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> 
         }
     }
     centroids
+}
+
+/// As many lists for each group as its share of the rows, but one where there are rows at all, and no more
+/// than `lists` together; there are fewer groups than lists.
+fn shares(lists: usize, rows: usize, sizes: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut seen = 0;
+    let mut shares: Vec<usize> = sizes
+        .map(|size| {
+            let before = seen * lists / rows;
+            seen += size;
+            (seen * lists / rows - before).max((size > 0) as usize)
+        })
+        .collect();
+    for _ in lists..shares.iter().sum() {
+        if let Some(largest) = shares.iter_mut().max() {
+            *largest -= 1;
+        }
+    }
+    shares
 }
 
 /// Centroids at the means of the rows nearest to them.
