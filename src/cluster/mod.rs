@@ -13,7 +13,9 @@
 //!
 //! Work is divided among the threads of a [`Crew`] so that results never depend on their number.
 
+mod choose;
 mod crew;
+mod flat;
 mod lists;
 mod rows;
 mod split;
