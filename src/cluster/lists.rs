@@ -6,6 +6,7 @@ use super::flat::Flat;
 use super::train::{Members, Training, flat_k_means};
 use super::{Alone, Rows};
 use crate::distance::lanes::Isa;
+use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 
 /// How much SOAR minds that a row's residual to its second list is parallel to that to its first: the
@@ -34,7 +35,7 @@ const GROUPED_BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Lists<'a> {
     isa: Isa,
-    centroids: &'a Rows,
+    centroids: Cow<'a, Rows>,
     search: Search,
 }
 
@@ -79,16 +80,26 @@ pub struct Pair {
 }
 
 impl Lists<'_> {
-    /// Lists with these centroids, at least one.
+    /// Lists with these centroids, at least one, for many rows.
     pub fn of(centroids: &Rows) -> Lists<'_> {
         Lists::with(Isa::best(), centroids, MOST_FLAT)
     }
 
+    /// Lists to be kept and compared with one row at a time: with all of them, for to group many takes as
+    /// long as to compare some hundred rows.
+    pub fn owning(centroids: Rows) -> Lists<'static> {
+        Lists::around(Isa::best(), Cow::Owned(centroids), usize::MAX)
+    }
+
     pub(super) fn with(isa: Isa, centroids: &Rows, most_flat: usize) -> Lists<'_> {
+        Lists::around(isa, Cow::Borrowed(centroids), most_flat)
+    }
+
+    fn around(isa: Isa, centroids: Cow<'_, Rows>, most_flat: usize) -> Lists<'_> {
         assert!(!centroids.is_empty(), "no lists");
         let search = match centroids.len() > most_flat {
-            true => Search::Groups(Groups::of(isa, centroids)),
-            false => Search::All(Flat::of(isa, centroids)),
+            true => Search::Groups(Groups::of(isa, &centroids)),
+            false => Search::All(Flat::of(isa, &centroids)),
         };
         Lists {
             isa,
@@ -154,6 +165,7 @@ impl Lists<'_> {
             Search::All(flat) => (flat.whole(), (KEPT / flat.whole()).clamp(6, BLOCK)),
             Search::Groups(groups) => (GROUPS * groups.widest, GROUPED_BLOCK),
         };
+        let block = block.min(rows.len().max(1));
         let mut all = vec![Pair::default(); rows.len()];
         let tasks = Tasks::new(all.chunks_mut(block).zip((0..).step_by(block)));
         crew.run(&|stop: &AtomicBool| {
@@ -220,7 +232,7 @@ impl Lists<'_> {
         let mut best = (f32::INFINITY, first.list);
         for &near in &nearest[1..] {
             let (one, other) = (first.list as usize, near.list as usize);
-            let between = self.centroids.product(one, self.centroids, other);
+            let between = self.centroids.product(one, &self.centroids, other);
             let along = squares - product_with(first) - product_with(near) + between;
             let penalty = match residual > 0.0 {
                 true => LAMBDA * along * along / residual,

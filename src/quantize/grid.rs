@@ -27,6 +27,9 @@ pub(super) fn fit(quantizer: Quantizer, residual: &[f32], code: &mut [i8], numbe
         Quantizer::Rabitq5 | Quantizer::Rabitq6 | Quantizer::Rabitq7 | Quantizer::Rabitq8 => {
             fit_scaled(quantizer.bits(), residual, numbers);
         }
+        Quantizer::Binary | Quantizer::Pq8 | Quantizer::Pq4 => {
+            unreachable!("{} is no grid", quantizer.name())
+        }
     }
 }
 

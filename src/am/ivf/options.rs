@@ -415,7 +415,7 @@ impl Declared {
                 PQ => Quantizer::Pq,
                 code => u8::try_from(code)
                     .ok()
-                    .and_then(Grid::from_code)
+                    .and_then(Grid::grid_from_code)
                     .map_or(Quantizer::None, Quantizer::Grid),
             },
             rerank: [Rerank::Auto, Rerank::Index, Rerank::Heap, Rerank::None]

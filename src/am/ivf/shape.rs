@@ -19,12 +19,13 @@ const IVF: column::Method = column::Method {
     },
 };
 
-/// What columns `ivfflat` takes, as in pgvector.
+/// What columns `ivfflat` takes: of pgvector's types as many dimensions as there, of the others as many bytes.
 const IVFFLAT: column::Method = column::Method {
     name: "ivfflat",
     max_dims: |element| match element {
         Element::Bit => 64_000,
-        Element::F16 => 4_000,
+        Element::F16 | Element::Bf16 => 4_000,
+        Element::I8 => 8_000,
         _ => 2_000,
     },
 };
