@@ -84,5 +84,8 @@ fn cosine(different: u32, dims: u32) -> f32 {
         -1.0 / 6.0,
         1.0,
     ];
-    factors.iter().fold(0.0, |sum, factor| sum * square + factor) * x
+    factors
+        .iter()
+        .fold(0.0, |sum, factor| sum * square + factor)
+        * x
 }

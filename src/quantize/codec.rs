@@ -232,9 +232,15 @@ impl Codec {
     }
 
     fn codebook(&self, quantizer: Quantizer, segments: usize) -> &Codebook {
-        let book = self.book.as_ref().expect("codes of segments need a codebook");
+        let book = self
+            .book
+            .as_ref()
+            .expect("codes of segments need a codebook");
         let shape = book.shape();
-        assert_eq!((shape.bits(), shape.segments()), (quantizer.bits(), segments));
+        assert_eq!(
+            (shape.bits(), shape.segments()),
+            (quantizer.bits(), segments)
+        );
         book
     }
 

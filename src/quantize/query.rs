@@ -1,7 +1,7 @@
 //! A query against the codes of an index.
 
-use super::codec::{length_to, norm};
 use super::binary::Signs;
+use super::codec::{length_to, norm};
 use super::kernels::{self, Batch, Line, QueryCode};
 use super::pq::Tables;
 use super::{Codec, CompactRef, Quantizer, finite, narrow};

@@ -75,6 +75,13 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
             Some("Leave them out, or use quantizer = pq.".into()),
         );
     }
+    if form == RowForm::Values && declared.copies == Some(2) {
+        raise_index(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            "an index of values in full has each row in one list".into(),
+            Some("Leave out copies, or choose a quantizer.".into()),
+        );
+    }
     let payload_len = column
         .payload_len()
         .expect("ivf has no operator class for values of different lengths");

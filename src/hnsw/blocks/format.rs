@@ -142,9 +142,7 @@ impl BlockShape {
         let fits = |slots: u16, on_page: usize| shape(slots).block_size() <= share_of_page(on_page);
         let least = least_links(m);
         let on_page = (1..=64).rev().find(|&on_page| fits(least, on_page))?;
-        let slots = (least..=2 * m)
-            .rev()
-            .find(|&slots| fits(slots, on_page))?;
+        let slots = (least..=2 * m).rev().find(|&slots| fits(slots, on_page))?;
         Some(shape(slots))
     }
 

@@ -192,5 +192,8 @@ fn an_index_of_bits_created_on_an_empty_table_finds_what_one_built_later_does() 
     assert!(lists > 30, "{lists} lists");
     client.batch_execute("REINDEX INDEX bits_v").unwrap();
     let built = found(&mut client);
-    assert!(grown + 12 >= built.min(582), "{grown} against {built} of 600");
+    assert!(
+        grown + 12 >= built.min(582),
+        "{grown} against {built} of 600"
+    );
 }

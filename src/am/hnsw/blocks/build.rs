@@ -5,10 +5,10 @@
 //! memory. Some rows are held back until all others are linked: searches for them measure the
 //! calibration curve, and then they are linked, too.
 
-use super::{calibration, codebook};
 use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
 use super::map;
+use super::{calibration, codebook};
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;

@@ -57,8 +57,7 @@ pub fn read(hnsw: &Hnsw, meta: &Meta, pq: PqShape) -> Codebook {
         });
     }
     hnsw.check(META_BLOCK, || {
-        Codebook::from_bytes(pq, &bytes)
-            .map_err(|_| Damage("the codebook is not what it must be"))
+        Codebook::from_bytes(pq, &bytes).map_err(|_| Damage("the codebook is not what it must be"))
     })
 }
 

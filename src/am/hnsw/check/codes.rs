@@ -61,11 +61,10 @@ impl Codes {
                 let dims = meta.dims as usize;
                 let mut codec = Codec::new(metric, dims, meta.seed, &centroid, meta.reach);
                 if let Some(pq) = layout.block.pq() {
-                    let bytes =
-                        codebook(index, access, meta, pq).map_err(|(block, message)| {
-                            found.error(block, None, message);
-                            NoCodec
-                        })?;
+                    let bytes = codebook(index, access, meta, pq).map_err(|(block, message)| {
+                        found.error(block, None, message);
+                        NoCodec
+                    })?;
                     let Ok(book) = Codebook::from_bytes(pq, &bytes) else {
                         found.error(meta.codebook, None, "the codebook is none");
                         return Err(NoCodec);
