@@ -41,7 +41,7 @@ All options are environment variables, or variables of `make bench`:
   IVF_TARGETS values of ivf.target_recall that we sweep there   (0.90,0.95,0.97,0.98,0.99)
   QUANTIZERS  of our ivf index beside the default, each with other options it needs, separated by ;
               (quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none)
-  LAYOUTS     of our index beside the default              (compact)
+  LAYOUTS     of our index beside the default, or other options, such as quantizer=pq   (compact)
   SHAPES      generated sets for the part shapes, as GENERATOR:DIMS:TYPE
               (clustered:768:vector,clustered:1536:vector,clustered:3072:halfvec)
   SHAPE_ROWS  rows of each                                 (20000)
