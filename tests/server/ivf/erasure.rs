@@ -9,7 +9,7 @@ use crate::hnsw::check::findings;
 fn nothing_of_deleted_rows_is_in_an_index_after_vacuum() {
     let (server, mut client) = server_with("");
     for (table, options) in [
-        ("full", "quantizer = none"),
+        ("whole", "quantizer = none"),
         ("coded", "quantizer = rabitq4, rerank = index"),
         ("segments", "quantizer = pq, rerank = heap"),
         ("signs", "quantizer = binary, rerank = index"),
@@ -40,7 +40,7 @@ fn nothing_of_deleted_rows_is_in_an_index_after_vacuum() {
             let bytes = std::fs::read(&path).unwrap();
             bytes.windows(mark.len()).any(|bytes| bytes == mark)
         };
-        assert_eq!(is_on_disk(), table == "full", "{table}");
+        assert_eq!(is_on_disk(), table == "whole", "{table}");
         client
             .batch_execute(&format!(
                 "DELETE FROM {table} WHERE id < 0 OR id % 3 = 0 OR id % 40 < 9;
