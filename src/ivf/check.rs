@@ -134,6 +134,9 @@ fn directory(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str
             return Err("entry of a list without pages");
         }
     }
+    if !entries.unused_is_zero() {
+        return Err("bytes of a list that is gone");
+    }
     Ok(())
 }
 
@@ -158,6 +161,9 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
             }
         }
     }
+    if !rows.unused_is_zero() {
+        return Err("bytes of rows that are gone");
+    }
     Ok(())
 }
 
@@ -173,6 +179,9 @@ fn vectors(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> 
         if sum != factors.sum || !finite.iter().all(|x| x.is_finite()) {
             return Err("compact code that contradicts its factors");
         }
+    }
+    if !slots.unused_is_zero() {
+        return Err("bytes of compact codes that are gone");
     }
     Ok(())
 }

@@ -161,7 +161,7 @@ fn fill(
     let lists = centroids.len();
     let filters = shape.filters as usize;
     let is_coded = matches!(shape.form, RowForm::Codes(_));
-    let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS {
+    let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS && declared.copies != Some(1) {
         true => 2,
         false => 1,
     };
