@@ -9,6 +9,8 @@
 //! by half the way again; and the lists not read, which by their centroids' distances and how far rows were
 //! from such, hold hardly any nearer row.
 
+use super::calibrate::RANK;
+
 /// How much farther than the last list that mattered a search looks.
 const MARGIN: f64 = 1.5;
 /// How many times the lists read a step may lead to.
@@ -61,17 +63,22 @@ impl Met {
 
 /// Whether the nearest rows come from so many of the lists read, up to the last of them, that others may be
 /// in the lists beyond: then how many to read. `places` says for each of the nearest how many lists were
-/// read before its own.
-pub fn goes_on(places: impl Iterator<Item = usize>, lists: usize) -> Option<usize> {
-    // Of a search that the curve fits, one of ten nearest rows at most is in the last third. Of one that
-    // goes for rows unlike the table's, or for many, it may be a third of them.
+/// read before its own; of `rank` of them the farthest is wanted.
+pub fn goes_on(places: impl Iterator<Item = usize>, lists: usize, rank: usize) -> Option<usize> {
+    // Of a search that the curve fits, few of the nearest rows are in the last third of the lists. Of one for
+    // what is unlike the table's rows, it may be a third of them. For more rows than the curve was measured
+    // with it is a guess.
+    let most_late = match rank <= RANK {
+        true => 0.2,
+        false => 0.1,
+    };
     let late = (lists as f64 / MARGIN) as usize;
     let (mut all, mut in_last) = (0usize, 0usize);
     for place in places {
         all += 1;
         in_last += (place >= late) as usize;
     }
-    let is_spread = in_last > 1 && in_last * 10 > all;
+    let is_spread = in_last > 1 && in_last as f64 > most_late * all as f64;
     is_spread.then(|| (lists as f64 * MARGIN).ceil() as usize)
 }
 
@@ -231,9 +238,15 @@ mod tests {
 
     #[test]
     fn nearest_rows_in_the_last_lists_take_a_search_on() {
-        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 9].into_iter(), 30), None);
-        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 29].into_iter(), 30), None);
-        assert_eq!(goes_on([0, 4, 9, 14, 19, 24, 29].into_iter(), 30), Some(45));
+        let goes_on = |places: &[usize], rank| goes_on(places.iter().copied(), 30, rank);
+        assert_eq!(goes_on(&[0, 0, 1, 2, 2, 3, 5, 9], 10), None);
+        assert_eq!(goes_on(&[0, 0, 1, 2, 2, 3, 5, 29], 10), None);
+        assert_eq!(goes_on(&[0, 4, 9, 14, 19, 24, 29], 10), Some(45));
+        let some_late = [0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 7, 22, 29];
+        assert_eq!(
+            (goes_on(&some_late, 10), goes_on(&some_late, 13)),
+            (None, Some(45))
+        );
     }
 
     #[test]

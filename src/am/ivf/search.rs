@@ -325,7 +325,7 @@ impl Search {
         nearest.sort_unstable();
         nearest.dedup_by_key(|(tid, _)| *tid);
         let places = nearest.iter().map(|&(_, place)| place as usize);
-        reach::goes_on(places, self.probes).map(|probes| probes.min(lists))
+        reach::goes_on(places, self.probes, self.rank).map(|probes| probes.min(lists))
     }
 
     /// The next row; `None` where there is none.
