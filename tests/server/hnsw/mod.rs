@@ -6,7 +6,7 @@ pub mod check;
 mod crash;
 pub mod damage;
 mod erasure;
-mod filters;
+pub mod filters;
 mod interleavings;
 mod memory;
 mod order;

@@ -3,6 +3,7 @@
 mod concurrent;
 mod crash;
 mod erasure;
+mod filters;
 mod growth;
 mod standby;
 mod vacuum;

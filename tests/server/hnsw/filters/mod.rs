@@ -1,8 +1,8 @@
 //! Filter columns: conditions that an index scan judges itself.
 
 mod changes;
-mod recall;
-mod types;
+pub mod recall;
+pub mod types;
 mod wordnet;
 
 use postgres::Client;
@@ -11,13 +11,13 @@ use super::number;
 
 /// What a filtered search gave, beside what it should have.
 #[derive(Debug, Default)]
-struct Outcome {
+pub struct Outcome {
     /// rows asked for, of those that there are
-    wanted: usize,
+    pub wanted: usize,
     /// rows returned
-    rows: usize,
+    pub rows: usize,
     /// rows returned that are no farther than the last of the true ones
-    right: usize,
+    pub right: usize,
     /// heap tuples that the scans handed to the executor
     handed_out: i64,
     /// most nodes that a scan expanded
@@ -25,14 +25,14 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn recall(&self) -> f64 {
+    pub fn recall(&self) -> f64 {
         match self.wanted {
             0 => 1.0,
             wanted => self.right as f64 / wanted as f64,
         }
     }
 
-    fn add(&mut self, other: &Outcome) {
+    pub fn add(&mut self, other: &Outcome) {
         self.wanted += other.wanted;
         self.rows += other.rows;
         self.right += other.right;
@@ -56,12 +56,12 @@ impl Outcome {
     }
 }
 
-fn text(vector: &[f32]) -> String {
+pub fn text(vector: &[f32]) -> String {
     let elements: Vec<String> = vector.iter().map(f32::to_string).collect();
     format!("[{}]", elements.join(","))
 }
 
-fn distances(client: &mut Client, sql: &str) -> Vec<f64> {
+pub fn distances(client: &mut Client, sql: &str) -> Vec<f64> {
     let rows = client
         .query(sql, &[])
         .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -108,7 +108,7 @@ fn search(
 }
 
 /// Whether all rows of `table (id, v)` that meet a condition, and no others, come out of its index.
-fn check_rows(client: &mut Client, table: &str, condition: &str, operator: &str) {
+pub fn check_rows(client: &mut Client, table: &str, condition: &str, operator: &str) {
     let ids = |client: &mut Client| -> Vec<i32> {
         let sql = format!(
             "SELECT id FROM {table} WHERE {condition} ORDER BY v {operator} (SELECT v FROM {table} LIMIT 1)"
@@ -131,7 +131,7 @@ fn check_rows(client: &mut Client, table: &str, condition: &str, operator: &str)
 }
 
 /// The plan of a search with a condition, as EXPLAIN tells it.
-fn plan(client: &mut Client, table: &str, condition: &str) -> String {
+pub fn plan(client: &mut Client, table: &str, condition: &str) -> String {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
         .unwrap();

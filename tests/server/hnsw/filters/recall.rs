@@ -11,13 +11,13 @@ const ROWS: usize = 5000;
 const CLUSTERS: usize = 16;
 
 /// Vectors around centres of random lengths, and the numbers of their clusters.
-struct Clusters {
+pub struct Clusters {
     centres: Vec<Vec<f32>>,
     random: fastrand::Rng,
 }
 
 impl Clusters {
-    fn new(seed: u64) -> Clusters {
+    pub fn new(seed: u64) -> Clusters {
         let mut random = fastrand::Rng::with_seed(seed);
         let centres = (0..CLUSTERS)
             .map(|_| (0..DIMS).map(|_| random.f32() * 4.0).collect())
@@ -31,7 +31,7 @@ impl Clusters {
         centre.map(|x| x + random.f32() + random.f32()).collect()
     }
 
-    fn queries(&mut self, count: usize, cluster: impl Fn(usize) -> usize) -> Vec<String> {
+    pub fn queries(&mut self, count: usize, cluster: impl Fn(usize) -> usize) -> Vec<String> {
         (0..count)
             .map(|n| text(&self.vector(cluster(n) % CLUSTERS)))
             .collect()
@@ -40,7 +40,7 @@ impl Clusters {
 
 /// `items (id, v, cluster, uniform, tenant, price, labels)`: `uniform` from 0 to 999 at random,
 /// tenants of sizes like 1 / rank, labels that go with the cluster.
-fn items(client: &mut Client, clusters: &mut Clusters, rows: usize) {
+pub fn items(client: &mut Client, clusters: &mut Clusters, rows: usize) {
     client
         .batch_execute(&format!(
             "CREATE TABLE items (id int, v vector({DIMS}), cluster int, uniform int, tenant bigint,

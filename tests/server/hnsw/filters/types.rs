@@ -7,7 +7,7 @@ use super::{check_rows, plan};
 use crate::hnsw::server_with;
 
 /// Columns `c`: type, expression of `i` that gives values (NULLs among them), and conditions.
-const TYPES: &[(&str, &str, &[&str])] = &[
+pub const TYPES: &[(&str, &str, &[&str])] = &[
     (
         "smallint",
         "(i % 100 - 50)::smallint",
@@ -117,7 +117,7 @@ fn table(client: &mut Client, type_name: &str, values: &str, class: &str, column
         .unwrap_or_else(|error| panic!("{type_name}: {error:?}"));
 }
 
-fn client_with_types() -> (crate::harness::Server, Client) {
+pub fn client_with_types() -> (crate::harness::Server, Client) {
     let (server, mut client) = server_with("timezone = 'Europe/Berlin'\n");
     client
         .batch_execute(
