@@ -91,6 +91,16 @@ pub struct Offsets {
 }
 
 impl Offsets {
+    /// Makes what was met so far count less than what comes.
+    pub fn fade(&mut self) {
+        if self.count >= 2.0 * LEAST_MEASURED {
+            let part = LEAST_MEASURED / self.count;
+            self.count *= part;
+            self.sum *= part;
+            self.squares *= part;
+        }
+    }
+
     /// Adds rows of a list whose centroid is at this distance.
     #[inline]
     pub fn add(&mut self, centre: f32, distances: &[f32]) {

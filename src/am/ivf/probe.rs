@@ -202,13 +202,13 @@ impl Probe {
         lists.end
     }
 
-    /// Begins to measure how far rows are from their lists' centroids.
+    /// Begins to measure how far rows are from the centroids of farther lists.
     pub fn begin_step(&mut self) {
-        self.offsets = Offsets::default();
+        self.offsets.fade();
     }
 
     /// How many lists are to be read in all, by what is known of those that were not: see
-    /// [`Offsets::likely`]. `share` of their rows pass. None more where nothing is known.
+    /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known.
     pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
         self.sort(self.nearest.len());
         let unread = self.nearest[read..].iter().map(|&at| {
@@ -216,7 +216,12 @@ impl Probe {
             (self.distances[at as usize], share * rows as f64)
         });
         let more = self.offsets.likely(unread, bound, tolerated);
-        read + more.unwrap_or(0)
+        match (more, self.ivf.shape.space.metric) {
+            // distances of its centroids say nothing
+            (None, Metric::L1) => read,
+            (None, _) => self.nearest.len(),
+            (Some(more), _) => read + more,
+        }
     }
 
     fn counted(&self, listed: &Listed) -> usize {
@@ -227,6 +232,7 @@ impl Probe {
     /// Begins to count what is met.
     pub fn begin_batch(&mut self) {
         (self.met, self.matched, self.last_within) = (0, 0, 0);
+        self.offsets = Offsets::default();
     }
 
     /// Reads some of the lists, which are sorted as far as that; false where one is gone by now.

@@ -15,12 +15,10 @@ use crate::ivf::order::Candidate;
 use crate::ivf::reach::Met;
 use crate::pg::allow_list::AllowList;
 use crate::pg::conditions::Conditions;
+use crate::quantize::DEVIATIONS;
 use rustc_hash::FxHashSet;
 use std::ops::Range;
 
-/// Standard deviations that bounds allow for. More than where rows are ranked by their bounds: here they are
-/// compared with exact distances.
-const DEVIATIONS: f32 = 2.5;
 /// Recall aimed at where the settings do not say.
 const USUAL_RECALL: f32 = 0.95;
 /// Bytes of a row that waits for a closer look.
