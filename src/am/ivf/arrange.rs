@@ -142,7 +142,7 @@ impl<'a> Alone<'a> {
         let Some(cause) = directory.position(list) else {
             return false;
         };
-        let order = nearest(ivf, directory, cause);
+        let order = nearest(&placer.centroids, cause);
         let about = placer.sizes(ivf, &meta, &[]);
         let Some(members) = self.members(directory, &order, about) else {
             return false;
@@ -157,12 +157,7 @@ impl<'a> Alone<'a> {
             undivided: members[0].entry.undivided as usize,
             room: members[0].entry.pages as usize * ivf.lists.capacity(),
         };
-        let size = Size {
-            rows: count,
-            undivided: found.undivided,
-        };
-        let sizes = placer.sizes(ivf, &meta, &[(list, size)]);
-        let Some(fate) = decide(sizes, found) else {
+        let Some(fate) = decide(self.sizes(list, found), found) else {
             return false;
         };
         pooled.fetch(ivf, &members, directory, table);
@@ -191,6 +186,16 @@ impl<'a> Alone<'a> {
         };
         self.replace(&members, &pooled, arrangement, pool.copies);
         true
+    }
+
+    /// How large lists are to be, where one was found that large.
+    pub fn sizes(&self, list: ListId, found: Found) -> Sizes {
+        let meta = read_meta(self.ivf.index);
+        let size = Size {
+            rows: found.rows,
+            undivided: found.undivided,
+        };
+        Placer::of(self.ivf, &meta).sizes(self.ivf, &meta, &[(list, size)])
     }
 
     /// Locks a list and those of its neighbours that are arranged with it. `None` where the list is gone.
@@ -351,9 +356,8 @@ impl<'a> Alone<'a> {
 }
 
 /// Positions of all lists, nearest to the one at `cause` first.
-fn nearest(ivf: &Ivf, directory: &Directory, cause: usize) -> Vec<usize> {
-    let all = centroids(ivf, directory, 0..directory.lists().len());
-    let distance = |at: usize| all.product(at, &all, at) - 2.0 * all.product(at, &all, cause);
+fn nearest(all: &Rows, cause: usize) -> Vec<usize> {
+    let distance = |at: usize| all.product(at, all, at) - 2.0 * all.product(at, all, cause);
     let mut order: Vec<(f32, usize)> = (0..all.len())
         .map(|at| match at == cause {
             true => (f32::NEG_INFINITY, at),
