@@ -252,7 +252,7 @@ const FLIGHT: usize = 2;
 /// Entries that a search starts from. The nearest few lead to the neighbourhood of most queries; the
 /// others wait until the walk comes to their distance, and most walks end before. A query far from
 /// all rows has about equally near ones in places that do not lead to each other: there they count.
-pub const SEEDS: usize = 4;
+pub const SEEDS: usize = 32;
 
 /// A walk. It can be used again for another query, which keeps its memory.
 pub struct Walk<S: BlockStore> {
