@@ -1,7 +1,7 @@
 //! The nearest of many distances, and of these the two lists of a row.
 
-use super::flat::least_of;
 use super::Rows;
+use super::flat::least_of;
 use super::lists::{Near, Pair};
 use crate::distance::lanes::{Isa, for_every_isa};
 

@@ -1,8 +1,8 @@
 //! One row and all centroids: what a single insert asks for, without the blocks that many rows share.
 
+use super::Rows;
 use super::choose::{Chooser, two};
 use super::lists::{CANDIDATES, Near, Pair};
-use super::Rows;
 use crate::distance::lanes::Isa;
 use std::cell::RefCell;
 

@@ -51,7 +51,11 @@ impl Queries {
                 {
                     let bounds = &mut bounds[from..(from + distances.len()).min(self.count)];
                     let is_near = |(distance, bound): (&f32, &f32)| distance + term < *bound;
-                    if !distances.iter().zip(&*bounds).fold(false, |any, pair| any | is_near(pair)) {
+                    if !distances
+                        .iter()
+                        .zip(&*bounds)
+                        .fold(false, |any, pair| any | is_near(pair))
+                    {
                         continue;
                     }
                     for (n, bound) in bounds.iter_mut().enumerate() {

@@ -3,7 +3,7 @@
 
 use super::index::Ivf;
 use super::sample::{Centroids, QueryRow, Scratch, memory, push_row};
-use crate::cluster::{Queries, self, Alone, Lists, Pair};
+use crate::cluster::{self, Alone, Lists, Pair, Queries};
 use crate::distance::Value;
 use crate::hnsw::blocks::memory::{Backing, OverQuota};
 use crate::hnsw::format::RawTid;

@@ -1,6 +1,6 @@
 //! Filters after deletes and updates, before and after VACUUM.
 
-use super::{DEFAULTS, FORCED, HNSW, LEAST_RECALL, Search, server};
+use super::{DEFAULTS, FORCED, HNSW, Search, server};
 
 const PLAIN: &str = "SELECT id, e <=> $1 FROM items ORDER BY e <=> $1 LIMIT 10";
 const FILTERED: &str = "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e <=> $1 LIMIT 10";
@@ -40,11 +40,8 @@ fn a_deleted_cluster_and_deleted_entry_points_hide_nothing() {
         for after in ["", "VACUUM items"] {
             client.batch_execute(after).unwrap();
             for sql in [PLAIN, FILTERED] {
-                // a search far from every row that is left is unlike those that the index was
-                // calibrated with
-                let least_recall = if sql == PLAIN { 0.8 } else { LEAST_RECALL };
                 for settings in [FORCED, DEFAULTS] {
-                    match (Search { sql, least_recall }).check(&mut client, settings) {
+                    match Search::of(sql).check(&mut client, settings) {
                         Ok(recall) => recalls.push(recall),
                         Err(failure) => failures.push(format!("{delete}; {after}: {failure}")),
                     }
