@@ -157,7 +157,12 @@ impl<'a> Alone<'a> {
             undivided: members[0].entry.undivided as usize,
             room: members[0].entry.pages as usize * ivf.lists.capacity(),
         };
-        let Some(fate) = decide(self.sizes(list, found), found) else {
+        let size = Size {
+            rows: count,
+            undivided: found.undivided,
+        };
+        let sizes = placer.sizes(ivf, &meta, &[(list, size)]);
+        let Some(fate) = decide(sizes, found) else {
             return false;
         };
         pooled.fetch(ivf, &members, directory, table);
@@ -186,16 +191,6 @@ impl<'a> Alone<'a> {
         };
         self.replace(&members, &pooled, arrangement, pool.copies);
         true
-    }
-
-    /// How large lists are to be, where one was found that large.
-    pub fn sizes(&self, list: ListId, found: Found) -> Sizes {
-        let meta = read_meta(self.ivf.index);
-        let size = Size {
-            rows: found.rows,
-            undivided: found.undivided,
-        };
-        Placer::of(self.ivf, &meta).sizes(self.ivf, &meta, &[(list, size)])
     }
 
     /// Locks a list and those of its neighbours that are arranged with it. `None` where the list is gone.

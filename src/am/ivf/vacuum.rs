@@ -86,7 +86,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let (ivf, _) = Ivf::open(index);
         let mut table = Table::new(|| TableReader::of_index(index));
         if !stats.is_null() {
-            tidy(&ivf, &mut table);
+            tidy(&ivf, &mut table, (*stats).num_index_tuples);
             free_space_map::publish(index);
             change_meta(index, Logging::EachChange, |meta| {
                 meta.rows = (*stats).num_index_tuples as u64;
@@ -307,8 +307,10 @@ impl Vacuum<'_> {
 }
 
 /// Writes lists with many holes anew, dissolves nearly empty ones, and divides what has grown too large
-/// while nobody could.
-fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
+/// while nobody could. `rows` are left in the index.
+fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
+    let meta = read_meta(ivf.index);
+    let sizes = Sizes::of(rows, meta.copies as usize, ivf.given_lists(&meta));
     let lists: Vec<ListId> = {
         let directory = Directory::now(ivf);
         directory.lists().iter().map(|listed| listed.id).collect()
@@ -337,10 +339,9 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
             room: entry.pages as usize * ivf.lists.capacity(),
         };
         let lists = directory.lists().len();
-        let fate = |sizes: Sizes, found: Found| fate(ivf, sizes, found, lists);
         // to arrange it means to read its neighbours as well
-        if fate(alone.sizes(list, found), found).is_some() {
-            alone.arrange(list, table, fate);
+        if fate(ivf, sizes, found, lists).is_some() {
+            alone.arrange(list, table, |_, found| fate(ivf, sizes, found, lists));
         }
     }
 }
