@@ -7,7 +7,8 @@
 //! share of rows that passed says it takes. Then three have to agree that it is enough: the curve, asked for
 //! the rank that the last of them has among all rows; the last list that mattered, which is to be left behind
 //! by half the way again; and the lists not read, which by their centroids' distances and how far rows were
-//! from such, hold hardly any nearer row.
+//! from such, hold hardly any nearer row. Where all rows count, the curve is asked first, and the others
+//! only where the nearest rows are not where it says.
 
 use super::calibrate::RANK;
 
@@ -61,25 +62,45 @@ impl Met {
     }
 }
 
-/// Whether the nearest rows come from so many of the lists read, up to the last of them, that others may be
-/// in the lists beyond: then how many to read. `places` says for each of the nearest how many lists were
-/// read before its own; of `rank` of them the farthest is wanted.
-pub fn goes_on(places: impl Iterator<Item = usize>, lists: usize, rank: usize) -> Option<usize> {
-    // Of a search that the curve fits, few of the nearest rows are in the last third of the lists. Of one for
-    // what is unlike the table's rows, it may be a third of them. For more rows than the curve was measured
-    // with it is a guess.
-    let most_late = match rank <= RANK {
-        true => 0.2,
-        false => 0.1,
-    };
-    let late = (lists as f64 / MARGIN) as usize;
-    let (mut all, mut in_last) = (0usize, 0usize);
-    for place in places {
-        all += 1;
-        in_last += (place >= late) as usize;
+/// What the places of the nearest rows say of a search in which all rows count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// hardly one of them is in the last lists read
+    Near,
+    /// others may be in the lists beyond
+    Wide,
+    /// they are as likely to be in any list: a query unlike the table's rows
+    Anywhere,
+}
+
+impl Spread {
+    /// `places` says for each of the nearest how many lists were read before its own; `rank` rows are wanted.
+    pub fn of(places: impl Iterator<Item = usize>, lists: usize, rank: usize) -> Spread {
+        // Of a search that the curve fits, few of the nearest rows are in the last third. Of one that goes
+        // for rows unlike the table's it may be a third of them. For more rows than the curve was measured
+        // with it is a guess.
+        let most_late = match rank <= RANK {
+            true => 0.2,
+            false => 0.1,
+        };
+        let late = (lists as f64 / MARGIN) as usize;
+        let (mut all, mut in_last) = (0usize, 0usize);
+        for place in places {
+            all += 1;
+            in_last += (place >= late) as usize;
+        }
+        match in_last {
+            0 | 1 => Spread::Near,
+            _ if 3 * in_last >= all => Spread::Anywhere,
+            _ if in_last as f64 > most_late * all as f64 => Spread::Wide,
+            _ => Spread::Near,
+        }
     }
-    let is_spread = in_last > 1 && in_last as f64 > most_late * all as f64;
-    is_spread.then(|| (lists as f64 * MARGIN).ceil() as usize)
+}
+
+/// How many lists a step that goes on leads to.
+pub fn step_from(lists: usize) -> usize {
+    (lists as f64 * MARGIN).ceil() as usize
 }
 
 /// How much farther than their lists' centroids rows are, of some.
@@ -248,15 +269,16 @@ mod tests {
 
     #[test]
     fn nearest_rows_in_the_last_lists_take_a_search_on() {
-        let goes_on = |places: &[usize], rank| goes_on(places.iter().copied(), 30, rank);
-        assert_eq!(goes_on(&[0, 0, 1, 2, 2, 3, 5, 9], 10), None);
-        assert_eq!(goes_on(&[0, 0, 1, 2, 2, 3, 5, 29], 10), None);
-        assert_eq!(goes_on(&[0, 4, 9, 14, 19, 24, 29], 10), Some(45));
+        let of_rank = |rank, places: &[usize]| Spread::of(places.iter().copied(), 30, rank);
         let some_late = [0, 0, 1, 2, 2, 3, 3, 4, 5, 5, 7, 22, 29];
-        assert_eq!(
-            (goes_on(&some_late, 10), goes_on(&some_late, 13)),
-            (None, Some(45))
-        );
+        assert_eq!(of_rank(10, &some_late), Spread::Near);
+        assert_eq!(of_rank(13, &some_late), Spread::Wide);
+        let spread = |places: &[usize]| of_rank(10, places);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 5, 9]), Spread::Near);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 5, 29]), Spread::Near);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 20, 29]), Spread::Wide);
+        assert_eq!(spread(&[0, 4, 9, 14, 20, 24, 29]), Spread::Anywhere);
+        assert_eq!(step_from(30), 45);
     }
 
     #[test]
