@@ -32,7 +32,7 @@ unsafe extern "C-unwind" fn pg_init() {
     crate::am::hnsw::options::init();
     crate::am::ivf::options::init();
     crate::planner::running::init();
-    crate::planner::allow_list::init();
+    crate::planner::paths::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();
     crate::planner::junk::init();

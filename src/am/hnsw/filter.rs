@@ -5,6 +5,7 @@
 //! table, which must not happen while a page of the index is locked.
 
 use super::keys::{Check, FilterColumns};
+use super::scan::keys_of;
 use crate::hnsw::format::RawTid;
 use crate::hnsw::keys::{Conditions, Verdict};
 use crate::pg::allow_list::AllowList;
@@ -18,11 +19,14 @@ pub struct Filter {
     /// what is asked of keys; none are kept in the plain layout
     pub conditions: Conditions,
     allowed: Option<Rc<AllowList>>,
+    /// there are conditions that keys tell nothing of
+    asks_rows: bool,
     check: RefCell<Check>,
 }
 
 impl Filter {
-    /// The filter of a scan whose keys and arguments are set; `None` where it wants all rows.
+    /// The filter of a scan whose keys and arguments are set; `None` where it wants all rows. Where it
+    /// `asks_rows`, every row that is not denied is put to all conditions.
     ///
     /// # Safety
     /// `scan` is begun, and open as long as the result is used.
@@ -30,25 +34,22 @@ impl Filter {
         scan: pg_sys::IndexScanDesc,
         index: Index,
         allowed: Option<Rc<AllowList>>,
+        asks_rows: bool,
     ) -> Option<Filter> {
-        // SAFETY: the descriptor has as many keys as it says.
-        let keys = unsafe {
-            match (*scan).numberOfKeys {
-                1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
-                _ => &[],
-            }
-        };
+        // SAFETY: as promised by the caller.
+        let keys = unsafe { keys_of(scan) };
         let conditions = match keys {
             [] => Conditions::default(),
             // SAFETY: the scan's own keys, on its index.
             _ => unsafe { FilterColumns::of(index).conditions(keys) },
         };
-        if conditions.is_empty() && allowed.is_none() {
+        if conditions.is_empty() && allowed.is_none() && !asks_rows {
             return None;
         }
         Some(Filter {
             conditions,
             allowed,
+            asks_rows,
             // SAFETY: as promised by the caller.
             check: RefCell::new(unsafe { Check::new(scan, keys) }),
         })
@@ -63,6 +64,7 @@ impl Filter {
         }
         match &self.allowed {
             Some(allowed) if !allowed.contains(tid) => Verdict::No,
+            _ if self.asks_rows => Verdict::Open,
             _ => verdict,
         }
     }

@@ -20,6 +20,14 @@ const SCAN: f64 = 200.0;
 /// Rows looked at for each that is wanted.
 const LOOKS: f64 = 10.0;
 
+/// Whether an index that the planner considers is of one of these access methods.
+pub fn is_ours(index: &pg_sys::IndexOptInfo) -> bool {
+    let estimate = amcostestimate as *const ();
+    index
+        .amcostestimate
+        .is_some_and(|of_index| std::ptr::eq(of_index as *const (), estimate))
+}
+
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(

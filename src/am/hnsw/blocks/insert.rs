@@ -9,7 +9,7 @@ use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::map;
-use super::search::{Keep, PageBlocks};
+use super::search::{Keep, PageBlocks, SEEDS};
 use crate::am::column::Column;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::keys::FilterColumns;
@@ -355,7 +355,7 @@ impl Insert {
             ..
         } = self;
         store.query.reset_of(&blocks.codec, compact_of(value));
-        store.seeds(&meta, seeds);
+        store.seeds(&meta, SEEDS, seeds);
         let mut steps = 0usize;
         let reached = calibrate::trace(
             walk,
@@ -384,7 +384,7 @@ impl Insert {
         } = self;
         let compact = compact_of(value);
         store.query.reset_of(&blocks.codec, compact);
-        store.seeds(meta, seeds);
+        store.seeds(meta, SEEDS, seeds);
         walk.start(seeds.drain(..));
         walk.aim(Effort {
             rank: effective_ef_construction(&blocks.hnsw),
