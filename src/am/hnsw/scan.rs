@@ -447,6 +447,8 @@ impl Scan {
             (IterativeScan::Auto, Some(rows)) => {
                 ef_search.max((rows as usize).saturating_add(rows as usize / 2))
             }
+            // what is missed then is missing
+            (IterativeScan::Auto, None) if request.target.within < f64::INFINITY => 4 * ef_search,
             _ => ef_search,
         };
         self.phase = Phase::Walk(Box::new(Walk {
@@ -670,7 +672,7 @@ impl Walk {
         let inside = inside.count();
         let is_at_edge = inside < self.batch.len();
         self.within < Distance(f64::INFINITY)
-            && 3 * inside > 2 * self.batch.len()
+            && 3 * inside > self.batch.len()
             && (is_at_edge || !self.is_limited)
     }
 

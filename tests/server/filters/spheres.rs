@@ -96,7 +96,7 @@ fn every_type_and_metric_finds_what_is_in_a_sphere() {
             ))
             .unwrap_or_else(|error| panic!("{class}: {error:?}"));
         let (mut found, mut wanted) = (0, 0);
-        for n in 1..=8 {
+        for n in 1..=5 {
             for rank in [1, 20, 300] {
                 client.batch_execute(EXACT).unwrap();
                 let radius: f64 = client
@@ -143,25 +143,19 @@ fn a_sphere_says_exactly_what_its_operator_says() {
     for &(of_type, expression, _, operator) in SPACES {
         let operator = operator.split(' ').next().unwrap();
         // radii on the edge, and what has no distance
+        let zero = match of_type.starts_with("vector") {
+            true => format!("UNION ALL SELECT '[0{}]'::{of_type}", ",0".repeat(47)),
+            false => String::new(),
+        };
+        let sql = format!(
+            "SELECT count(*) FROM
+             (SELECT ({expression})::{of_type} AS v FROM items WHERE id < 60 {zero}) a,
+             (SELECT ({expression})::{of_type} AS q FROM queries WHERE n < 9) b,
+             LATERAL (VALUES (v {operator} q), (0), (-1), (1), ('Infinity'), ('NaN'), (NULL)) r(radius)
+             WHERE (v <{operator}> sphere(q, radius)) IS DISTINCT FROM (v {operator} q < radius)"
+        );
         let wrong: i64 = client
-            .query_one(
-                &format!(
-                    "SELECT count(*) FROM
-                     (SELECT ({expression})::{of_type} AS v FROM items WHERE id < 60
-                      UNION ALL SELECT '{}'::{of_type} WHERE '{of_type}' LIKE 'vector%') a,
-                     (SELECT ({expression})::{of_type} AS q FROM queries WHERE n < 9) b,
-                     LATERAL (VALUES (v {operator} q), (0), (-1), (1), ('Infinity'), ('NaN'), (NULL)) r(radius)
-                     WHERE (v <{operator}> sphere(q, radius)) IS DISTINCT FROM (v {operator} q < radius)",
-                    format!("[0{}]", ",0".repeat(47)),
-                ).replace(
-                    &format!("UNION ALL SELECT '[0{}]'::bit(48)", ",0".repeat(47)),
-                    &format!("UNION ALL SELECT B'{}'", "0".repeat(48)),
-                ).replace(
-                    &format!("UNION ALL SELECT '[0{}]'::sparsevec(48)", ",0".repeat(47)),
-                    "UNION ALL SELECT '{}/48'::sparsevec(48)",
-                ),
-                &[],
-            )
+            .query_one(&sql, &[])
             .unwrap_or_else(|error| panic!("{of_type} {operator}: {error:?}"))
             .get(0);
         assert_eq!(wrong, 0, "{of_type} {operator}");
