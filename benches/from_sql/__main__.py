@@ -14,6 +14,7 @@ from .costs import costs
 from .engine import Engine
 from .exact import exact_search
 from .filters import filters
+from .frugal import frugal
 from .ivf import ivf
 from .layouts import layouts, shapes
 from .library import LABEL, compare
@@ -94,6 +95,8 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 costs(contenders, report)
             case "ivf" if options.access_method == "hnsw":
                 ivf(contenders, report)
+            case "frugal" if options.access_method == "hnsw":
+                frugal(contenders, report)
             case "shapes" if options.access_method == "hnsw":
                 shapes(contenders, report)
             case "scale" if options.scale:

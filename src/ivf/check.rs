@@ -131,6 +131,9 @@ fn directory(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str
             return Err("entry of a list without pages");
         }
     }
+    if !entries.unused_is_zero() {
+        return Err("bytes of a list that is gone");
+    }
     Ok(())
 }
 
@@ -155,6 +158,9 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
             }
         }
     }
+    if !rows.unused_is_zero() {
+        return Err("bytes of rows that are gone");
+    }
     Ok(())
 }
 
@@ -170,6 +176,9 @@ fn vectors(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> 
         if sum != factors.sum || !finite.iter().all(|x| x.is_finite()) {
             return Err("compact code that contradicts its factors");
         }
+    }
+    if !slots.unused_is_zero() {
+        return Err("bytes of compact codes that are gone");
     }
     Ok(())
 }

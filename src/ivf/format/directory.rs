@@ -127,6 +127,17 @@ impl<'a> Entries<'a> {
         (entry.list != 0).then(|| (entry, &centroid[..self.layout.centroid_len]))
     }
 
+    /// Whether nothing is left of lists that are gone, as it must be.
+    pub fn unused_is_zero(self) -> bool {
+        let is_free = |slot: usize| slot >= self.count || self.get(slot).is_none();
+        (0..self.layout.capacity())
+            .filter(|&slot| is_free(slot))
+            .all(|slot| {
+                let bytes = &self.bytes[HEAD + slot * self.layout.size..][..self.layout.size];
+                bytes.iter().all(|&byte| byte == 0)
+            })
+    }
+
     /// All lists on the page with their slots.
     pub fn iter(self) -> impl Iterator<Item = (usize, &'a Entry, &'a [u8])> {
         (0..self.count).filter_map(move |slot| {

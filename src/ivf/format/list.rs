@@ -139,6 +139,26 @@ impl ListLayout {
     pub fn contents_len(&self) -> usize {
         self.codes_at + self.capacity * self.code_len
     }
+
+    /// The arrays: where each begins, and bytes of an element.
+    fn arrays(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        [
+            (true, HEAD, size_of::<RawTid>()),
+            (self.has_factors, self.adds_at, 4),
+            (self.has_factors, self.scales_at, 4),
+            (self.has_factors, self.errors_at, 2),
+            (
+                self.has_addresses,
+                self.addresses_at,
+                size_of::<VectorAddress>(),
+            ),
+            (self.has_norms, self.norms_at, 4),
+            (true, self.codes_at, self.code_len),
+        ]
+        .into_iter()
+        .filter(|&(is_there, ..)| is_there)
+        .map(|(_, at, size)| (at, size))
+    }
 }
 
 /// A row as a list keeps it.
@@ -244,6 +264,14 @@ impl<'a> ListPage<'a> {
         &self.bytes[self.layout.codes_at..][..self.count * self.layout.code_len]
     }
 
+    /// Whether nothing is left of rows that were taken out, as it must be.
+    pub fn unused_is_zero(&self) -> bool {
+        self.layout.arrays().all(|(at, size)| {
+            let unused = &self.bytes[at + self.count * size..at + self.layout.capacity * size];
+            unused.iter().all(|&byte| byte == 0)
+        })
+    }
+
     /// The code of a row, or its value with its padding.
     #[inline]
     pub fn code(&self, row: usize) -> &'a [u8] {
@@ -293,27 +321,6 @@ impl<'a> ListPageMut<'a> {
         self.bytes[..4].copy_from_slice(&(count as u32).to_ne_bytes());
     }
 
-    /// The arrays: where each begins, and bytes of an element.
-    fn arrays(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let layout = *self.layout;
-        [
-            (true, HEAD, size_of::<RawTid>()),
-            (layout.has_factors, layout.adds_at, 4),
-            (layout.has_factors, layout.scales_at, 4),
-            (layout.has_factors, layout.errors_at, 2),
-            (
-                layout.has_addresses,
-                layout.addresses_at,
-                size_of::<VectorAddress>(),
-            ),
-            (layout.has_norms, layout.norms_at, 4),
-            (true, layout.codes_at, layout.code_len),
-        ]
-        .into_iter()
-        .filter(|&(is_there, ..)| is_there)
-        .map(|(_, at, size)| (at, size))
-    }
-
     fn put<T: Pod>(&mut self, at: usize, row: usize, value: T) {
         let at = at + row * size_of::<T>();
         self.bytes[at..at + size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
@@ -352,7 +359,7 @@ impl<'a> ListPageMut<'a> {
     pub fn swap_remove(&mut self, row: usize) {
         let last = self.count() - 1;
         assert!(row <= last, "row of a list page");
-        for (at, size) in self.arrays() {
+        for (at, size) in self.layout.arrays() {
             let (from, to) = (at + last * size, at + row * size);
             self.bytes.copy_within(from..from + size, to);
             self.bytes[from..from + size].fill(0);

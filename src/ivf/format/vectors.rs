@@ -147,6 +147,16 @@ impl<'a> VectorPage<'a> {
         Some((tid, CompactRef { factors, code }))
     }
 
+    /// Whether nothing is left of codes that were freed, as it must be.
+    pub fn unused_is_zero(self) -> bool {
+        let layout = self.layout;
+        self.free_slots().all(|slot| {
+            let ranges = [layout.tid(slot), layout.factors(slot), layout.code(slot)];
+            let mut bytes = ranges.into_iter().flat_map(|range| &self.bytes[range]);
+            bytes.all(|&byte| byte == 0)
+        })
+    }
+
     /// Slots that are free.
     pub fn free_slots(self) -> impl Iterator<Item = usize> {
         (0..self.layout.capacity).filter(move |&slot| self.get(slot).is_none())

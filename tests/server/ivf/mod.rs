@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod crash;
+mod erasure;
 mod growth;
 mod standby;
 mod vacuum;

@@ -212,7 +212,7 @@ impl Check {
                         }
                     }
                 }
-                PageKind::Centroid | PageKind::Entries => {
+                PageKind::Centroid | PageKind::Codebook | PageKind::Entries => {
                     self.used_pages.insert(block);
                 }
                 _ => {}
