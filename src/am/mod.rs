@@ -2,9 +2,11 @@
 
 mod check;
 pub mod column;
+pub mod filter;
 pub mod hnsw;
 pub mod ivf;
 pub mod mean;
+pub mod ordered;
 pub mod sphere;
 
 use pgrx::pg_sys::{IndexAmRoutine, IndexOptInfo};

@@ -27,13 +27,20 @@ pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
     }
 }
 
-/// A row's values in the columns of the index. The first is not NULL.
+/// A row's values in the columns of the index.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     /// one for each column; those of NULLs mean nothing
     pub values: &'a [Datum],
     /// whether it is NULL
     pub nulls: &'a [bool],
+}
+
+impl Values<'_> {
+    /// The value of the first column; `None` where it is NULL.
+    pub fn first(&self) -> Option<Datum> {
+        (!self.nulls[0]).then(|| self.values[0])
+    }
 }
 
 /// What is done with a row: its values, the first of which is not NULL, and where it is.

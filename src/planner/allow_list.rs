@@ -55,7 +55,9 @@ unsafe fn is_search(path: *mut pg_sys::Path) -> bool {
         };
         let index = (*path).indexinfo;
         // what a partial index's predicate implies is not put to rows again
-        !(*path).indexorderbys.is_null() && (*index).indpred.is_null() && cost::is_ours(&*index)
+        !(*path).indexorderbys.is_null()
+            && (*index).indpred.is_null()
+            && crate::am::is_ours(&*index)
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::check::Findings;
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::pg::buffer::Strategy;
+use crate::pg::rows::Values;
 use crate::pg::table::{Table, Target};
-use pgrx::pg_sys::Datum;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -47,6 +47,11 @@ impl Claim {
     pub fn row(&self) -> NodeId {
         unpacked(self.tid)
     }
+
+    /// What stands for the item's value.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
 }
 
 /// Number that stands for a value.
@@ -63,8 +68,8 @@ pub trait Items {
     /// Whether an item is there as the index is now, live and of that row.
     fn has(&mut self, item: NodeId, tid: RawTid) -> bool;
 
-    /// What stands for a row's value; `None` where the index is not to have it.
-    fn fingerprint_of(&mut self, value: Datum) -> Option<u64>;
+    /// What stands for a row's values; `None` where the index is not to have it.
+    fn fingerprint_of(&mut self, row: Values<'_>) -> Option<u64>;
 
     /// Takes out of `missing` the rows that are in the index as it is now: where items move from page
     /// to page, one may have been passed by.
@@ -92,11 +97,11 @@ pub fn check(
         targets(items, table, &claims, found);
     }
     let mut missing: FxHashMap<NodeId, ()> = FxHashMap::default();
-    table.each(blocks, |value, raw| {
+    table.each(blocks, |row, raw| {
         let tid = raw.id().map_or(0, packed);
         let at = claims.partition_point(|claim| claim.tid < tid);
         let claim = claims.get(at).filter(|claim| claim.tid == tid);
-        let expected = value.and_then(|value| items.fingerprint_of(value));
+        let expected = items.fingerprint_of(row);
         match (claim, expected) {
             (None, Some(_)) => drop(missing.insert(unpacked(tid), ())),
             (Some(claim), Some(expected)) if claim.fingerprint != expected => {

@@ -10,11 +10,11 @@
 
 use super::blocks::{index::Blocks, scan::BlockScan};
 use super::cost;
-use super::filter::Filter;
 use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
+use crate::am::filter::{Filter, keys_of};
 use crate::am::sphere::{self, Target};
 use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
@@ -285,20 +285,6 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // no keys are kept of these nodes: the executor decides
     state.recheck = request.filter.is_some() || has_spheres;
     state.begin(hnsw, &meta, request);
-}
-
-/// The conditions of a scan.
-///
-/// # Safety
-/// `scan` is begun, with its keys set.
-pub unsafe fn keys_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a [pg_sys::ScanKeyData] {
-    // SAFETY: the descriptor has as many keys as it says.
-    unsafe {
-        match (*scan).numberOfKeys {
-            1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
-            _ => &[],
-        }
-    }
 }
 
 /// State of a scan.

@@ -8,7 +8,9 @@
 use super::index::{self, Ivf, META_BLOCK};
 use crate::am::check::claims::{self, CLAIM, Claim, Items, fingerprint};
 use crate::am::column;
+use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
+use crate::distance::Value;
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::ivf::check::{self as structure, Expected};
 use crate::ivf::format::{
@@ -17,9 +19,10 @@ use crate::ivf::format::{
 use crate::pg::attempt::{PageCopy, attempt};
 use crate::pg::buffer::{Access, Strategy};
 use crate::pg::relation::{Index, Turnstile};
+use crate::pg::rows::Values;
 use crate::pg::table::Table;
 use crate::quantize::Rotated;
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 
@@ -42,7 +45,10 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
     let declared = index.attribute(0).1;
-    if shape.space != column::space_of(index) || shape.dims as i32 != declared {
+    if shape.space != column::space_of(index)
+        || shape.dims as i32 != declared
+        || shape.filters as usize + 1 != index.columns()
+    {
         let message = "the metapage is of another column or operator class";
         return found.error(META_BLOCK, None, message);
     }
@@ -59,6 +65,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         ivf,
         pages: FxHashMap::default(),
         vectors: FxHashMap::default(),
+        filter_columns: FilterColumns::of(index),
         rows: 0,
         page,
     };
@@ -79,6 +86,8 @@ struct Check {
     pages: FxHashMap<u32, PageKind>,
     /// what stands for each compact code, and its row
     vectors: FxHashMap<(u32, usize), (RawTid, u64)>,
+    /// make keys of the table's rows
+    filter_columns: FilterColumns,
     rows: u64,
     page: PageCopy,
 }
@@ -96,6 +105,15 @@ struct Row {
     tid: NodeId,
     is_second: bool,
     address: VectorAddress,
+    /// stands for its value, and for its keys
+    fingerprint: u64,
+}
+
+/// A second copy of a row.
+#[derive(Clone, Copy)]
+struct Second {
+    tid: NodeId,
+    item: NodeId,
     fingerprint: u64,
 }
 
@@ -313,7 +331,7 @@ impl Check {
             let last = pass + 1 == passes;
             let range = edge(pass)..if last { u32::MAX } else { edge(pass + 1) };
             let mut firsts: Vec<Claim> = Vec::new();
-            let mut seconds: Vec<(NodeId, NodeId)> = Vec::new();
+            let mut seconds: Vec<Second> = Vec::new();
             for block in 1..self.index.blocks() {
                 self.claims(block, &range, &mut firsts, &mut seconds, found);
             }
@@ -328,7 +346,7 @@ impl Check {
         block: u32,
         range: &Range<u32>,
         firsts: &mut Vec<Claim>,
-        seconds: &mut Vec<(NodeId, NodeId)>,
+        seconds: &mut Vec<Second>,
         found: &mut Findings<'_>,
     ) {
         pgrx::check_for_interrupts!();
@@ -350,7 +368,11 @@ impl Check {
                 }
             }
             match row.is_second {
-                true => seconds.push((row.tid, item)),
+                true => seconds.push(Second {
+                    tid: row.tid,
+                    item,
+                    fingerprint: row.fingerprint,
+                }),
                 false => firsts.push(Claim::new(row.tid, item, row.fingerprint)),
             }
         }
@@ -397,29 +419,31 @@ impl Check {
                 tid: row.tid.id()?,
                 is_second: row.is_second,
                 address: row.address,
-                fingerprint: value,
+                fingerprint: with_keys(value, row.keys.iter()),
             })
         })
         .collect()
     }
 
-    /// A second copy has a first one.
-    fn seconds(
-        &mut self,
-        firsts: &[Claim],
-        seconds: Vec<(NodeId, NodeId)>,
-        found: &mut Findings<'_>,
-    ) {
+    /// A second copy has a first one, with the same keys.
+    fn seconds(&mut self, firsts: &[Claim], seconds: Vec<Second>, found: &mut Findings<'_>) {
         if seconds.is_empty() {
             return;
         }
-        let known: FxHashSet<NodeId> = firsts.iter().map(Claim::row).collect();
+        let first = |claim: &Claim| (claim.row(), claim.fingerprint());
+        let known: FxHashMap<NodeId, u64> = firsts.iter().map(first).collect();
         let mut alone: FxHashMap<NodeId, NodeId> = FxHashMap::default();
-        for (tid, item) in seconds {
-            if !known.contains(&tid) {
-                alone.insert(tid, item);
+        let mut other: FxHashMap<NodeId, NodeId> = FxHashMap::default();
+        for second in seconds {
+            match known.get(&second.tid) {
+                None => drop(alone.insert(second.tid, second.item)),
+                Some(&of_first) if of_first != second.fingerprint => {
+                    other.insert(second.tid, second.item);
+                }
+                Some(_) => {}
             }
         }
+        self.contradictions(other, found);
         for _ in 0..LOOKS {
             self.keep_those_not_found(&mut alone);
         }
@@ -432,6 +456,33 @@ impl Check {
                 );
                 found.warning(item.block, item.offset, message);
             }
+        }
+    }
+
+    /// Copies of a row that seem to be of different rows. A heap TID may have become another row's between
+    /// reading the one and the other.
+    fn contradictions(&mut self, mut other: FxHashMap<NodeId, NodeId>, found: &mut Findings<'_>) {
+        for _ in 0..LOOKS {
+            if other.is_empty() {
+                return;
+            }
+            let mut copies: FxHashMap<NodeId, FxHashSet<u64>> = FxHashMap::default();
+            for block in 1..self.index.blocks() {
+                pgrx::check_for_interrupts!();
+                for row in self.rows_on(block) {
+                    if other.contains_key(&row.tid) {
+                        copies.entry(row.tid).or_default().insert(row.fingerprint);
+                    }
+                }
+            }
+            other.retain(|tid, _| copies.get(tid).is_some_and(|of_row| of_row.len() > 1));
+        }
+        for (tid, item) in other {
+            let message = format!(
+                "the copies of row ({},{}) have different keys",
+                tid.block, tid.offset
+            );
+            found.error(item.block, item.offset, message);
         }
     }
 
@@ -449,6 +500,13 @@ impl Check {
             }
         }
     }
+}
+
+/// Stands for a value and the keys beside it.
+fn with_keys(value: u64, keys: impl Iterator<Item = u64>) -> u64 {
+    keys.fold(value, |so_far, key| {
+        fingerprint(bytemuck::bytes_of(&[so_far, key]))
+    })
 }
 
 /// Stands for a compact code.
@@ -471,18 +529,33 @@ impl Items for Check {
                 .is_some_and(|row| row.tid == wanted)
     }
 
-    fn fingerprint_of(&mut self, value: Datum) -> Option<u64> {
+    fn fingerprint_of(&mut self, row: Values<'_>) -> Option<u64> {
         // SAFETY: the server computed it as the index's first column.
-        let value = unsafe { self.ivf.column.value(value) };
+        let value = unsafe { self.ivf.column.value(row.first()?) };
         if !self.ivf.column.is_indexable(&value) {
             return None;
         }
+        let of_value = self.fingerprint_of_value(&value);
+        // SAFETY: values of the index's columns.
+        let keys = unsafe { self.filter_columns.keys(row) };
+        Some(with_keys(of_value, keys.iter().copied()))
+    }
+
+    fn look_again(&mut self, missing: &mut FxHashMap<NodeId, ()>) {
+        for _ in 0..LOOKS {
+            self.keep_those_not_found(missing);
+        }
+    }
+}
+
+impl Check {
+    fn fingerprint_of_value(&self, value: &Value) -> u64 {
         if self.expected.shape.form == RowForm::Values {
-            return Some(fingerprint(value.payload()));
+            return fingerprint(value.payload());
         }
         if !self.expected.shape.has_addresses() {
             // its code is relative to its list, and nothing else of its value is kept
-            return Some(0);
+            return 0;
         }
         let mut floats = Vec::new();
         index::floats_of(self.ivf.column, value.payload(), &mut floats);
@@ -491,12 +564,6 @@ impl Items for Check {
         codec.rotate(&floats, &mut rotated);
         let mut code = vec![0i8; floats.len()];
         let factors = codec.encode_rotated(&rotated, &mut code);
-        Some(code_fingerprint(factors, &code))
-    }
-
-    fn look_again(&mut self, missing: &mut FxHashMap<NodeId, ()>) {
-        for _ in 0..LOOKS {
-            self.keep_those_not_found(missing);
-        }
+        code_fingerprint(factors, &code)
     }
 }

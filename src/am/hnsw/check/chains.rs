@@ -12,7 +12,7 @@ use crate::hnsw::check::value_of;
 use crate::hnsw::format::{NodeId, Opaque, PageKind, RawTid, TidList};
 use crate::pg::attempt::PageCopy;
 use crate::pg::buffer::Access;
-use pgrx::pg_sys::Datum;
+use crate::pg::rows::Values;
 use rustc_hash::FxHashSet;
 use std::ops::Range;
 
@@ -320,7 +320,7 @@ impl Items for Check {
         }
     }
 
-    fn fingerprint_of(&mut self, value: Datum) -> Option<u64> {
-        self.codes.fingerprint_of(value)
+    fn fingerprint_of(&mut self, row: Values<'_>) -> Option<u64> {
+        self.codes.fingerprint_of(row.first()?)
     }
 }

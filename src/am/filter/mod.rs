@@ -4,15 +4,16 @@
 //! [`Filter::of_row`] judges by keys alone and may leave a row open; [`Filter::settle`] then asks the
 //! table, which must not happen while a page of the index is locked.
 
-use super::keys::{Check, FilterColumns};
-use super::scan::keys_of;
 use crate::hnsw::format::RawTid;
-use crate::hnsw::keys::{Conditions, Verdict};
+use crate::keys::{Conditions, Verdict};
 use crate::pg::allow_list::AllowList;
 use crate::pg::relation::Index;
+use keys::{Check, FilterColumns};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+pub mod keys;
 
 /// Which rows a scan wants.
 pub struct Filter {
@@ -88,5 +89,19 @@ impl Filter {
     /// Lets go of the table.
     pub fn end(&self) {
         self.check.borrow_mut().end();
+    }
+}
+
+/// The conditions of a scan.
+///
+/// # Safety
+/// `scan` is begun, with its keys set.
+pub unsafe fn keys_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a [pg_sys::ScanKeyData] {
+    // SAFETY: the descriptor has as many keys as it says.
+    unsafe {
+        match (*scan).numberOfKeys {
+            1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
+            _ => &[],
+        }
     }
 }
