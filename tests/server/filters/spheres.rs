@@ -2,7 +2,7 @@
 
 use postgres::Client;
 
-use super::{DEFAULTS, EXACT, FORCED, HNSW, Search, queries, server};
+use super::{DEFAULTS, EXACT, FORCED, Search, queries, server, server_of};
 use crate::harness::explain;
 
 /// Element types and metrics: column type, expression for it, operator class, operator.
@@ -210,7 +210,7 @@ fn spheres_go_with_orders_limits_and_other_conditions() {
 
 #[test]
 fn spheres_and_bounds_are_conditions_of_the_index() {
-    let (_server, mut client) = server(HNSW);
+    let (_server, mut client) = server_of("hnsw");
     client.batch_execute("ANALYZE items").unwrap();
     let query = queries(&mut client)[0].0.clone();
     for (condition, expected) in [
@@ -249,7 +249,7 @@ fn spheres_and_bounds_are_conditions_of_the_index() {
 
 #[test]
 fn joins_parameters_and_changes_within_a_distance() {
-    let (_server, mut client) = server(HNSW);
+    let (_server, mut client) = server_of("hnsw");
     client
         .batch_execute("ANALYZE; SET enable_seqscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan")
         .unwrap();
@@ -268,7 +268,9 @@ fn joins_parameters_and_changes_within_a_distance() {
         "SELECT id FROM items WHERE e <=> (SELECT e FROM queries WHERE n = $1) < $2",
     ] {
         let statement = client.prepare(sql).unwrap();
+        let mut all = (0, 0);
         for n in 1..=10i32 {
+            // single cases may be off by chance, all together may not
             for radius in [0.0f64, 0.05, 0.08, f64::NAN, f64::INFINITY] {
                 let found = client.query(&statement, &[&n, &radius]).unwrap().len() as i64;
                 let wanted: i64 = client
@@ -278,12 +280,16 @@ fn joins_parameters_and_changes_within_a_distance() {
                     )
                     .unwrap()
                     .get(0);
-                assert!(
-                    found <= wanted && found * 10 >= wanted * 9,
-                    "{radius}: {found} of {wanted}"
-                );
+                assert!(found <= wanted, "{radius}: {found} of {wanted}");
+                if radius.is_finite() {
+                    all.0 += found;
+                    all.1 += wanted;
+                } else {
+                    assert!(found * 100 >= wanted * 99, "{found} of {wanted} rows");
+                }
             }
         }
+        assert!(all.0 * 20 >= all.1 * 19, "{sql}: {all:?}");
         assert!(
             client
                 .query(&statement, &[&1i32, &None::<f64>])
@@ -315,7 +321,7 @@ fn joins_parameters_and_changes_within_a_distance() {
 
 #[test]
 fn row_security_is_asked_before_a_distance_is() {
-    let (server, mut client) = server(HNSW);
+    let (server, mut client) = server_of("hnsw");
     client
         .batch_execute(
             "ALTER TABLE items ENABLE ROW LEVEL SECURITY;
