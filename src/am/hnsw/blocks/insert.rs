@@ -9,13 +9,14 @@ use super::calibration::{self, Measured};
 use super::entries::{self, Entry};
 use super::index::{Blocks, floats_of, hash_of};
 use super::map;
-use super::search::{Keep, PageBlocks, SEEDS};
+use super::search::{Keep, PageBlocks};
 use crate::am::column::Column;
 use crate::am::filter::keys::FilterColumns;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
 use crate::distance::{Metric, Value};
+use crate::hnsw::blocks::SEEDS;
 use crate::hnsw::blocks::format::{
     Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
 };

@@ -12,9 +12,7 @@ use crate::pg::buffer::{Access, Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
 
-/// Entries from which a search starts.
-pub const SEEDS: usize = 4;
-/// The same where all rows within a distance are wanted: they may be in islands.
+/// Entries from which a search starts where all rows within a distance are wanted: they may be in islands.
 pub const SEEDS_OF_ALL: usize = 64;
 /// Pages pinned ahead of the one that is read. The server keeps few pins cheaply.
 const PINS_AHEAD: usize = 5;
