@@ -51,4 +51,6 @@ impl Params {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;

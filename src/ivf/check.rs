@@ -72,6 +72,18 @@ pub fn page(
     if (kind == PageKind::Meta) != (block == 0) {
         found.error(block, None, "block 0 and only it is the metapage");
     }
+    check::whole(page, block, found);
+    let len = match kind {
+        PageKind::Directory => Some(expected.entries.contents_len()),
+        PageKind::List => Some(expected.lists.contents_len()),
+        PageKind::Vectors => Some(expected.vectors.contents_len()),
+        PageKind::Meta => Some(size_of::<Meta>()),
+        _ => None,
+    };
+    let is_of_length = |len| page.contents().is_ok_and(|contents| contents.len() == len);
+    if !len.is_none_or(is_of_length) {
+        found.error(block, None, "contents of another length");
+    }
     let outcome = match kind {
         PageKind::Meta => meta(page),
         PageKind::Centroid => centroid(page),
@@ -131,6 +143,9 @@ fn directory(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str
             return Err("entry of a list without pages");
         }
     }
+    if !entries.unused_is_zero() {
+        return Err("something where no entry is");
+    }
     Ok(())
 }
 
@@ -142,6 +157,9 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
     }
     if !rows.tids().iter().all(|tid| seen.insert(*tid)) {
         return Err("the same row twice");
+    }
+    if !rows.unused_is_zero() {
+        return Err("something where no row is");
     }
     let finite = |factors: &[f32]| factors.iter().all(|x| x.is_finite());
     if !finite(rows.adds()) || !finite(rows.scales()) || !finite(rows.norms()) {
@@ -170,6 +188,9 @@ fn vectors(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> 
         if sum != factors.sum || !finite.iter().all(|x| x.is_finite()) {
             return Err("compact code that contradicts its factors");
         }
+    }
+    if !slots.unused_is_zero() {
+        return Err("something where no compact code is");
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
     }
 }
 
-/// A row's values in the columns of the index. The first is not NULL.
+/// A row's values in the columns of the index.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     /// one for each column; those of NULLs mean nothing

@@ -4,7 +4,7 @@
 use super::buffer::{Access, Shared, Strategy};
 use super::readable::Readable;
 use super::relation::Index;
-use super::rows::raw_tid;
+use super::rows::{Values, raw_tid};
 use crate::hnsw::format::RawTid;
 use crate::page::PageView;
 use pgrx::pg_sys::{self, Datum};
@@ -29,8 +29,14 @@ pub enum Target {
     HeapOnly,
 }
 
-/// What is done with a row: its value in the index's first column, or NULL, and where it is.
-type Visit<'f> = &'f mut dyn FnMut(Option<Datum>, RawTid);
+/// What is done with a row: its values in the index's columns, and where it is.
+type Visit<'f> = &'f mut dyn FnMut(Values<'_>, RawTid);
+
+/// A row on its way through the server.
+struct Visitor<'f> {
+    columns: usize,
+    visit: Visit<'f>,
+}
 
 impl Table {
     /// The table of an open index, as it is now.
@@ -75,10 +81,13 @@ impl Table {
 
     /// Hands every row of a range of blocks that the snapshot sees to `visit`, with NULLs: of the
     /// rows that the index is to have. Index expressions run as the table's owner.
-    pub fn each(&self, blocks: Range<u32>, mut visit: impl FnMut(Option<Datum>, RawTid)) {
+    pub fn each(&self, blocks: Range<u32>, mut visit: impl FnMut(Values<'_>, RawTid)) {
         let _as_owner = AsOwner::of(self.heap);
-        let mut visit: Visit<'_> = &mut visit;
-        // SAFETY: an open table and index; the callback gets `visit`. The server ends the scan.
+        let mut visitor = Visitor {
+            columns: self.index.columns(),
+            visit: &mut visit,
+        };
+        // SAFETY: an open table and index; the callback gets `visitor`. The server ends the scan.
         unsafe {
             let info = pg_sys::BuildIndexInfo(self.index.raw());
             // rows are taken as the scan's snapshot sees them
@@ -103,7 +112,7 @@ impl Table {
                 blocks.start,
                 blocks.end - blocks.start,
                 Some(row),
-                (&raw mut visit).cast(),
+                (&raw mut visitor).cast(),
                 scan,
             );
         }
@@ -128,14 +137,18 @@ unsafe extern "C-unwind" fn row(
     values: *mut Datum,
     isnull: *mut bool,
     _alive: bool,
-    visit: *mut std::ffi::c_void,
+    visitor: *mut std::ffi::c_void,
 ) {
     pgrx::check_for_interrupts!();
-    // SAFETY: `visit` is what `each` passed with this callback, and waits for the scan; the arrays have
-    // an entry for the indexed column.
+    // SAFETY: `visitor` is what `each` passed with this callback, and waits for the scan; the arrays have
+    // an entry for each column of the index.
     unsafe {
-        let value = (!*isnull).then(|| *values);
-        (*visit.cast::<Visit<'_>>())(value, raw_tid(tid));
+        let visitor = &mut *visitor.cast::<Visitor<'_>>();
+        let row = Values {
+            values: std::slice::from_raw_parts(values, visitor.columns),
+            nulls: std::slice::from_raw_parts(isnull, visitor.columns),
+        };
+        (visitor.visit)(row, raw_tid(tid));
     }
 }
 

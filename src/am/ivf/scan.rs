@@ -52,7 +52,7 @@ pub unsafe extern "C-unwind" fn amrescan(
             );
         }
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Search(mut search) => {
                 search.pause();
@@ -73,7 +73,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Phase::Search(search) = &mut state.phase {
             search.end();
         }
@@ -209,15 +209,13 @@ impl Scan {
     }
 
     /// Notes what the scan did, for `ivf_last_scan()`.
-    fn note(&self) {
+    fn note(&self, index: Index) {
         let done = match &self.phase {
             Phase::Start => return,
             Phase::Search(search) => search.done(),
             Phase::All(all) => all.done(),
         };
-        last_scan::note(LastScan {
-            returned: self.returned,
-            ..done
-        });
+        let returned = self.returned;
+        last_scan::note(index, LastScan { returned, ..done });
     }
 }

@@ -10,7 +10,7 @@ use super::directory::{Directory, Listed, Target};
 use super::index::{self, Ivf};
 use super::last_scan::LastScan;
 use super::options::{IterativeScan, Settings};
-use super::storage::Visit;
+use super::storage::{Steps, Visit};
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
@@ -355,10 +355,14 @@ impl Search {
     fn read_list(&mut self, listed: &Listed, base: Base, deviations: f32) -> bool {
         let mut block = listed.first;
         let ivf = self.ivf.clone();
+        let mut steps = Steps::new();
         while block != 0 {
             self.pages += 1;
-            let page = self.looks.hints.pin(ivf.index, block).lock();
-            let Visit::Page(page) = ivf.list_page(block, page.page(), listed.id) else {
+            steps.step(&ivf, block);
+            let locked = self.looks.hints.pin(ivf.index, block).lock();
+            let Visit::Page(page) = ivf.list_page(block, locked.page(), listed.id) else {
+                drop(locked);
+                ivf.check_gone(listed.id, block);
                 return false;
             };
             block = page.next;
@@ -590,10 +594,14 @@ impl All {
     fn read(&mut self, listed: &Listed) -> bool {
         let mut block = listed.first;
         let hints = Hints::of(self.ivf.index);
+        let mut steps = Steps::new();
         while block != 0 {
             self.pages += 1;
-            let page = hints.pin(self.ivf.index, block).lock();
-            let Visit::Page(page) = self.ivf.list_page(block, page.page(), listed.id) else {
+            steps.step(&self.ivf, block);
+            let locked = hints.pin(self.ivf.index, block).lock();
+            let Visit::Page(page) = self.ivf.list_page(block, locked.page(), listed.id) else {
+                drop(locked);
+                self.ivf.check_gone(listed.id, block);
                 return false;
             };
             self.rows.extend_from_slice(page.tids());

@@ -127,6 +127,20 @@ impl<'a> Entries<'a> {
         (entry.list != 0).then(|| (entry, &centroid[..self.layout.centroid_len]))
     }
 
+    /// Whether all is zero where no entry is.
+    pub fn unused_is_zero(&self) -> bool {
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        let used = size_of::<Entry>() + self.layout.centroid_len;
+        let (head, slots) = self.bytes.split_at(HEAD);
+        is_zero(&head[4..])
+            && slots.chunks(self.layout.size).enumerate().all(|(n, slot)| {
+                match n < self.count && self.get(n).is_some() {
+                    true => is_zero(&slot[used..]),
+                    false => is_zero(slot),
+                }
+            })
+    }
+
     /// All lists on the page with their slots.
     pub fn iter(self) -> impl Iterator<Item = (usize, &'a Entry, &'a [u8])> {
         (0..self.count).filter_map(move |slot| {

@@ -122,6 +122,26 @@ impl ListLayout {
         }
     }
 
+    /// The arrays in their order: where each begins, and bytes of an element.
+    fn arrays(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        [
+            (true, HEAD, size_of::<RawTid>()),
+            (self.has_factors, self.adds_at, 4),
+            (self.has_factors, self.scales_at, 4),
+            (self.has_factors, self.errors_at, 2),
+            (
+                self.has_addresses,
+                self.addresses_at,
+                size_of::<VectorAddress>(),
+            ),
+            (self.has_norms, self.norms_at, 4),
+            (true, self.codes_at, self.code_len),
+        ]
+        .into_iter()
+        .filter(|&(is_there, ..)| is_there)
+        .map(|(_, at, size)| (at, size))
+    }
+
     /// Rows on a page.
     #[inline]
     pub fn capacity(&self) -> usize {
@@ -250,6 +270,20 @@ impl<'a> ListPage<'a> {
         &self.codes()[row * self.layout.code_len..][..self.layout.code_len]
     }
 
+    /// Whether all is zero where no row is.
+    pub fn unused_is_zero(&self) -> bool {
+        let is_zero = |from: usize, to: usize| self.bytes[from..to].iter().all(|&byte| byte == 0);
+        // behind the number of rows
+        let mut end = 4;
+        for (at, size) in self.layout.arrays() {
+            if !is_zero(end, at) {
+                return false;
+            }
+            end = at + self.count * size;
+        }
+        is_zero(end, self.bytes.len())
+    }
+
     /// Everything of a row.
     pub fn row(&self, row: usize) -> ListRow<'a> {
         let factors = match self.layout.has_factors {
@@ -293,27 +327,6 @@ impl<'a> ListPageMut<'a> {
         self.bytes[..4].copy_from_slice(&(count as u32).to_ne_bytes());
     }
 
-    /// The arrays: where each begins, and bytes of an element.
-    fn arrays(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let layout = *self.layout;
-        [
-            (true, HEAD, size_of::<RawTid>()),
-            (layout.has_factors, layout.adds_at, 4),
-            (layout.has_factors, layout.scales_at, 4),
-            (layout.has_factors, layout.errors_at, 2),
-            (
-                layout.has_addresses,
-                layout.addresses_at,
-                size_of::<VectorAddress>(),
-            ),
-            (layout.has_norms, layout.norms_at, 4),
-            (true, layout.codes_at, layout.code_len),
-        ]
-        .into_iter()
-        .filter(|&(is_there, ..)| is_there)
-        .map(|(_, at, size)| (at, size))
-    }
-
     fn put<T: Pod>(&mut self, at: usize, row: usize, value: T) {
         let at = at + row * size_of::<T>();
         self.bytes[at..at + size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
@@ -352,7 +365,7 @@ impl<'a> ListPageMut<'a> {
     pub fn swap_remove(&mut self, row: usize) {
         let last = self.count() - 1;
         assert!(row <= last, "row of a list page");
-        for (at, size) in self.arrays() {
+        for (at, size) in self.layout.arrays() {
             let (from, to) = (at + last * size, at + row * size);
             self.bytes.copy_within(from..from + size, to);
             self.bytes[from..from + size].fill(0);

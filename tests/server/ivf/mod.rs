@@ -2,7 +2,9 @@
 
 mod concurrent;
 mod crash;
+mod damage;
 mod growth;
+mod interleavings;
 mod standby;
 mod vacuum;
 
