@@ -47,7 +47,7 @@ impl Steps {
     /// interrupts.
     pub fn step(&mut self, ivf: &Ivf, block: u32) {
         self.taken += 1;
-        if self.taken % FEW_PAGES == 0 {
+        if self.taken.is_multiple_of(FEW_PAGES) {
             pgrx::check_for_interrupts!();
         }
         if self.taken > self.most {
