@@ -50,14 +50,15 @@ impl Signs {
         let codes = codes.chunks_exact(self.planes.len());
         let factors = adds.iter().zip(scales);
         for ((out, code), (&add, &scale)) in out.iter_mut().zip(codes).zip(factors) {
-            let different = hamming(code, &self.planes);
+            // a code from a damaged page may have bits past its dimensions
+            let different = (hamming(code, &self.planes) as usize).min(self.cosines.len() - 1);
             let line = Line {
                 base: base.distance,
                 offset: 0.0,
                 scale: 2.0 * base.span,
                 centre: 0,
             };
-            *out = line.with(add, scale, self.cosines[different as usize]);
+            *out = line.with(add, scale, self.cosines[different]);
         }
     }
 }
