@@ -272,7 +272,7 @@ fn coding(name: &str, shared: &Shared, asked: &Asked, crew: &mut dyn Crew) -> Co
         }
         return Coding::Pq(Codebook::train(shape, &residuals, asked.seed, crew));
     }
-    let named = Quantizer::ALL.into_iter().find(|q| q.name() == name);
+    let named = Quantizer::GRIDS.into_iter().find(|q| q.name() == name);
     Coding::Grid(named.expect("a quantizer"))
 }
 

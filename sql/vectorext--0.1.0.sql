@@ -2067,6 +2067,36 @@ CREATE OPERATOR CLASS halfvec_cosine_ops
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
 	FUNCTION 1 halfvec_cosine_space();
 
+CREATE OPERATOR CLASS bf16vec_l2_ops
+	FOR TYPE bf16vec USING ivfflat AS
+	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_l2_space();
+
+CREATE OPERATOR CLASS bf16vec_ip_ops
+	FOR TYPE bf16vec USING ivfflat AS
+	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_ip_space();
+
+CREATE OPERATOR CLASS bf16vec_cosine_ops
+	FOR TYPE bf16vec USING ivfflat AS
+	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bf16vec_cosine_space();
+
+CREATE OPERATOR CLASS bytevec_l2_ops
+	FOR TYPE bytevec USING ivfflat AS
+	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_l2_space();
+
+CREATE OPERATOR CLASS bytevec_ip_ops
+	FOR TYPE bytevec USING ivfflat AS
+	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_ip_space();
+
+CREATE OPERATOR CLASS bytevec_cosine_ops
+	FOR TYPE bytevec USING ivfflat AS
+	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	FUNCTION 1 bytevec_cosine_space();
+
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING ivfflat AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,

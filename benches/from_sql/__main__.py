@@ -12,6 +12,7 @@ from .churn import churn
 from .cold import cold
 from .engine import Engine
 from .exact import exact_search
+from .frugal import frugal
 from .ivf import ivf
 from .layouts import layouts, shapes
 from .library import LABEL, compare
@@ -88,6 +89,8 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 churn(contenders, report)
             case "ivf" if options.access_method == "hnsw":
                 ivf(contenders, report)
+            case "frugal" if options.access_method == "hnsw":
+                frugal(contenders, report)
             case "shapes" if options.access_method == "hnsw":
                 shapes(contenders, report)
             case "scale" if options.scale:

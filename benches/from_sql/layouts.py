@@ -48,9 +48,9 @@ def others(contenders: list[Contender], report: Report) -> list[list[object]]:
     rows = []
     for layout in contenders[0].engine.options.layouts:
         engine = contenders[0].engine
-        chosen = f"{engine.index_options}, layout={layout}"
+        chosen = f"{engine.index_options}, {layout if '=' in layout else f'layout={layout}'}"
         if not engine.accepts(chosen):
-            report.not_measured(f"layout = {layout}", f"{engine.label} {engine.version} has no such index option")
+            report.not_measured(f"layout {layout}", f"{engine.label} {engine.version} has no such index option")
             continue
         variant = contenders[0].indexed(index_options=chosen)
         built = [variant.engine.create_index()[0]]

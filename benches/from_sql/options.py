@@ -37,19 +37,19 @@ All options are environment variables, or variables of `make bench`:
   WORKERS     max_parallel_maintenance_workers             (number of cores - 1)
   CHURN       rows of the table for inserts and VACUUM; 0 leaves that part out   (12000)
   HNSWLIB     no: leaves out hnswlib in this process       (yes, installed on demand)
-  LISTS       of both indexes in the part ivf              (4 times the root of the rows)
+  LISTS       of both indexes in the parts ivf and frugal  (4 times the root of the rows)
   IVF_TARGETS values of ivf.target_recall that we sweep there   (0.90,0.95,0.97,0.98,0.99)
   QUANTIZERS  of our ivf index beside the default, each with other options it needs, separated by ;
               (quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none)
-  LAYOUTS     of our index beside the default              (compact)
+  LAYOUTS     of our index beside the default, or other options, such as quantizer=pq   (compact)
   SHAPES      generated sets for the part shapes, as GENERATOR:DIMS:TYPE
               (clustered:768:vector,clustered:1536:vector,clustered:3072:halfvec)
   SHAPE_ROWS  rows of each                                 (20000)
   COLD        shared_buffers in per cent of the peer's index, for the part cold   (25)
   SCALE       rows (x 384, generated) that the part scale compares with a tenth of them; a million take an hour
               (0: left out)
-  PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,ivf,shapes,
-              scale, with those they need                         (all)
+  PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,ivf,frugal,
+              shapes,scale, with those they need                         (all)
   PLOT        file for the picture beside the one in OUT, such as docs/recall_qps.svg
   PG_CONFIG   of the server to use                         (pg_config)
   INSTALL     no: measure what the server has installed, without building (yes)
@@ -59,7 +59,8 @@ All options are environment variables, or variables of `make bench`:
 
 PLACEMENTS = ("apart", "together", "free")
 PARTS = (
-    "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "ivf", "shapes", "scale",
+    "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "ivf", "frugal", "shapes",
+    "scale",
 )  # fmt: skip
 CONTINUE_SEARCH = {"hnswlib", "clients", "cold", "layouts"}
 

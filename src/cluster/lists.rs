@@ -1,9 +1,11 @@
 //! Which lists rows belong to.
 
+use super::choose::Chooser;
 use super::crew::{Crew, Tasks};
-use super::tile::{HEIGHT, Panels, Products, WIDTH};
+use super::flat::Flat;
+use super::train::{Members, Training, flat_k_means};
 use super::{Alone, Rows};
-use crate::distance::lanes::{Isa, for_every_isa};
+use crate::distance::lanes::Isa;
 use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 
@@ -15,20 +17,48 @@ const LAMBDA: f32 = 2.0;
 const CANDIDATES: usize = 24;
 
 /// Rows compared with one panel of centroids after the other.
-const BLOCK: usize = 40 * HEIGHT;
+const BLOCK: usize = 240;
 
 /// Distances kept at a time while second lists are looked for.
 const KEPT: usize = 256 << 10;
 
-/// Centroids to compare rows with.
+/// More lists than these are looked for in groups.
+pub(super) const MOST_FLAT: usize = 4096;
+
+/// Groups whose lists a row is compared with.
+const GROUPS: usize = 12;
+
+/// Rows that look for their lists in groups together: the more, the more of them meet in each.
+const GROUPED_BLOCK: usize = 1024;
+
+/// Centroids to compare rows with: all of them, or where there are many, those of the nearest groups.
 #[derive(Debug, Clone)]
 pub struct Lists<'a> {
     isa: Isa,
     centroids: Cow<'a, Rows>,
-    panels: Panels,
-    /// scales and squares of the centroids, and what is never nearest up to a whole panel
-    scales: Vec<f32>,
-    squares: Vec<f32>,
+    search: Search,
+}
+
+#[derive(Debug, Clone)]
+enum Search {
+    All(Flat),
+    Groups(Groups),
+}
+
+/// Centroids of centroids.
+#[derive(Debug, Clone)]
+struct Groups {
+    centres: Flat,
+    count: usize,
+    lists: Vec<Group>,
+    /// room for the distances to the lists of any group
+    widest: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Group {
+    numbers: Vec<u32>,
+    lists: Flat,
 }
 
 /// A row's nearest list.
@@ -50,57 +80,67 @@ pub struct Pair {
 }
 
 impl Lists<'_> {
-    /// Lists with these centroids, at least one.
+    /// Lists with these centroids, at least one, for many rows.
     pub fn of(centroids: &Rows) -> Lists<'_> {
-        Lists::with(Isa::best(), centroids)
+        Lists::with(Isa::best(), centroids, MOST_FLAT)
     }
 
-    /// The same, to be kept.
+    /// Lists to be kept and compared with one row at a time: with all of them, for to group many takes as
+    /// long as to compare some hundred rows.
     pub fn owning(centroids: Rows) -> Lists<'static> {
-        Lists::around(Isa::best(), Cow::Owned(centroids))
+        Lists::around(Isa::best(), Cow::Owned(centroids), usize::MAX)
     }
 
-    pub(super) fn with(isa: Isa, centroids: &Rows) -> Lists<'_> {
-        Lists::around(isa, Cow::Borrowed(centroids))
+    pub(super) fn with(isa: Isa, centroids: &Rows, most_flat: usize) -> Lists<'_> {
+        Lists::around(isa, Cow::Borrowed(centroids), most_flat)
     }
 
-    fn around(isa: Isa, centroids: Cow<'_, Rows>) -> Lists<'_> {
+    fn around(isa: Isa, centroids: Cow<'_, Rows>, most_flat: usize) -> Lists<'_> {
         assert!(!centroids.is_empty(), "no lists");
-        let panels = Panels::of(isa, &centroids);
-        let whole = panels.len() * WIDTH;
-        let filled = |values: &[f32], with| {
-            let mut values = values.to_vec();
-            values.resize(whole, with);
-            values
+        let search = match centroids.len() > most_flat {
+            true => Search::Groups(Groups::of(isa, &centroids)),
+            false => Search::All(Flat::of(isa, &centroids)),
         };
         Lists {
             isa,
-            scales: filled(&centroids.scales, 0.0),
-            squares: filled(&centroids.squares, f32::INFINITY),
             centroids,
-            panels,
+            search,
         }
-    }
-
-    /// Their centroids.
-    pub fn centroids(&self) -> &Rows {
-        &self.centroids
     }
 
     /// The nearest list of each row; of equally near ones, the first.
     pub fn nearest(&self, rows: &Rows, crew: &mut dyn Crew) -> Vec<Near> {
         assert_eq!(rows.dims(), self.centroids.dims(), "dimensions of rows");
         let mut all = vec![FAR; rows.len()];
-        let tasks = Tasks::new(all.chunks_mut(BLOCK).zip((0..).step_by(BLOCK)));
+        let block = match self.search {
+            Search::All(_) => BLOCK,
+            Search::Groups(_) => GROUPED_BLOCK,
+        };
+        let tasks = Tasks::new(all.chunks_mut(block).zip((0..).step_by(block)));
         crew.run(&|stop: &AtomicBool| {
-            let mut tile = Tile::default();
+            let mut chooser = Chooser::default();
             while let Some((nearest, start)) = tasks.next(stop) {
-                for panel in 0..self.panels.len() {
-                    for (first, nearest) in
-                        (start..).step_by(HEIGHT).zip(nearest.chunks_mut(HEIGHT))
-                    {
-                        self.fill(rows, first, nearest.len(), panel, &mut tile);
-                        improve(self.isa, &tile.distances, panel, nearest);
+                let numbers: Vec<u32> = (start as u32..).take(nearest.len()).collect();
+                match &self.search {
+                    Search::All(flat) => flat.improve(rows, &numbers, 0, nearest),
+                    Search::Groups(groups) => {
+                        for (group, members) in
+                            groups.members(self.isa, rows, &numbers, &mut chooser)
+                        {
+                            let numbers: Vec<u32> =
+                                members.iter().map(|&at| numbers[at as usize]).collect();
+                            let mut found = vec![FAR; members.len()];
+                            group.lists.improve(rows, &numbers, 0, &mut found);
+                            for (&at, found) in members.iter().zip(found) {
+                                let nearest = &mut nearest[at as usize];
+                                let list = group.numbers[found.list as usize];
+                                let is_nearer = found.distance < nearest.distance
+                                    || (found.distance == nearest.distance && list < nearest.list);
+                                if is_nearer {
+                                    *nearest = Near { list, ..found };
+                                }
+                            }
+                        }
                     }
                 }
                 for (nearest, row) in nearest.iter_mut().zip(start..) {
@@ -111,8 +151,8 @@ impl Lists<'_> {
         all
     }
 
-    /// [`Lists::nearest`] of one row, on this thread.
-    pub fn nearest_of(&self, rows: &Rows) -> Vec<Near> {
+    /// [`Lists::nearest`] on this thread.
+    pub fn nearest_here(&self, rows: &Rows) -> Vec<Near> {
         self.nearest(rows, &mut Alone)
     }
 
@@ -121,70 +161,79 @@ impl Lists<'_> {
     /// the other list: so that a query for which r is a bad stretch meets a better one (SOAR).
     pub fn nearest_two(&self, rows: &Rows, crew: &mut dyn Crew) -> Vec<Pair> {
         assert_eq!(rows.dims(), self.centroids.dims(), "dimensions of rows");
-        let whole = self.panels.len() * WIDTH;
-        let block = (KEPT / whole).clamp(HEIGHT, BLOCK) / HEIGHT * HEIGHT;
+        let (width, block) = match &self.search {
+            Search::All(flat) => (flat.whole(), (KEPT / flat.whole()).clamp(6, BLOCK)),
+            Search::Groups(groups) => (GROUPS * groups.widest, GROUPED_BLOCK),
+        };
+        let block = block.min(rows.len().max(1));
         let mut all = vec![Pair::default(); rows.len()];
         let tasks = Tasks::new(all.chunks_mut(block).zip((0..).step_by(block)));
         crew.run(&|stop: &AtomicBool| {
-            let mut tile = Tile::default();
-            let mut distances = vec![0.0; block * whole];
+            let mut distances = vec![f32::INFINITY; block * width];
             let mut chooser = Chooser::default();
             while let Some((pairs, start)) = tasks.next(stop) {
-                for panel in 0..self.panels.len() {
-                    for at in (0..pairs.len()).step_by(HEIGHT) {
-                        let height = (pairs.len() - at).min(HEIGHT);
-                        self.fill(rows, start + at, height, panel, &mut tile);
-                        for (row, from) in (at..at + height).zip(&tile.distances) {
-                            distances[row * whole + panel * WIDTH..][..WIDTH].copy_from_slice(from);
+                let numbers: Vec<u32> = (start as u32..).take(pairs.len()).collect();
+                let mut visited = Vec::new();
+                match &self.search {
+                    Search::All(flat) => {
+                        let of_row = |at: usize| at * width..(at + 1) * width;
+                        flat.distances(rows, &numbers, of_row, &mut distances);
+                    }
+                    Search::Groups(groups) => {
+                        distances.fill(f32::INFINITY);
+                        visited = vec![Vec::new(); pairs.len()];
+                        for (group, members) in
+                            groups.members(self.isa, rows, &numbers, &mut chooser)
+                        {
+                            let numbers: Vec<u32> =
+                                members.iter().map(|&at| numbers[at as usize]).collect();
+                            let of_row = |row: usize| {
+                                let at = members[row] as usize;
+                                let from = at * width + visited[at].len() * groups.widest;
+                                from..from + group.lists.whole()
+                            };
+                            group
+                                .lists
+                                .distances(rows, &numbers, of_row, &mut distances);
+                            for &at in &members {
+                                visited[at as usize].push(group);
+                            }
                         }
                     }
                 }
                 for (at, pair) in pairs.iter_mut().enumerate() {
-                    let distances = &distances[at * whole..][..whole];
-                    *pair = self.choose(rows, start + at, distances, &mut chooser);
+                    chooser.gather(self.isa, &distances[at * width..][..width], CANDIDATES);
+                    if let Search::Groups(groups) = &self.search {
+                        for near in &mut chooser.nearest {
+                            let place = near.list as usize;
+                            let group = visited[at][place / groups.widest];
+                            near.list = group.numbers[place % groups.widest];
+                        }
+                    }
+                    *pair = self.choose(rows, start + at, &chooser.nearest);
                 }
             }
         });
         all
     }
 
-    /// Distances of a tile of rows to the centroids of a panel, each less the row's own square.
-    fn fill(&self, rows: &Rows, first: usize, height: usize, panel: usize, tile: &mut Tile) {
-        // a tile that is not full has its last row again
-        let numbers: [usize; HEIGHT] = std::array::from_fn(|i| first + i.min(height - 1));
-        let codes = numbers.map(|row| rows.padded(row));
-        self.panels.products(panel, codes, &mut tile.products);
-        let offset = self.panels.offset();
-        let beside = Beside {
-            scales: self.scales[panel * WIDTH..][..WIDTH]
-                .try_into()
-                .expect("a panel"),
-            squares: self.squares[panel * WIDTH..][..WIDTH]
-                .try_into()
-                .expect("a panel"),
-            rows: numbers.map(|row| (2.0 * rows.scales[row], offset * rows.sums[row])),
-        };
-        measure(self.isa, &tile.products, &beside, &mut tile.distances);
-    }
-
-    fn choose(&self, rows: &Rows, row: usize, distances: &[f32], chooser: &mut Chooser) -> Pair {
-        chooser.gather(self.isa, distances);
-        let Some(&first) = chooser.nearest.first() else {
+    /// Two of the nearest lists.
+    fn choose(&self, rows: &Rows, row: usize, nearest: &[Near]) -> Pair {
+        let Some(&first) = nearest.first() else {
             // nothing can be said of the distances; any list will do
             return Pair::default();
         };
-        let (squares, first_distance) = (rows.squares[row], first.distance);
-        let of_centroid = |near: Near| {
+        let squares = rows.squares[row];
+        let product_with = |near: Near| {
             let square = self.centroids.squares[near.list as usize];
             (square - near.distance) / 2.0
         };
-        let residual = squares + first_distance;
+        let residual = squares + first.distance;
         let mut best = (f32::INFINITY, first.list);
-        for &near in &chooser.nearest[1..] {
-            let between =
-                self.centroids
-                    .product(first.list as usize, &self.centroids, near.list as usize);
-            let along = squares - of_centroid(first) - of_centroid(near) + between;
+        for &near in &nearest[1..] {
+            let (one, other) = (first.list as usize, near.list as usize);
+            let between = self.centroids.product(one, &self.centroids, other);
+            let along = squares - product_with(first) - product_with(near) + between;
             let penalty = match residual > 0.0 {
                 true => LAMBDA * along * along / residual,
                 false => 0.0,
@@ -201,138 +250,63 @@ impl Lists<'_> {
     }
 }
 
+impl Groups {
+    /// About as many groups as each has lists.
+    fn of(isa: Isa, centroids: &Rows) -> Groups {
+        let training = Training {
+            lists: centroids.len().isqrt(),
+            iterations: 6,
+            seed: 1,
+            sphere: None,
+        };
+        let centres = flat_k_means(centroids, training, &mut Alone);
+        let nearest = Lists::with(isa, &centres, usize::MAX).nearest_here(centroids);
+        let members = Members::of(&nearest, centres.len());
+        let lists: Vec<Group> = (0..centres.len())
+            .map(|group| {
+                let numbers = members.of_list(group).to_vec();
+                let lists = Flat::of(isa, &centroids.some(&numbers));
+                Group { numbers, lists }
+            })
+            .collect();
+        Groups {
+            centres: Flat::of(isa, &centres),
+            count: centres.len(),
+            widest: lists
+                .iter()
+                .map(|group| group.lists.whole())
+                .max()
+                .unwrap_or(0),
+            lists,
+        }
+    }
+
+    /// Each group with the places of the rows to which it is one of the nearest.
+    fn members<'a>(
+        &'a self,
+        isa: Isa,
+        rows: &Rows,
+        numbers: &[u32],
+        chooser: &mut Chooser,
+    ) -> impl Iterator<Item = (&'a Group, Vec<u32>)> + use<'a> {
+        let width = self.centres.whole();
+        let mut distances = vec![0.0; numbers.len() * width];
+        let of_row = |at: usize| at * width..(at + 1) * width;
+        self.centres
+            .distances(rows, numbers, of_row, &mut distances);
+        let mut members = vec![Vec::new(); self.count];
+        for (at, distances) in distances.chunks_exact(width).enumerate() {
+            chooser.gather(isa, distances, GROUPS);
+            for near in &chooser.nearest {
+                members[near.list as usize].push(at as u32);
+            }
+        }
+        let groups = self.lists.iter().zip(members);
+        groups.filter(|(group, members)| !group.numbers.is_empty() && !members.is_empty())
+    }
+}
+
 const FAR: Near = Near {
     list: 0,
     distance: f32::INFINITY,
 };
-
-/// Products and distances of a tile.
-struct Tile {
-    products: Products,
-    distances: [[f32; WIDTH]; HEIGHT],
-}
-
-impl Default for Tile {
-    fn default() -> Self {
-        Tile {
-            products: [[0; WIDTH]; HEIGHT],
-            distances: [[0.0; WIDTH]; HEIGHT],
-        }
-    }
-}
-
-/// What stands beside the bytes of a tile.
-struct Beside<'a> {
-    scales: &'a [f32; WIDTH],
-    squares: &'a [f32; WIDTH],
-    /// twice the scale of each row, and by how much its products are too large
-    rows: [(f32, i32); HEIGHT],
-}
-
-for_every_isa! {
-    fn measure(isa: Isa, products: &Products, beside: &Beside<'_>, out: &mut [[f32; WIDTH]; HEIGHT]) {
-        let _ = isa;
-        for ((products, out), (twice_scale, offset)) in products.iter().zip(out).zip(beside.rows) {
-            for lane in 0..WIDTH {
-                let product = (products[lane] - offset) as f32;
-                out[lane] = beside.squares[lane] - (twice_scale * beside.scales[lane]) * product;
-            }
-        }
-    }
-}
-
-for_every_isa! {
-    fn improve(isa: Isa, distances: &[[f32; WIDTH]; HEIGHT], panel: usize, nearest: &mut [Near]) {
-        let _ = isa;
-        for (distances, nearest) in distances.iter().zip(nearest) {
-            let least = least_of(distances);
-            if least < nearest.distance {
-                let lane = distances.iter().position(|&d| d == least).unwrap_or(0);
-                *nearest = Near {
-                    list: (panel * WIDTH + lane) as u32,
-                    distance: least,
-                };
-            }
-        }
-    }
-}
-
-/// The least of some multiple of 16 numbers.
-#[inline(always)]
-fn least_of(distances: &[f32]) -> f32 {
-    let less = |a: f32, b: f32| if b < a { b } else { a };
-    let mut lanes = [f32::INFINITY; 16];
-    for distances in distances.as_chunks::<16>().0 {
-        for lane in 0..16 {
-            lanes[lane] = less(lanes[lane], distances[lane]);
-        }
-    }
-    let mut half = 8;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = less(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-/// Finds the nearest of many lists.
-#[derive(Default)]
-struct Chooser {
-    least: Vec<f32>,
-    nearest: Vec<Near>,
-}
-
-impl Chooser {
-    /// Leaves the [`CANDIDATES`] nearest, nearest first.
-    fn gather(&mut self, isa: Isa, distances: &[f32]) {
-        leasts(isa, distances, &mut self.least);
-        // so many of the groups' least are no farther: at least as many distances are
-        let bound = match self.least.len() > CANDIDATES {
-            true => {
-                *self
-                    .least
-                    .select_nth_unstable_by(CANDIDATES - 1, f32::total_cmp)
-                    .1
-            }
-            false => f32::MAX,
-        };
-        self.nearest.clear();
-        below(isa, distances, bound, &mut self.nearest);
-        let order =
-            |a: &Near, b: &Near| a.distance.total_cmp(&b.distance).then(a.list.cmp(&b.list));
-        if self.nearest.len() > CANDIDATES {
-            self.nearest.select_nth_unstable_by(CANDIDATES, order);
-            self.nearest.truncate(CANDIDATES);
-        }
-        self.nearest.sort_unstable_by(order);
-    }
-}
-
-for_every_isa! {
-    fn leasts(isa: Isa, distances: &[f32], out: &mut Vec<f32>) {
-        let _ = isa;
-        out.clear();
-        out.extend(distances.as_chunks::<16>().0.iter().map(|group| least_of(group)));
-    }
-}
-
-for_every_isa! {
-    fn below(isa: Isa, distances: &[f32], bound: f32, out: &mut Vec<Near>) {
-        let _ = isa;
-        for (group, distances) in distances.as_chunks::<16>().0.iter().enumerate() {
-            let mut any = false;
-            for &distance in distances {
-                any |= distance <= bound;
-            }
-            if any {
-                for (lane, &distance) in distances.iter().enumerate() {
-                    if distance <= bound {
-                        out.push(Near { list: (16 * group + lane) as u32, distance });
-                    }
-                }
-            }
-        }
-    }
-}

@@ -65,6 +65,20 @@ impl Rows {
         self.push_scaled(scale, &code);
     }
 
+    /// A copy of some of them.
+    pub(super) fn some(&self, numbers: &[u32]) -> Rows {
+        let mut some = Rows::new(self.dims);
+        some.reserve(numbers.len());
+        for &row in numbers {
+            let row = row as usize;
+            some.codes.extend_from_slice(self.padded(row));
+            some.scales.push(self.scales[row]);
+            some.squares.push(self.squares[row]);
+            some.sums.push(self.sums[row]);
+        }
+        some
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.scales.len()

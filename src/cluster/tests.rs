@@ -52,7 +52,7 @@ fn every_row_gets_its_nearest_list_on_every_path() {
                 all.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
             })
             .collect();
-        let first = Lists::with(Isa::Portable, &centroids).nearest(&rows, &mut Alone);
+        let first = Lists::with(Isa::Portable, &centroids, usize::MAX).nearest(&rows, &mut Alone);
         for (near, (distance, list)) in first.iter().zip(expected) {
             let slack = 1e-4 * (1.0 + distance);
             assert!((near.distance as f64 - distance).abs() < slack);
@@ -66,7 +66,7 @@ fn every_row_gets_its_nearest_list_on_every_path() {
             assert!(near.list as usize == list || found < distance + slack);
         }
         for isa in Isa::available() {
-            let got = Lists::with(isa, &centroids).nearest(&rows, &mut Threads(3));
+            let got = Lists::with(isa, &centroids, usize::MAX).nearest(&rows, &mut Threads(3));
             assert_eq!(got, first, "{isa:?} {dims} {lists}");
         }
     }
@@ -78,7 +78,8 @@ fn the_second_list_has_the_least_loss_of_soar_on_every_path() {
         let rows = clustered(dims, 3000, 20, 1);
         let centroids = train(&rows, training(lists), &mut Threads(2));
         let lists = centroids.len();
-        let first = Lists::with(Isa::Portable, &centroids).nearest_two(&rows, &mut Alone);
+        let first =
+            Lists::with(Isa::Portable, &centroids, usize::MAX).nearest_two(&rows, &mut Alone);
         let nearest = Lists::of(&centroids).nearest(&rows, &mut Alone);
         let mut best = 0;
         for (row, pair) in first.iter().enumerate() {
@@ -98,7 +99,7 @@ fn the_second_list_has_the_least_loss_of_soar_on_every_path() {
         // only the nearest lists are looked at, and these are three rows each
         assert!(best >= 2550, "{dims} {lists}: {best}");
         for isa in Isa::available() {
-            let got = Lists::with(isa, &centroids).nearest_two(&rows, &mut Threads(3));
+            let got = Lists::with(isa, &centroids, usize::MAX).nearest_two(&rows, &mut Threads(3));
             assert_eq!(got, first, "{isa:?} {dims} {lists}");
         }
     }
@@ -214,5 +215,43 @@ fn bytes_of_a_point_are_near_it() {
         for (x, i) in point.iter().zip(code) {
             assert!((x - scale * i as f32).abs() <= 0.6 * 0.5 / 127.0);
         }
+    }
+}
+
+/// In groups, nearly all rows find their nearest list, and the others one hardly farther.
+#[test]
+fn groups_of_lists_lose_little() {
+    let rows = clustered(48, 2000, 40, 8);
+    let asked = training(300);
+    let centroids = train::train_beyond(50, &rows, asked, &mut Alone);
+    assert!(
+        (285..=300).contains(&centroids.len()),
+        "{}",
+        centroids.len()
+    );
+    assert_eq!(
+        train::train_beyond(50, &rows, asked, &mut Threads(3)),
+        centroids
+    );
+    let exact = Lists::with(Isa::best(), &centroids, usize::MAX).nearest(&rows, &mut Alone);
+    let exact_two = Lists::with(Isa::best(), &centroids, usize::MAX).nearest_two(&rows, &mut Alone);
+    let flat = train(&rows, asked, &mut Alone);
+    let of_flat = Lists::of(&flat).nearest(&rows, &mut Alone);
+    let sum = |all: &[Near]| all.iter().map(|near| near.distance as f64).sum::<f64>();
+    assert!(
+        sum(&exact) < 1.05 * sum(&of_flat),
+        "{} {}",
+        sum(&exact),
+        sum(&of_flat)
+    );
+    for isa in Isa::available() {
+        let grouped = Lists::with(isa, &centroids, 50);
+        let nearest = grouped.nearest(&rows, &mut Threads(2));
+        let same = nearest.iter().zip(&exact).filter(|(a, b)| a.list == b.list);
+        assert!(same.count() >= 1980);
+        assert!(sum(&nearest) < 1.001 * sum(&exact));
+        let two = grouped.nearest_two(&rows, &mut Threads(2));
+        let same = two.iter().zip(&exact_two).filter(|(a, b)| a == b).count();
+        assert!(same >= 1950, "{isa:?} {same}");
     }
 }

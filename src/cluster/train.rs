@@ -1,7 +1,7 @@
 //! k-means.
 
 use super::crew::{Crew, Tasks};
-use super::lists::Near;
+use super::lists::{MOST_FLAT, Near};
 use super::{Lists, Rows};
 use crate::distance::lanes::{Isa, for_every_isa};
 use std::collections::{BinaryHeap, HashSet};
@@ -16,38 +16,139 @@ pub struct Training<'a> {
     pub iterations: usize,
     /// decides everything that is random
     pub seed: u64,
-    /// Where centroids are to have length one: the origin of these lengths less that of the rows, in
-    /// the rotated space (the index's rotated centroid).
+    /// Where centroids are to have length one: what has to be added to a row for its length to mean
+    /// something, `Codec::rotated_centroid`. Under cosine this finds more rows in the same number of
+    /// lists than means do.
     pub sphere: Option<&'a [f32]>,
 }
 
 /// Lists whose centroids are summed up by one task.
 const TASK: usize = 32;
 
+/// Rows of a sample for each group of lists.
+const FOR_A_GROUP: usize = 256;
+
+/// How often all centroids move after their groups were trained one by one.
+const REFINEMENTS: usize = 3;
+
 /// Centroids of lists for rows like these: as many as asked for, or fewer where there are not so many
 /// different rows. The result depends on the rows, their order and the seed alone.
+///
+/// Beyond a few thousand lists it trains groups of lists first and then the lists of each group, which
+/// takes the square root of the work, and mends the borders between groups in the end.
 ///
 /// # Panics
 /// Without rows.
 pub fn train(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
+    train_beyond(MOST_FLAT, rows, training, crew)
+}
+
+pub(super) fn train_beyond(
+    most_flat: usize,
+    rows: &Rows,
+    training: Training<'_>,
+    crew: &mut dyn Crew,
+) -> Rows {
     assert!(!rows.is_empty(), "k-means of nothing");
+    if training.lists <= most_flat {
+        return distinct(&flat_k_means(rows, training, crew));
+    }
+    let mut random = fastrand::Rng::with_seed(training.seed);
+    let mut centroids = grouped_k_means(rows, training, crew);
+    for _ in 0..REFINEMENTS {
+        centroids = moved(rows, &centroids, training, &mut random, crew);
+    }
+    distinct(&centroids)
+}
+
+/// k-means that compares each row with each centroid.
+pub(super) fn flat_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
     let lists = training.lists.clamp(1, rows.len());
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = some_rows(rows, lists, &mut random);
     for _ in 0..training.iterations {
-        let nearest = Lists::of(&centroids).nearest(rows, crew);
-        let members = Members::of(&nearest, lists);
-        let mut points = means(rows, &members, crew);
-        fill_empty(rows, &members, &mut points, &mut random);
-        centroids.clear();
-        for point in points.chunks_exact_mut(rows.dims()) {
-            if let Some(origin) = training.sphere {
-                onto_sphere(point, origin);
-            }
-            centroids.push_point(point);
+        centroids = moved(rows, &centroids, training, &mut random, crew);
+    }
+    centroids
+}
+
+/// k-means of groups, and of lists in each.
+fn grouped_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
+    let groups = training.lists.isqrt();
+    let count = (FOR_A_GROUP * groups).min(rows.len());
+    let sample: Vec<u32> = (0..count)
+        .map(|at| (at * rows.len() / count) as u32)
+        .collect();
+    let of_groups = Training {
+        lists: groups,
+        sphere: None,
+        ..training
+    };
+    let centres = flat_k_means(&rows.some(&sample), of_groups, crew);
+    let nearest = Lists::of(&centres).nearest(rows, crew);
+    let members = Members::of(&nearest, centres.len());
+    let sizes = (0..centres.len()).map(|group| members.of_list(group).len());
+    let mut centroids = Rows::new(rows.dims());
+    for (group, lists) in shares(training.lists, rows.len(), sizes)
+        .into_iter()
+        .enumerate()
+    {
+        if lists == 0 {
+            continue;
+        }
+        let members = members.of_list(group);
+        let of_group = Training {
+            lists,
+            seed: training.seed.wrapping_add(1 + group as u64),
+            ..training
+        };
+        let own = flat_k_means(&rows.some(members), of_group, crew);
+        for list in 0..own.len() {
+            centroids.push_scaled(own.scale(list), own.code(list));
         }
     }
-    distinct(&centroids)
+    centroids
+}
+
+/// As many lists for each group as its share of the rows, but one where there are rows at all, and no more
+/// than `lists` together; there are fewer groups than lists.
+fn shares(lists: usize, rows: usize, sizes: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut seen = 0;
+    let mut shares: Vec<usize> = sizes
+        .map(|size| {
+            let before = seen * lists / rows;
+            seen += size;
+            (seen * lists / rows - before).max((size > 0) as usize)
+        })
+        .collect();
+    for _ in lists..shares.iter().sum() {
+        if let Some(largest) = shares.iter_mut().max() {
+            *largest -= 1;
+        }
+    }
+    shares
+}
+
+/// Centroids at the means of the rows nearest to them.
+fn moved(
+    rows: &Rows,
+    centroids: &Rows,
+    training: Training<'_>,
+    random: &mut fastrand::Rng,
+    crew: &mut dyn Crew,
+) -> Rows {
+    let nearest = Lists::of(centroids).nearest(rows, crew);
+    let members = Members::of(&nearest, centroids.len());
+    let mut points = means(rows, &members, crew);
+    fill_empty(rows, &members, &mut points, random);
+    let mut moved = Rows::new(rows.dims());
+    for point in points.chunks_exact_mut(rows.dims()) {
+        if let Some(origin) = training.sphere {
+            onto_sphere(point, origin);
+        }
+        moved.push_point(point);
+    }
+    moved
 }
 
 /// Rows at random, each at most once.
@@ -57,22 +158,18 @@ fn some_rows(rows: &Rows, count: usize, random: &mut fastrand::Rng) -> Rows {
         let other = random.usize(at..numbers.len());
         numbers.swap(at, other);
     }
-    let mut chosen = Rows::new(rows.dims());
-    for &row in &numbers[..count] {
-        chosen.push_scaled(rows.scale(row as usize), rows.code(row as usize));
-    }
-    chosen
+    rows.some(&numbers[..count])
 }
 
 /// The rows of each list, in their order.
-struct Members {
+pub(super) struct Members {
     /// where each list begins, and the end
     starts: Vec<usize>,
     rows: Vec<u32>,
 }
 
 impl Members {
-    fn of(nearest: &[Near], lists: usize) -> Members {
+    pub(super) fn of(nearest: &[Near], lists: usize) -> Members {
         let mut starts = vec![0; lists + 2];
         for near in nearest {
             starts[near.list as usize + 2] += 1;
@@ -94,7 +191,7 @@ impl Members {
         self.starts.len() - 1
     }
 
-    fn of_list(&self, list: usize) -> &[u32] {
+    pub(super) fn of_list(&self, list: usize) -> &[u32] {
         &self.rows[self.starts[list]..self.starts[list + 1]]
     }
 }

@@ -67,6 +67,7 @@ fn contents_of(kind: PageKind) -> Contents {
     match kind {
         PageKind::Meta
         | PageKind::Centroid
+        | PageKind::Codebook
         | PageKind::Entries
         | PageKind::Map
         | PageKind::Directory => Contents::Whole,
@@ -118,6 +119,11 @@ pub fn page(
         }
         PageKind::Free => {}
         PageKind::Centroid => centroid(page, block, found),
+        PageKind::Codebook => {
+            if page.contents().is_ok_and(<[u8]>::is_empty) {
+                found.error(block, None, "part of a codebook without contents");
+            }
+        }
         PageKind::Entries => entries(expected, page, block, found),
         PageKind::Map => map(expected, page, block, found),
         PageKind::Directory => directory(expected, page, block, found),
@@ -158,6 +164,7 @@ fn meta(page: PageView<'_>, found: &mut Findings<'_>) {
         meta.centroid,
         meta.entries,
         meta.curve_len,
+        meta.codebook,
     ];
     if meta.layout == format::PLAIN && of_blocks.iter().any(|&field| field != 0) {
         error("fields of blocks in an index of the plain layout");

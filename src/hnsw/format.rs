@@ -71,13 +71,15 @@ pub enum PageKind {
     Map = 8,
     /// a part of the code map's directory
     Directory = 9,
+    /// a piece of the codebook of product quantization
+    Codebook = 10,
 }
 
 impl PageKind {
     fn of(number: u16) -> Option<PageKind> {
         use PageKind::*;
         [
-            Meta, Nodes, Chunk, Tids, Free, Centroid, Entries, Map, Directory,
+            Meta, Nodes, Chunk, Tids, Free, Centroid, Entries, Map, Directory, Codebook,
         ]
         .into_iter()
         .find(|kind| *kind as u16 == number)
@@ -92,7 +94,7 @@ impl PageKind {
 /// | 4 | 2 | version |
 /// | 6 | 2 | page kind |
 /// | 8 | 4 | generation: raised whenever an item of the page is freed, never lowered |
-/// | 12 | 4 | next page of the same chain (`Centroid`, `Entries`, `Directory`); `Map`: another page that may have room; or 0 |
+/// | 12 | 4 | next page of the same chain (`Centroid`, `Codebook`, `Entries`, `Directory`); `Map`: another page that may have room; or 0 |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Opaque {
@@ -204,7 +206,7 @@ impl From<NodeId> for RawTid {
 /// | 36 | 2 | links a node has on the ground layer |
 /// | 38 | 1 | layout: 0 plain, 1 blocks |
 /// | 39 | 1 | blocks: quantizer of the codes beside links, or 0 where there are none |
-/// | 40 | 4 | blocks: dimensions of these codes |
+/// | 40 | 4 | blocks: dimensions of these codes; `pq`: their segments |
 /// | 44 | 4 | blocks: largest norm in the build's sample; queries are scaled to it (inner product) |
 /// | 48 | 8 | blocks: seed of the rotation |
 /// | 56 | 4 | blocks: first page of the centroid, or 0 where it is zero |
@@ -216,7 +218,8 @@ impl From<NodeId> for RawTid {
 /// | 204 | 4 | blocks: page of the map where an insert looks for room first |
 /// | 208 | 1 | blocks: filter columns whose keys nodes and map have |
 /// | 209 | 1 | blocks: quantizer of the map's codes, or 0 where there is no map |
-/// | 210 | 6 | zero |
+/// | 210 | 2 | zero |
+/// | 212 | 4 | blocks: first page of the codebook of `pq`, or 0 |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Meta {
@@ -246,7 +249,7 @@ pub struct Meta {
     pub layout: u8,
     /// code of the [`crate::quantize::Quantizer`] of inline codes, or 0
     pub quantizer: u8,
-    /// dimensions of inline codes
+    /// dimensions of inline codes; segments of those of product quantization
     pub code_dims: u32,
     /// see [`crate::quantize::Codec`]
     pub reach: f32,
@@ -271,7 +274,9 @@ pub struct Meta {
     /// code of the [`crate::quantize::Quantizer`] of the map, or 0
     pub map_quantizer: u8,
     /// zero
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// first page of the codebook
+    pub codebook: u32,
 }
 
 /// Layout of an index that keeps values in full.

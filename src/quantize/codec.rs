@@ -2,7 +2,9 @@
 
 use super::compact::{self, Encoded};
 use super::rotation::Rotation;
-use super::{Compact, CompactRef, Factors, Quantizer, Query, finite, inline, kernels, sums};
+use super::{
+    Codebook, Compact, CompactRef, Factors, Quantizer, Query, finite, inline, kernels, sums,
+};
 use crate::distance::Metric;
 use crate::distance::lanes::{Isa, for_every_isa};
 
@@ -19,6 +21,8 @@ pub struct Codec {
     pub(super) reach: f64,
     /// what is added to the distance of two stored vectors: 2 reach^2 - 2 |c|^2 under inner product
     pub(super) between_stored: f32,
+    /// what inline codes of product quantization are made by
+    pub(super) book: Option<Codebook>,
 }
 
 impl Codec {
@@ -62,6 +66,19 @@ impl Codec {
             centroid_norm,
             reach,
             between_stored: super::narrow(between_stored),
+            book: None,
+        }
+    }
+
+    /// The same with the codebook that inline codes of product quantization are made by.
+    ///
+    /// # Panics
+    /// Where that is of other dimensions.
+    pub fn with_codebook(self, book: Codebook) -> Codec {
+        assert_eq!(book.shape().dims(), self.dims(), "dimensions of a codebook");
+        Codec {
+            book: Some(book),
+            ..self
         }
     }
 
@@ -193,8 +210,11 @@ impl Codec {
         finite((a.factors.add + b.factors.add + self.between_stored) - 2.0 * (scale * dot))
     }
 
-    /// Makes the inline code of the first `code_dims` dimensions from a compact code; `out` has
-    /// [`Quantizer::code_len`] bytes. The result is the same on every processor.
+    /// Makes the inline code of the first `code_dims` dimensions, or in so many segments, from a compact
+    /// code; `out` has [`Quantizer::code_len`] bytes. The result is the same on every processor.
+    ///
+    /// # Panics
+    /// For product quantization without a codebook, or with one of other segments.
     pub fn quantize(
         &self,
         c: CompactRef<'_>,
@@ -202,7 +222,26 @@ impl Codec {
         code_dims: usize,
         out: &mut [u8],
     ) -> Factors {
-        inline::quantize(c, quantizer, code_dims, out)
+        match quantizer {
+            Quantizer::Pq8 | Quantizer::Pq4 => {
+                assert_eq!(out.len(), quantizer.code_len(code_dims));
+                self.codebook(quantizer, code_dims).quantize(c, out)
+            }
+            _ => inline::quantize(c, quantizer, code_dims, out),
+        }
+    }
+
+    fn codebook(&self, quantizer: Quantizer, segments: usize) -> &Codebook {
+        let book = self
+            .book
+            .as_ref()
+            .expect("codes of segments need a codebook");
+        let shape = book.shape();
+        assert_eq!(
+            (shape.bits(), shape.segments()),
+            (quantizer.bits(), segments)
+        );
+        book
     }
 
     /// A query for a vector of finite values.

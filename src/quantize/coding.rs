@@ -1,6 +1,7 @@
 //! How an index of lists codes its rows: one of all quantizers.
 
 use super::binary::Signs;
+use super::kernels::Batch;
 use super::pq::{Codebook, Tables};
 use super::{Base, CentreRef, Codec, ListEncoder, ListFactors, Quantizer, Query, Rotated};
 
@@ -55,8 +56,7 @@ impl Coding {
     /// Makes a query ready for lists; [`Coding::enter`] comes next.
     pub fn prepare(&self, query: &Query, lookup: &mut Lookup) {
         match self {
-            Coding::Grid(_) => {}
-            Coding::Binary => lookup.signs.reset(query),
+            Coding::Grid(_) | Coding::Binary => {}
             Coding::Pq(book) => lookup.tables.fill(book, query),
         }
     }
@@ -88,7 +88,16 @@ impl Coding {
             Coding::Grid(quantizer) => {
                 query.estimate_in(base, *quantizer, codes, adds, scales, out)
             }
-            Coding::Binary => lookup.signs.estimate(base, codes, adds, scales, out),
+            Coding::Binary => {
+                let batch = Batch {
+                    quantizer: Quantizer::Binary,
+                    dims: query.dims(),
+                    codes,
+                    adds,
+                    scales,
+                };
+                lookup.signs.estimate(base.distance, base.span, batch, out)
+            }
             Coding::Pq(_) => lookup
                 .tables
                 .estimate(base.distance, codes, adds, scales, out),

@@ -27,6 +27,9 @@ pub(super) fn fit(quantizer: Quantizer, residual: &[f32], code: &mut [i8], numbe
         Quantizer::Rabitq5 | Quantizer::Rabitq6 | Quantizer::Rabitq7 | Quantizer::Rabitq8 => {
             fit_scaled(quantizer.bits(), residual, numbers);
         }
+        Quantizer::Binary | Quantizer::Pq8 | Quantizer::Pq4 => {
+            unreachable!("{} is no grid", quantizer.name())
+        }
     }
 }
 
@@ -37,10 +40,12 @@ fn fit_scaled(bits: usize, residual: &[f32], numbers: &mut [u8]) {
     const SCALINGS: usize = 11;
     let positive = (1u32 << (bits - 1)) as f32;
     let largest = sums::largest(residual);
+    // the integer below, as in `compact::encode` by what the float has no room for
+    const WHOLE: f32 = 12_582_912.0;
     let magnitude = |r: f32, steps: f32| {
-        let level = (r.abs() * steps) as i32 as f32;
-        if level < positive {
-            level + 0.5
+        let magnitude = (r.abs() * steps - 0.5 + WHOLE) - WHOLE + 0.5;
+        if magnitude < positive {
+            magnitude
         } else {
             positive - 0.5
         }
@@ -54,7 +59,8 @@ fn fit_scaled(bits: usize, residual: &[f32], numbers: &mut [u8]) {
         }
         let product = sums::sum2(residual, residual, |r, _| r.abs() * magnitude(r, tried));
         let squares = sums::sum2(residual, residual, |r, _| {
-            magnitude(r, tried) * magnitude(r, tried)
+            let magnitude = magnitude(r, tried);
+            magnitude * magnitude
         });
         let cosine_squared = product / squares * product;
         if cosine_squared > best {

@@ -29,11 +29,17 @@ pub enum Quantizer {
     Rabitq8 = 9,
     /// four bits for each dimension, on a grid that reaches as far as the largest of them
     Sq4 = 10,
+    /// the sign of each dimension, compared with the query's signs
+    Binary = 11,
+    /// product quantization with eight bits for each segment; its "dimensions" are segments
+    Pq8 = 12,
+    /// product quantization with four bits for each segment; its "dimensions" are segments
+    Pq4 = 13,
 }
 
 impl Quantizer {
-    /// All of them.
-    pub const ALL: [Quantizer; 10] = [
+    /// Those with a number of a few bits for each dimension.
+    pub const GRIDS: [Quantizer; 10] = [
         Quantizer::Rabitq1,
         Quantizer::Rabitq2,
         Quantizer::Rabitq3,
@@ -48,22 +54,35 @@ impl Quantizer {
 
     /// The quantizer that an index on disk names by this number.
     pub fn from_code(code: u8) -> Option<Self> {
+        let others = [Quantizer::Binary, Quantizer::Pq8, Quantizer::Pq4];
+        let mut all = Quantizer::GRIDS.into_iter().chain(others);
+        all.find(|quantizer| *quantizer as u8 == code)
+    }
+
+    /// The same, of [`Quantizer::GRIDS`] only.
+    pub fn grid_from_code(code: u8) -> Option<Self> {
         let named = |quantizer: &Quantizer| *quantizer as u8 == code;
-        Quantizer::ALL.into_iter().find(named)
+        Quantizer::GRIDS.into_iter().find(named)
+    }
+
+    /// Whether it is product quantization, which has a codebook.
+    #[inline(always)]
+    pub fn is_pq(self) -> bool {
+        matches!(self, Quantizer::Pq8 | Quantizer::Pq4)
     }
 
     /// Bits for each dimension.
     #[inline]
     pub fn bits(self) -> usize {
         match self {
-            Quantizer::Rabitq1 => 1,
+            Quantizer::Rabitq1 | Quantizer::Binary => 1,
             Quantizer::Rabitq2 => 2,
             Quantizer::Rabitq3 => 3,
-            Quantizer::Rabitq4 | Quantizer::Sq4 => 4,
+            Quantizer::Rabitq4 | Quantizer::Sq4 | Quantizer::Pq4 => 4,
             Quantizer::Rabitq5 => 5,
             Quantizer::Rabitq6 => 6,
             Quantizer::Rabitq7 => 7,
-            Quantizer::Rabitq8 | Quantizer::Sq8 => 8,
+            Quantizer::Rabitq8 | Quantizer::Sq8 | Quantizer::Pq8 => 8,
         }
     }
 
@@ -100,15 +119,18 @@ impl Quantizer {
             Quantizer::Rabitq8 => "rabitq8",
             Quantizer::Sq4 => "sq4",
             Quantizer::Sq8 => "sq8",
+            Quantizer::Binary => "binary",
+            Quantizer::Pq8 | Quantizer::Pq4 => "pq",
         }
     }
 
     /// Bytes of a code of `dims` dimensions, a multiple of 8.
     #[inline]
     pub fn code_len(self, dims: usize) -> usize {
-        match self.bits() {
-            8 => dims.next_multiple_of(8),
-            bits => bits * dims.div_ceil(64) * 8,
+        match (self, self.bits()) {
+            (_, 8) => dims.next_multiple_of(8),
+            (Quantizer::Pq4, _) => dims.div_ceil(2).next_multiple_of(8),
+            (_, bits) => bits * dims.div_ceil(64) * 8,
         }
     }
 }
@@ -118,11 +140,11 @@ impl Quantizer {
 pub struct Factors {
     /// as in [`Compact`](super::Compact), over all dimensions
     pub add: f32,
-    /// |r|^2 over all dimensions, divided by <g, r> over those in the code
+    /// |r|^2 over all dimensions, divided by <g, r> over those in the code; `binary`: |r|
     pub scale: f32,
 }
 
-/// Fills `out` (`code_len` bytes) with the code of the first `dims` dimensions.
+/// Fills `out` (`code_len` bytes) with the code of the first `dims` dimensions; not for product quantization.
 ///
 /// All sums are of integers and exact, so the result is the same everywhere.
 pub(super) fn quantize(
@@ -140,6 +162,15 @@ pub(super) fn quantize(
             padding.fill(0);
             2 * norm_squared(code)
         }
+        Quantizer::Binary => {
+            pack::<1>(code, &[0; 128], out);
+            let norm = (norm_squared(c.code) as f64).sqrt();
+            return Factors {
+                add: c.factors.add,
+                scale: narrow(c.factors.scale as f64 * norm),
+            };
+        }
+        Quantizer::Pq8 | Quantizer::Pq4 => unreachable!("a codebook makes codes of segments"),
         Quantizer::Rabitq1 => pack::<1>(code, &[0; 128], out),
         Quantizer::Rabitq2 => pack::<2>(code, &levels(code, &CROSSINGS_2), out),
         Quantizer::Rabitq3 => pack::<3>(code, &levels(code, &CROSSINGS_3), out),
@@ -197,7 +228,7 @@ const SIXTEENTHS: [u8; 128] = {
     levels
 };
 
-fn norm_squared(code: &[i8]) -> i64 {
+pub(super) fn norm_squared(code: &[i8]) -> i64 {
     let sum = code.iter().map(|&i| i as i32).sum();
     kernels::dot(Isa::best(), code, code, sum) as i64
 }

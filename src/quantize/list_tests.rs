@@ -1,6 +1,6 @@
 //! What is promised of codes relative to a list's centroid.
 
-use super::tests::{METRICS, QUANTIZERS, exact, normal};
+use super::tests::{METRICS, QUANTIZERS, Stored, exact, normal};
 use super::*;
 use crate::cluster::{Alone, Threads};
 use crate::distance::Metric;
@@ -270,9 +270,13 @@ proptest! {
 
 /// A codebook for residuals like those of the tests: normal ones.
 fn codebook(dims: usize, segments: usize, bits: usize) -> Codebook {
+    codebook_of_length(0.6, dims, segments, bits)
+}
+
+fn codebook_of_length(length: f32, dims: usize, segments: usize, bits: usize) -> Codebook {
     let mut random = fastrand::Rng::with_seed(21);
     let rows = (0..2000).flat_map(|_| normal(&mut random, dims));
-    let residuals: Vec<f32> = rows.map(|x| 0.6 * x).collect();
+    let residuals: Vec<f32> = rows.map(|x| length * x).collect();
     let shape = PqShape::new(dims, segments, bits).unwrap();
     Codebook::train(shape, &residuals, 1, &mut Alone)
 }
@@ -342,6 +346,59 @@ fn codebooks_and_signs_estimate_as_they_foretell() {
             assert!((0.3..1.4).contains(&deviation), "{label}");
         }
     }
+}
+
+/// What a node keeps of a neighbour: in lengths of query and row, so many hundredths off.
+#[test]
+fn inline_codes_of_segments_and_signs_estimate_distances() {
+    let dims = 64;
+    let kinds = [
+        (Quantizer::Binary, dims, 0.06..0.22),
+        (Quantizer::Pq8, 16, 0.02..0.1),
+        (Quantizer::Pq8, 13, 0.02..0.12),
+        (Quantizer::Pq4, 31, 0.02..0.12),
+    ];
+    for metric in METRICS {
+        for (quantizer, segments, expected) in &kinds {
+            let length = match metric {
+                Metric::Cosine => (dims as f32).sqrt().recip(),
+                _ => 1.0,
+            };
+            let book = quantizer
+                .is_pq()
+                .then(|| codebook_of_length(length, dims, *segments, quantizer.bits()));
+            let mut random = fastrand::Rng::with_seed(3);
+            let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
+            for seed in 0..40 {
+                let mut codec = Codec::new(metric, dims, seed, &[], 8.0);
+                if let Some(book) = &book {
+                    codec = codec.with_codebook(book.clone());
+                }
+                let query = codec.query(&normal(&mut random, dims));
+                for _ in 0..20 {
+                    let stored = Stored::new(&codec, &normal(&mut random, dims));
+                    let length = codec.query_of(stored.as_ref()).norm();
+                    let wanted = query.distance(stored.as_ref());
+                    let got = stored.estimate(&codec, &query, *quantizer, *segments);
+                    let error = ((got - wanted) / (2.0 * query.norm() * length)) as f64;
+                    (sum, squares, count) = (sum + error, squares + error * error, count + 1.0);
+                }
+            }
+            let (mean, deviation): (f64, f64) = (sum / count, (squares / count).sqrt());
+            let label = format!("{metric:?} {quantizer:?} {segments}: {mean} {deviation}");
+            assert!(mean.abs() < 4.0 * deviation / f64::sqrt(count), "{label}");
+            assert!(expected.contains(&deviation), "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_vector_at_the_centroid_has_a_code_of_segments() {
+    let codec = Codec::new(Metric::L2, 24, 1, &[], 0.0).with_codebook(codebook(24, 6, 8));
+    let stored = Stored::new(&codec, &[0.0; 24]);
+    let query = codec.query(&[1.0; 24]);
+    let got = stored.estimate(&codec, &query, Quantizer::Pq8, 6);
+    assert!((got - 24.0).abs() < 0.5, "{got}");
 }
 
 #[test]

@@ -27,9 +27,15 @@
 //! | `rabitq8` | D' signed bytes i = u - 128, zeros up to a multiple of 8 | u - 255/2 = i + 1/2 |
 //! | `sq4` | four bit planes, that of 2^0 first | u - 15/2 |
 //! | `sq8` | D' signed bytes, zeros up to a multiple of 8 | i |
+//! | `binary` | one bit plane: the signs | none: compared with the query's signs |
+//! | `pq` | numbers of segments as below, zeros up to a multiple of 8 | the entries they name |
 //!
 //! `rabitq` grids are scaled to stand at the smallest angle to the residual; `sq4` and `sq8` reach as
 //! far as its largest coordinate.
+//!
+//! Distances are estimated as those of compact codes, with scale = |r|^2 / <g, r> in the place of theirs; for
+//! `binary` <r_q, r_x> is |r_q| |r_x| cos(pi h / D'), h the signs that differ, and scale = |r|. The entries of `pq`
+//! are of a [`Codebook`] that belongs to the index and is trained on residuals r.
 //!
 //! A bit plane is ceil(D' / 64) words of 8 bytes, little-endian; dimension j is bit j % 64 of word
 //! j / 64; bits past D' are zero. u is the unsigned number of a dimension's bits, one in each plane.

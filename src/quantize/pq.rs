@@ -1,7 +1,7 @@
 //! Product quantization (Jégou, Douze and Schmid, PAMI 2011): residuals are cut into segments, and of each
 //! segment a code keeps which entry of a trained codebook is nearest.
 
-use super::{Query, kernels::Line, narrow};
+use super::{CompactRef, Factors, Query, inline, kernels::Line, narrow, sums};
 use crate::cluster::{self, Crew, Rows, Training};
 use crate::distance::lanes::{Isa, for_every_isa};
 use thiserror::Error;
@@ -56,6 +56,11 @@ impl PqShape {
             segments,
             bits,
         })
+    }
+
+    /// Dimensions of what is coded.
+    pub fn dims(&self) -> usize {
+        self.dims
     }
 
     /// Segments of a code.
@@ -199,6 +204,29 @@ impl Codebook {
         encode(Isa::best(), self, residual, unit, code, decoded);
     }
 
+    /// Makes the inline code of a compact code; what `out` has beyond the bytes of a code becomes zero.
+    pub(super) fn quantize(&self, c: CompactRef<'_>, out: &mut [u8]) -> Factors {
+        let residual: Vec<f32> = c.code.iter().map(|&i| i as f32).collect();
+        let mut decoded = vec![0.0; residual.len()];
+        let (code, padding) = out.split_at_mut(self.shape.code_len());
+        // the entries in units of the compact code; of nothing, any unit
+        let unit = match c.factors.scale {
+            scale if scale > 0.0 => scale as f64,
+            _ => 1.0,
+        };
+        self.encode(&residual, unit, code, &mut decoded);
+        padding.fill(0);
+        let product = sums::sum2(&residual, &decoded, |r, g| r * g);
+        let scale = match product > 0.0 {
+            true => inline::norm_squared(c.code) as f64 / product as f64,
+            false => 0.0,
+        };
+        Factors {
+            add: c.factors.add,
+            scale: narrow(scale),
+        }
+    }
+
     /// Fills the tables of a query: for each byte of a code, what it adds to the product with the
     /// query, in steps of the scale that is returned.
     fn tables(&self, query: &Query, tables: &mut Vec<[i16; 256]>) -> f32 {
@@ -311,7 +339,8 @@ impl Tables {
         self.scale = book.tables(query, &mut self.tables);
     }
 
-    /// Estimates of codes one after another, starting from a distance.
+    /// Estimates of codes one after another, all as long, starting from a distance. What a code has beyond
+    /// its bytes is passed over.
     pub(super) fn estimate(
         &self,
         base: f32,
@@ -326,9 +355,13 @@ impl Tables {
             scale: self.scale,
             centre: 0,
         };
-        assert_eq!(codes.len(), out.len() * self.tables.len());
+        if out.is_empty() {
+            return;
+        }
+        let len = codes.len() / out.len();
+        assert!(codes.len().is_multiple_of(out.len()) && len >= self.tables.len());
         assert!(adds.len() == out.len() && scales.len() == out.len());
-        let codes = codes.chunks_exact(self.tables.len());
+        let codes = codes.chunks_exact(len);
         let factors = adds.iter().zip(scales);
         for ((out, code), (&add, &scale)) in out.iter_mut().zip(codes).zip(factors) {
             let bytes = code.iter().zip(&self.tables);

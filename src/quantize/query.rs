@@ -1,7 +1,9 @@
 //! A query against the codes of an index.
 
+use super::binary::Signs;
 use super::codec::{length_to, norm};
 use super::kernels::{self, Batch, Line, QueryCode};
+use super::pq::Tables;
 use super::{Codec, CompactRef, Quantizer, finite, narrow};
 use crate::distance::Metric;
 use crate::distance::lanes::{Isa, for_every_isa};
@@ -34,6 +36,10 @@ pub struct Query {
     centroid_norm: f32,
     /// whether `add` of a code is |r|^2
     add_is_norm_squared: bool,
+    /// for inline codes of product quantization, where the codec has a codebook
+    tables: Tables,
+    /// for inline codes of signs
+    signs: Signs,
 }
 
 impl Query {
@@ -80,7 +86,7 @@ impl Query {
         self.scale = c.factors.scale;
         self.error = c.factors.error;
         self.norm = self.residual_norm(c);
-        self.finish(Isa::best());
+        self.finish(Isa::best(), codec);
     }
 
     #[inline(always)]
@@ -99,7 +105,7 @@ impl Query {
     }
 
     #[inline(always)]
-    fn finish(&mut self, isa: Isa) {
+    fn finish(&mut self, isa: Isa, codec: &Codec) {
         if kernels::wants_planes(isa) {
             kernels::fill_planes(&self.code, &mut self.planes);
         }
@@ -109,6 +115,12 @@ impl Query {
         for code in self.code.chunks_exact(64) {
             sum += code.iter().map(|&i| i as i32).sum::<i32>();
             self.sums.push(sum);
+        }
+        self.signs.reset(&self.code, self.dims);
+        if let Some(book) = &codec.book {
+            let mut tables = std::mem::take(&mut self.tables);
+            tables.fill(book, self);
+            self.tables = tables;
         }
     }
 
@@ -212,7 +224,8 @@ impl Query {
     }
 
     /// Estimated internal distances of inline codes that lie one after another, each of
-    /// [`Quantizer::code_len`] bytes: one for each of `adds`, `scales` and `out`.
+    /// [`Quantizer::code_len`] bytes: one for each of `adds`, `scales` and `out`. For product quantization the
+    /// query was made with a codec that has the codebook.
     pub fn estimate(
         &self,
         quantizer: Quantizer,
@@ -222,7 +235,7 @@ impl Query {
         scales: &[f32],
         out: &mut [f32],
     ) {
-        let sum = self.sum_of(code_dims);
+        let start = self.base + self.offset;
         let batch = Batch {
             quantizer,
             dims: code_dims,
@@ -230,17 +243,25 @@ impl Query {
             adds,
             scales,
         };
-        let line = Line {
-            centre: quantizer.centre_of(sum),
-            ..self.line()
-        };
-        kernels::estimate(Isa::best(), self.code(), batch, line, out);
+        match quantizer {
+            Quantizer::Binary => self.signs.estimate(start, self.norm, batch, out),
+            Quantizer::Pq8 | Quantizer::Pq4 => {
+                self.tables.estimate(start, codes, adds, scales, out)
+            }
+            _ => {
+                let line = Line {
+                    centre: quantizer.centre_of(self.sum_of(code_dims)),
+                    ..self.line()
+                };
+                kernels::estimate(Isa::best(), self.code(), batch, line, out);
+            }
+        }
     }
 }
 
 for_every_isa! {
     pub(super) fn reset(isa: Isa, query: &mut Query, codec: &Codec, x: &[f32]) {
         query.start_from(isa, codec, x);
-        query.finish(isa);
+        query.finish(isa, codec);
     }
 }

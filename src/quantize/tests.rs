@@ -8,22 +8,22 @@ use crate::distance::lanes::Isa;
 use proptest::prelude::*;
 
 pub(super) const METRICS: [Metric; 3] = [Metric::L2, Metric::InnerProduct, Metric::Cosine];
-pub(super) const QUANTIZERS: [Quantizer; 10] = Quantizer::ALL;
+pub(super) const QUANTIZERS: [Quantizer; 10] = Quantizer::GRIDS;
 
 /// A compact code with its bytes.
-struct Stored {
+pub(super) struct Stored {
     factors: Compact,
     code: Vec<i8>,
 }
 
 impl Stored {
-    fn new(codec: &Codec, x: &[f32]) -> Self {
+    pub(super) fn new(codec: &Codec, x: &[f32]) -> Self {
         let mut code = vec![0; x.len()];
         let factors = codec.encode(x, &mut Vec::new(), &mut code);
         Stored { factors, code }
     }
 
-    fn as_ref(&self) -> CompactRef<'_> {
+    pub(super) fn as_ref(&self) -> CompactRef<'_> {
         CompactRef {
             factors: self.factors,
             code: &self.code,
@@ -31,7 +31,13 @@ impl Stored {
     }
 
     /// The estimate of its inline code.
-    fn estimate(&self, codec: &Codec, query: &Query, quantizer: Quantizer, dims: usize) -> f32 {
+    pub(super) fn estimate(
+        &self,
+        codec: &Codec,
+        query: &Query,
+        quantizer: Quantizer,
+        dims: usize,
+    ) -> f32 {
         let mut code = vec![0xa5; quantizer.code_len(dims)];
         let f = codec.quantize(self.as_ref(), quantizer, dims, &mut code);
         let mut out = [f32::NAN];
@@ -327,6 +333,7 @@ fn deviation_of(quantizer: Quantizer) -> std::ops::Range<f64> {
         Quantizer::Rabitq7 => 0.013..0.025,
         // the codes' own bytes add a little
         Quantizer::Rabitq8 | Quantizer::Sq8 => 0.0..0.018,
+        Quantizer::Binary | Quantizer::Pq8 | Quantizer::Pq4 => unreachable!("no grid"),
     }
 }
 

@@ -61,7 +61,8 @@ pub unsafe extern "C-unwind" fn ambuild(
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     // SAFETY: the server passes an open index.
     let index = unsafe { Index::new(index) };
-    let hnsw = declared(index);
+    let mut hnsw = declared(index);
+    hnsw.shape = super::shape::without_rows(&hnsw);
     let fork = pg_sys::ForkNumber::INIT_FORKNUM;
     write_meta_page(&hnsw, fork, |meta| meta.seed = fastrand::u64(1..));
     // The init fork of an unlogged index outlives a crash, so it is logged always.

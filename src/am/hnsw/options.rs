@@ -38,6 +38,13 @@ pub enum Quantizer {
     None,
     /// this one
     Code(quantize::Quantizer),
+    /// product quantization, with so many segments or one for every four dimensions, of so many bits or 8
+    Pq {
+        /// `pq_segments`
+        segments: Option<u16>,
+        /// `pq_bits`
+        bits: Option<u8>,
+    },
 }
 
 /// How nodes lie on pages: `WITH (layout = ...)`.
@@ -152,8 +159,27 @@ pub fn init() {
             c"What stands in the codes of a node's neighbours".as_ptr(),
             QUANTIZERS.as_ptr(),
             AUTO,
-            c"Valid values are \"auto\", \"none\", \"rabitq1\" to \"rabitq8\", \"sq4\", and \"sq8\"."
+            c"Valid values are \"auto\", \"none\", \"binary\", \"pq\", \"rabitq1\" to \"rabitq8\", \"sq4\", and \"sq8\"."
                 .as_ptr(),
+            lock,
+        );
+        pg_sys::add_int_reloption(
+            kind,
+            c"pq_segments".as_ptr(),
+            c"Segments of a code of product quantization; 0 takes one for every four dimensions"
+                .as_ptr(),
+            0,
+            0,
+            MOST_SEGMENTS,
+            lock,
+        );
+        pg_sys::add_int_reloption(
+            kind,
+            c"pq_bits".as_ptr(),
+            c"Bits of a segment of product quantization: 4 or 8".as_ptr(),
+            0,
+            0,
+            8,
             lock,
         );
         pg_sys::add_enum_reloption(
@@ -195,9 +221,11 @@ unsafe extern "C-unwind" fn assign_ef_search(_value: c_int, extra: *mut c_void) 
     note_whether_set(&EF_SEARCH_IS_SET, extra);
 }
 
-static QUANTIZERS: Members<13> = Members([
+static QUANTIZERS: Members<15> = Members([
     member(c"auto", AUTO),
     member(c"none", NONE),
+    member(c"binary", code(quantize::Quantizer::Binary)),
+    member(c"pq", PQ),
     member(c"rabitq1", code(quantize::Quantizer::Rabitq1)),
     member(c"rabitq2", code(quantize::Quantizer::Rabitq2)),
     member(c"rabitq3", code(quantize::Quantizer::Rabitq3)),
@@ -211,9 +239,13 @@ static QUANTIZERS: Members<13> = Members([
     END,
 ]);
 
-/// Numbers of `quantizer` in the relation cache: these two, and after them those of the codes.
+/// Numbers of `quantizer` in the relation cache: these, and after them those of the codes.
 const AUTO: i32 = 0;
 const NONE: i32 = -1;
+const PQ: i32 = -2;
+
+/// Most segments of product quantization.
+const MOST_SEGMENTS: i32 = 8_000;
 
 const fn code(quantizer: quantize::Quantizer) -> i32 {
     quantizer as i32
@@ -243,6 +275,8 @@ struct Options {
     ef_construction: i32,
     quantizer: i32,
     layout: i32,
+    pq_segments: i32,
+    pq_bits: i32,
 }
 
 impl Options {
@@ -251,14 +285,27 @@ impl Options {
         match quantize::Quantizer::from_code(code) {
             Some(quantizer) => Quantizer::Code(quantizer),
             None if self.quantizer == NONE => Quantizer::None,
+            None if self.quantizer == PQ => Quantizer::Pq {
+                segments: given(self.pq_segments),
+                bits: given(self.pq_bits),
+            },
             None => Quantizer::Auto,
         }
+    }
+
+    fn has_pq_options(&self) -> bool {
+        self.pq_segments != 0 || self.pq_bits != 0
     }
 
     fn layout(&self) -> Layout {
         use Layout::*;
         [Auto, Inline, Compact, Plain][self.layout as usize]
     }
+}
+
+/// A number that is 0 where nobody gave one.
+fn given<T: TryFrom<i32>>(number: i32) -> Option<T> {
+    T::try_from(number).ok().filter(|_| number != 0)
 }
 
 #[pgrx::pg_guard]
@@ -284,6 +331,12 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             offset_of!(Options, quantizer),
         ),
         element(c"layout", RELOPT_TYPE_ENUM, offset_of!(Options, layout)),
+        element(
+            c"pq_segments",
+            RELOPT_TYPE_INT,
+            offset_of!(Options, pq_segments),
+        ),
+        element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Options, pq_bits)),
     ];
     // SAFETY: the table describes `Options`, whose first word is the varlena header.
     unsafe {
@@ -296,7 +349,13 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             table.len() as i32,
         );
         if validate && let Some(options) = parsed.cast::<Options>().as_ref() {
-            storage(options.layout(), options.quantizer());
+            let (_, quantizer) = storage(options.layout(), options.quantizer());
+            if options.has_pq_options() && !matches!(quantizer, Quantizer::Pq { .. }) {
+                raise_contradiction(
+                    "pq_segments and pq_bits are options of quantizer \"pq\"",
+                    "Leave them out, or use quantizer = pq.",
+                );
+            }
         }
         parsed.cast()
     }

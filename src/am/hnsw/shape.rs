@@ -1,6 +1,7 @@
 //! Which layout an index gets: what `WITH (layout, quantizer)` asks for, or what suits the column.
 
 use super::options::{self, Layout};
+use super::storage::Hnsw;
 use crate::am::column::Column;
 use crate::distance::Metric;
 use crate::hnsw::Params;
@@ -9,11 +10,13 @@ use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::Shape;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
-use crate::quantize::Quantizer;
+use crate::quantize::{PqShape, Quantizer};
 use pgrx::PgSqlErrorCode as Code;
 
 /// Dimensions below which values in full are as small as their codes.
 const LEAST_DIMS: u32 = 16;
+/// Dimensions of a segment of product quantization, where nobody says how many segments.
+const DIMS_OF_SEGMENT: usize = 4;
 
 /// The quantizer for neighbours' codes of a number of dimensions: the fewer there are, the more
 /// bits each needs for the same precision. Up to 32 dimensions four bits take as much room as eight,
@@ -51,16 +54,12 @@ fn has_codes(column: Column) -> bool {
 /// the operator class or the number of dimensions does not allow.
 pub fn declared(index: Index, column: Column, params: Params) -> Shape {
     let (layout, quantizer) = options::declared_storage(index);
-    let asked = match quantizer {
-        options::Quantizer::Auto | options::Quantizer::None => None,
-        options::Quantizer::Code(quantizer) => Some(quantizer),
-    };
     let plain = Shape::plain(params.m);
     if layout == Layout::Plain || quantizer == options::Quantizer::None {
         return plain;
     }
     if !has_codes(column) {
-        if layout != Layout::Auto || asked.is_some() {
+        if layout != Layout::Auto || quantizer != options::Quantizer::Auto {
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "the operator class of the index has no quantized layout".into(),
@@ -76,7 +75,10 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
     let compact = || BlockShape::compact(column.dims, params.m, keys);
     let shape = match layout {
         Layout::Compact => {
-            if asked.is_some_and(|asked| asked != Quantizer::Sq8) {
+            if !matches!(
+                quantizer,
+                options::Quantizer::Auto | options::Quantizer::Code(Quantizer::Sq8)
+            ) {
                 raise_index(
                     Code::ERRCODE_INVALID_PARAMETER_VALUE,
                     "layout compact has one sq8 code for each node, and no other quantizer".into(),
@@ -85,26 +87,60 @@ pub fn declared(index: Index, column: Column, params: Params) -> Shape {
             }
             compact()
         }
-        _ if layout == Layout::Auto && asked.is_none() && column.dims < LEAST_DIMS && keys == 0 => {
-            Some(plain)
-        }
-        _ => {
-            let quantizer = asked.unwrap_or_else(|| suitable(column.dims));
-            let inline = BlockShape::inline(column.dims, params.m, quantizer, keys);
-            match layout {
-                Layout::Auto if asked.is_none() => inline.or_else(compact).or(Some(plain)),
-                _ => inline,
+        _ => match quantizer {
+            options::Quantizer::Code(quantizer) => {
+                BlockShape::inline(column.dims, params.m, quantizer, keys)
             }
-        }
+            options::Quantizer::Pq { segments, bits } => {
+                let dims = column.dims as usize;
+                let segments = segments.map_or(dims.div_ceil(DIMS_OF_SEGMENT), usize::from);
+                let pq = PqShape::new(dims, segments, bits.unwrap_or(8) as usize);
+                let pq = pq.unwrap_or_else(|bad| {
+                    raise_index(
+                        Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                        bad.to_string(),
+                        Some("Change pq_segments or pq_bits, or leave them out.".into()),
+                    )
+                });
+                BlockShape::of_segments(pq, params.m, keys)
+            }
+            _ if layout == Layout::Auto && column.dims < LEAST_DIMS && keys == 0 => Some(plain),
+            _ => {
+                let inline = BlockShape::inline(column.dims, params.m, suitable(column.dims), keys);
+                match layout {
+                    Layout::Auto => inline.or_else(compact).or(Some(plain)),
+                    _ => inline,
+                }
+            }
+        },
     };
-    shape.unwrap_or_else(|| {
-        raise_index(
-            Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!(
-                "{} dimensions with m = {} do not fit on a page in this layout",
-                column.dims, params.m
-            ),
-            Some("Use layout = auto, a smaller m, or a quantizer with fewer bits.".into()),
+    shape.unwrap_or_else(|| raise_too_large(column.dims, params.m))
+}
+
+/// What an index of product quantization keeps instead as long as there are no rows to learn from.
+pub fn without_rows(hnsw: &Hnsw) -> Shape {
+    let shape = hnsw.shape;
+    let Some(pq) = shape.block.filter(|block| block.pq().is_some()) else {
+        return shape;
+    };
+    let instead = suitable(pq.dims);
+    pgrx::ereport!(
+        NOTICE,
+        Code::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!(
+            "index \"{}\" uses quantizer {} for now: product quantization has no rows to learn from. REINDEX it when its table has some.",
+            hnsw.index.name(),
+            instead.name()
         )
-    })
+    );
+    let inline = BlockShape::inline(pq.dims, shape.m, instead, pq.keys);
+    inline.unwrap_or_else(|| raise_too_large(pq.dims, shape.m))
+}
+
+fn raise_too_large(dims: u32, m: u16) -> ! {
+    raise_index(
+        Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("{dims} dimensions with m = {m} do not fit on a page in this layout"),
+        Some("Use layout = auto, a smaller m, or a quantizer with fewer bits.".into()),
+    )
 }

@@ -88,7 +88,7 @@ impl Stats {
         let (lower, upper) = page.bounds();
         let room = upper.saturating_sub(lower) as u64;
         match hnsw.check(block, || Opaque::of(page)).0 {
-            PageKind::Meta | PageKind::Centroid => {}
+            PageKind::Meta | PageKind::Centroid | PageKind::Codebook => {}
             PageKind::Free => {
                 self.bytes.free += (PAGE_SIZE - HEADER - size_of::<Opaque>()) as u64;
             }
@@ -149,7 +149,13 @@ impl Stats {
         let (layout, quantizer, code_dims) = match hnsw.shape.block {
             None => ("plain", "none", None),
             Some(block) => match block.quantizer {
-                Some(quantizer) => ("inline", quantizer.name(), Some(block.code_dims)),
+                Some(quantizer) => {
+                    let dims = match quantizer.is_pq() {
+                        true => block.dims,
+                        false => block.code_dims,
+                    };
+                    ("inline", quantizer.name(), Some(dims))
+                }
                 None => ("compact", "sq8", Some(block.dims)),
             },
         };

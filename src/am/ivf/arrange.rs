@@ -169,8 +169,8 @@ impl<'a> Alone<'a> {
         let around = order.iter().skip(members.len()).take(AROUND).copied();
         let is_whole = members.len() == directory.lists().len();
         let has_pairs = match fate {
-            _ if ivf.keeps_values() => false,
             _ if meta.copies > 1 => true,
+            _ if !ivf.may_have_pairs(&meta) => false,
             Fate::Divided(parts) => is_whole && members.len() + parts > LEAST_LISTS_OF_PAIRS,
             _ => false,
         };

@@ -159,7 +159,7 @@ fn fill(
     }
     let lists = centroids.len();
     let is_coded = matches!(shape.form, RowForm::Codes(_));
-    let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS {
+    let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS && declared.copies != Some(1) {
         true => 2,
         false => 1,
     };

@@ -138,6 +138,12 @@ impl Ivf {
         Declared::of(self.index, method).lists
     }
 
+    /// Whether rows may be in two lists each.
+    pub fn may_have_pairs(&self, meta: &Meta) -> bool {
+        let method = self.check(META_BLOCK, || meta.method());
+        !self.keeps_values() && Declared::of(self.index, method).copies != Some(1)
+    }
+
     /// How rows of an index that keeps codes are coded.
     #[inline]
     pub fn coding(&self) -> &Rc<Coding> {

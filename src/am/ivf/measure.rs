@@ -21,8 +21,9 @@ const LEAST_LISTS: u32 = 4;
 /// An index has outgrown its curve when it has so many times the lists, or rows, that it was measured
 /// with.
 const OUTGROWN: f64 = 1.2;
-/// Copies kept for each query; the nearest rows are among them.
-const KEPT: usize = 80;
+/// Copies kept for each query, the nearest by estimate. The table tells of those that may be nearest indeed: a
+/// few dozen where codes are precise, nearly all where they are a few bits of a few dimensions.
+const KEPT: usize = 400;
 
 /// Whether the curve is of another index by now.
 pub fn is_outgrown(meta: &Meta) -> bool {
@@ -85,7 +86,10 @@ struct Sought {
 /// A copy of a row near a query; the farthest is the greatest.
 #[derive(Clone, Copy)]
 struct Copied {
+    /// of values the operator's, of codes an estimate of the internal one
     distance: f64,
+    /// what it is hardly below
+    lower: f64,
     tid: RawTid,
     place: u32,
 }
@@ -223,15 +227,18 @@ impl Sought {
             RowForm::Codes(_) => {
                 estimates.resize(page.count(), 0.0);
                 let base = directory.base(at, &self.query, self.distances[at]);
+                let base = base.unwrap_or_default();
                 let of = Lookups {
                     query: &self.query,
                     lookup: &self.lookup,
-                    base: base.unwrap_or_default(),
+                    base,
                 };
                 ivf.coding()
                     .estimate(of, page.codes(), page.adds(), page.scales(), estimates);
-                for (&tid, &distance) in tids.iter().zip(estimates.iter()) {
-                    self.keep(distance as f64, tid, place);
+                let rows = tids.iter().zip(estimates.iter().zip(page.errors()));
+                for (&tid, (&estimate, error)) in rows {
+                    let lower = base.lower(estimate, error.get());
+                    self.keep(estimate as f64, lower as f64, tid, place);
                 }
             }
             RowForm::Values => {
@@ -242,52 +249,75 @@ impl Sought {
                         norm_squared: page.norms().get(n).copied().unwrap_or_default(),
                     };
                     let distance = ivf.shape.space.distance(self.value.operand(), value);
-                    self.keep(distance, tid, place);
+                    self.keep(distance, distance, tid, place);
                 }
             }
         }
     }
 
     #[inline]
-    fn keep(&mut self, distance: f64, tid: RawTid, place: u32) {
+    fn keep(&mut self, distance: f64, lower: f64, tid: RawTid, place: u32) {
+        if tid == self.tid {
+            return;
+        }
         if self.nearest.len() == KEPT {
             match self.nearest.peek() {
                 Some(worst) if worst.distance <= distance => return,
                 _ => self.nearest.pop(),
             };
         }
-        if tid != self.tid {
-            self.nearest.push(Copied {
-                distance,
-                tid,
-                place,
-            });
-        }
+        self.nearest.push(Copied {
+            distance,
+            lower,
+            tid,
+            place,
+        });
     }
 
     /// For each of the nearest rows, how many lists are searched before one that has it.
-    fn places<F: Fn() -> TableReader>(self, ivf: &Ivf, table: &mut Table<F>) -> Vec<usize> {
+    fn places<F: Fn() -> TableReader>(mut self, ivf: &Ivf, table: &mut Table<F>) -> Vec<usize> {
         let mut rows: Vec<Copied> = Vec::new();
-        for copied in self.nearest {
+        for copied in std::mem::take(&mut self.nearest) {
             match rows.iter_mut().find(|row| row.tid == copied.tid) {
                 Some(row) => row.place = row.place.min(copied.place),
                 None => rows.push(copied),
             }
         }
-        if !ivf.keeps_values() {
-            rows.retain_mut(|row| {
-                pgrx::check_for_interrupts!();
-                let exact = table.reader().fetch(row.tid, |datum| {
-                    // SAFETY: a non-NULL value of the indexed column.
-                    let value = unsafe { ivf.column.value(datum) };
-                    let space = ivf.shape.space;
-                    space.distance(self.value.operand(), value.operand())
-                });
-                exact.map(|exact| row.distance = exact).is_some()
-            });
-        }
         rows.sort_unstable();
+        if !ivf.keeps_values() {
+            rows = self.exactly(ivf, rows, table);
+        }
         rows.truncate(RANK);
         rows.into_iter().map(|row| row.place as usize).collect()
+    }
+
+    /// The nearest of some rows by what the table has of them, nearest first; they come in the order of their
+    /// estimates.
+    fn exactly<F: Fn() -> TableReader>(
+        &self,
+        ivf: &Ivf,
+        rows: Vec<Copied>,
+        table: &mut Table<F>,
+    ) -> Vec<Copied> {
+        let mut nearest: Vec<Copied> = Vec::new();
+        for row in rows {
+            pgrx::check_for_interrupts!();
+            if nearest.len() == RANK && nearest[RANK - 1].distance <= row.lower {
+                continue;
+            }
+            let exact = table.reader().fetch(row.tid, |datum| {
+                // SAFETY: a non-NULL value of the indexed column.
+                let value = unsafe { ivf.column.value(datum) };
+                let space = ivf.shape.space;
+                space.distance(self.value.operand(), value.operand())
+            });
+            if let Some(exact) = exact {
+                let distance = self.query.internal(exact) as f64;
+                let at = nearest.partition_point(|other| other.distance <= distance);
+                nearest.insert(at, Copied { distance, ..row });
+                nearest.truncate(RANK);
+            }
+        }
+        nearest
     }
 }

@@ -256,6 +256,15 @@ pub fn init() {
             8,
             lock,
         );
+        pg_sys::add_int_reloption(
+            kind,
+            c"copies".as_ptr(),
+            c"Lists that a row is put into, 1 or 2; 0 takes 2 where lists keep codes".as_ptr(),
+            0,
+            0,
+            2,
+            lock,
+        );
         pg_sys::add_string_reloption(
             kind,
             c"centroids".as_ptr(),
@@ -355,6 +364,7 @@ struct Parsed {
     rerank: i32,
     pq_segments: i32,
     pq_bits: i32,
+    copies: i32,
     /// where the string begins, from the start of the struct; 0 for none
     centroids: i32,
 }
@@ -372,6 +382,8 @@ pub struct Declared {
     pub pq_segments: Option<usize>,
     /// bits of a segment; `None` for 8
     pub pq_bits: Option<usize>,
+    /// lists of a row; `None` to choose
+    pub copies: Option<usize>,
     /// table with the lists' centroids
     pub centroids: Option<String>,
 }
@@ -393,6 +405,7 @@ impl Declared {
                 rerank: Rerank::Auto,
                 pq_segments: None,
                 pq_bits: None,
+                copies: None,
                 centroids: None,
             };
         }
@@ -404,6 +417,7 @@ impl Declared {
                 rerank: Rerank::Auto,
                 pq_segments: None,
                 pq_bits: None,
+                copies: None,
                 centroids: None,
             };
         };
@@ -415,13 +429,14 @@ impl Declared {
                 PQ => Quantizer::Pq,
                 code => u8::try_from(code)
                     .ok()
-                    .and_then(Grid::from_code)
+                    .and_then(Grid::grid_from_code)
                     .map_or(Quantizer::None, Quantizer::Grid),
             },
             rerank: [Rerank::Auto, Rerank::Index, Rerank::Heap, Rerank::None]
                 [options.rerank as usize],
             pq_segments: (options.pq_segments > 0).then_some(options.pq_segments as usize),
             pq_bits: (options.pq_bits > 0).then_some(options.pq_bits as usize),
+            copies: (options.copies > 0).then_some(options.copies as usize),
             centroids: (options.centroids != 0).then(|| {
                 // SAFETY: a NUL-terminated string that many bytes into the options.
                 unsafe {
@@ -481,6 +496,7 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
             offset_of!(Parsed, pq_segments),
         ),
         element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Parsed, pq_bits)),
+        element(c"copies", RELOPT_TYPE_INT, offset_of!(Parsed, copies)),
         element(
             c"centroids",
             RELOPT_TYPE_STRING,

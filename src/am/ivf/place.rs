@@ -67,7 +67,7 @@ impl Placer {
     /// there is only one. `row` has one row.
     pub fn lists_of(&self, row: &Rows, copies: usize) -> (usize, Option<usize>) {
         if copies < 2 {
-            return (self.lists.nearest_of(row)[0].list as usize, None);
+            return (self.lists.nearest_here(row)[0].list as usize, None);
         }
         let pair = self.lists.nearest_two(row, &mut Alone)[0];
         let second = (pair.second != pair.first).then_some(pair.second as usize);

@@ -302,7 +302,7 @@ pub fn codebook(
         row.clear();
         let payload = value.payload();
         push_row(Some(codec), ivf.column, payload, &mut scratch, &mut row);
-        let list = lists.nearest_of(&row)[0].list as usize;
+        let list = lists.nearest_here(&row)[0].list as usize;
         let code = centroids.rows.code(list);
         let centre = CentreRef {
             factors: codec.centre_of(centroids.rows.scale(list), code),

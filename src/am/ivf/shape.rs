@@ -19,12 +19,13 @@ const IVF: column::Method = column::Method {
     },
 };
 
-/// What columns `ivfflat` takes, as in pgvector.
+/// What columns `ivfflat` takes: of pgvector's types as many dimensions as there, of the others as many bytes.
 const IVFFLAT: column::Method = column::Method {
     name: "ivfflat",
     max_dims: |element| match element {
         Element::Bit => 64_000,
-        Element::F16 => 4_000,
+        Element::F16 | Element::Bf16 => 4_000,
+        Element::I8 => 8_000,
         _ => 2_000,
     },
 };
@@ -72,6 +73,13 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
             "pq_segments and pq_bits are options of quantizer \"pq\"".into(),
             Some("Leave them out, or use quantizer = pq.".into()),
+        );
+    }
+    if form == RowForm::Values && declared.copies == Some(2) {
+        raise_index(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            "an index of values in full has each row in one list".into(),
+            Some("Leave out copies, or choose a quantizer.".into()),
         );
     }
     let payload_len = column

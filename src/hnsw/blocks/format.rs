@@ -27,7 +27,7 @@ use crate::hnsw::format::{
     Shape, node_keys,
 };
 use crate::page::{Damage, PageView};
-use crate::quantize::{Compact, CompactRef, Factors, Quantizer, Query};
+use crate::quantize::{Compact, CompactRef, Factors, PqShape, Quantizer, Query};
 use bytemuck::{Pod, Zeroable};
 
 /// Most points of a calibration curve.
@@ -56,7 +56,7 @@ pub struct BlockShape {
     pub dims: u32,
     /// quantizer of the neighbours' codes; `None` in the compact layout
     pub quantizer: Option<Quantizer>,
-    /// dimensions of these codes
+    /// dimensions of these codes; segments of those of product quantization
     pub code_dims: u32,
     /// filter columns whose keys are kept of each heap tuple
     pub keys: u8,
@@ -97,33 +97,64 @@ impl BlockShape {
     /// one block fits with codes of all dimensions, they have fewer. `None` where that would leave
     /// less than a quarter of them.
     pub fn inline(dims: u32, m: u16, quantizer: Quantizer, keys: u8) -> Option<Shape> {
-        let most = 2 * m;
-        let least = (LEAST_LINKS * most as f64).ceil() as u16;
-        let shape = |slots: u16, code_dims: u32| Shape {
-            m,
-            slots,
-            block: Some(BlockShape {
-                dims,
-                quantizer: Some(quantizer),
-                code_dims,
-                keys,
-            }),
+        let block = |code_dims: u32| BlockShape {
+            dims,
+            quantizer: Some(quantizer),
+            code_dims,
+            keys,
         };
-        for on_page in (1..=64).rev() {
-            let room = share_of_page(on_page);
-            if shape(least, dims).block_size() > room {
-                continue;
-            }
-            let slots = (least..=most)
-                .rev()
-                .find(|&slots| shape(slots, dims).block_size() <= room)?;
-            return Some(shape(slots, dims));
+        if let Some(shape) = block(dims).on_pages(m) {
+            return Some(shape);
         }
+        let shape = |code_dims: u32| Shape {
+            m,
+            slots: least_links(m),
+            block: Some(block(code_dims)),
+        };
         let fewer = (1..=dims / 64)
             .rev()
             .map(|words| words * 64)
-            .find(|&code_dims| shape(least, code_dims).block_size() <= MAX_ITEM)?;
-        (4 * fewer >= dims).then(|| shape(least, fewer))
+            .find(|&code_dims| shape(code_dims).block_size() <= MAX_ITEM)?;
+        (4 * fewer >= dims).then(|| shape(fewer))
+    }
+
+    /// The shape of blocks with inline codes of product quantization; `None` where one does not fit on a page.
+    pub fn of_segments(pq: PqShape, m: u16, keys: u8) -> Option<Shape> {
+        let block = BlockShape {
+            dims: pq.dims() as u32,
+            quantizer: Some(match pq.bits() {
+                4 => Quantizer::Pq4,
+                _ => Quantizer::Pq8,
+            }),
+            code_dims: pq.segments() as u32,
+            keys,
+        };
+        block.on_pages(m)
+    }
+
+    /// As many blocks to a page as leave room for nearly all 2m links.
+    fn on_pages(self, m: u16) -> Option<Shape> {
+        let shape = |slots: u16| Shape {
+            m,
+            slots,
+            block: Some(self),
+        };
+        let fits = |slots: u16, on_page: usize| shape(slots).block_size() <= share_of_page(on_page);
+        let least = least_links(m);
+        let on_page = (1..=64).rev().find(|&on_page| fits(least, on_page))?;
+        let slots = (least..=2 * m).rev().find(|&slots| fits(slots, on_page))?;
+        Some(shape(slots))
+    }
+
+    /// What inline codes of product quantization are; `None` for other codes.
+    pub fn pq(&self) -> Option<PqShape> {
+        let quantizer = self.quantizer.filter(|quantizer| quantizer.is_pq())?;
+        PqShape::new(
+            self.dims as usize,
+            self.code_dims as usize,
+            quantizer.bits(),
+        )
+        .ok()
     }
 
     /// The shape of blocks without inline codes; `None` where one does not fit on a page.
@@ -163,6 +194,11 @@ impl BlockShape {
             }
         }
     }
+}
+
+/// Links that a block has room for at least.
+fn least_links(m: u16) -> u16 {
+    (LEAST_LINKS * (2 * m) as f64).ceil() as u16
 }
 
 /// Largest item of which `count` fit on a page.

@@ -146,7 +146,7 @@ impl MapLayout {
         if meta.map_quantizer == 0 {
             return Ok(None);
         }
-        let quantizer = Quantizer::from_code(meta.map_quantizer)
+        let quantizer = Quantizer::grid_from_code(meta.map_quantizer)
             .ok_or(Damage("unknown quantizer on the metapage"))?;
         MapLayout::of(meta.dims, quantizer, meta.keys as usize)
             .map(Some)

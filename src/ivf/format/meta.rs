@@ -326,7 +326,8 @@ impl Meta {
                 bits: self.pq_bits,
             }),
             code => RowForm::Codes(Code::Grid(
-                Quantizer::from_code(code).ok_or(Damage("unknown quantizer on the metapage"))?,
+                Quantizer::grid_from_code(code)
+                    .ok_or(Damage("unknown quantizer on the metapage"))?,
             )),
         };
         if let RowForm::Codes(code) = form

@@ -54,8 +54,9 @@ BEGIN
       (VALUES (1, ''), (2, 'quantizer=rabitq1'), (3, 'quantizer=rabitq2'), (4, 'quantizer=rabitq4'), (5, 'quantizer=sq8'),
               (6, 'layout=inline'), (7, 'layout=inline, quantizer=rabitq4'), (8, 'layout=compact'), (9, 'layout=compact, quantizer=sq8'),
               (10, 'quantizer=none'), (11, 'layout=plain'), (12, 'quantizer=rabitq3'), (13, 'quantizer=rabitq5'),
-              (14, 'quantizer=rabitq6'), (15, 'quantizer=rabitq7'), (16, 'quantizer=rabitq8'), (17, 'quantizer=sq4')) o(o_no, options)
-    WHERE o_no < 12 OR (t_no = 1 AND m_no = 3)
+              (14, 'quantizer=rabitq6'), (15, 'quantizer=rabitq7'), (16, 'quantizer=rabitq8'), (17, 'quantizer=sq4'),
+              (18, 'quantizer=binary'), (19, 'quantizer=pq'), (20, 'quantizer=pq, pq_segments=7, pq_bits=4')) o(o_no, options)
+    WHERE o_no < 12 OR (o_no < 18 AND t_no = 1 AND m_no = 3) OR (o_no >= 18 AND t_no = 1)
     ORDER BY t_no, m_no, o_no
   LOOP
     type := kind.type; metric := kind.metric; options := kind.options;
@@ -102,10 +103,36 @@ SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout =
 SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout = inline, quantizer = none)');
 SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout = plain, quantizer = sq8)');
 SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout = nested)');
-SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = pq)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = vq)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout = compact, quantizer = pq)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (layout = plain, quantizer = binary)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l1_ops) WITH (quantizer = pq)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = pq, pq_bits = 5)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = pq, pq_segments = 25)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = sq8, pq_bits = 4)');
+SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (pq_segments = 4)');
 SELECT refuses('CREATE INDEX ON rows USING hnsw (v vector_l2_ops) WITH (quantizer = sq8, m = 101)');
 \t off
 \pset format aligned
+
+-- codes of segments need rows to learn from; what comes after that is coded as the first rows were
+CREATE TABLE later (LIKE rows);
+SET client_min_messages = notice;
+CREATE INDEX later_v ON later USING hnsw (v vector_l2_ops) WITH (quantizer = pq, pq_segments = 12);
+SET client_min_messages = warning;
+SELECT layout, quantizer, code_dimensions FROM vector_index_stats('later_v');
+INSERT INTO later SELECT * FROM rows WHERE id <= 300;
+SELECT * FROM compare('later', 'v', '<->', 10, 0.8);
+REINDEX INDEX later_v;
+SELECT layout, quantizer, code_dimensions FROM vector_index_stats('later_v');
+INSERT INTO later SELECT * FROM rows WHERE id > 300;
+SELECT * FROM compare('later', 'v', '<->', 10, 0.8);
+SELECT * FROM compare('later', 'v', '<->', 10000, 1);
+DELETE FROM later WHERE id % 3 = 0;
+VACUUM later;
+SELECT * FROM compare('later', 'v', '<->', 10, 0.8);
+SELECT * FROM vector_index_check('later_v', true);
+DROP TABLE later;
 
 -- rows under a filter, and more rows than ef_search
 CREATE INDEX rows_v ON rows USING hnsw (v vector_l2_ops);

@@ -59,6 +59,18 @@ DELETE FROM t WHERE id % 4 = 0;
 VACUUM t;
 SELECT col, op, recall(col, op) >= 0.9 AS found FROM (VALUES ('b'), ('h')) c (col), (VALUES ('<->'), ('<#>'), ('<=>'), ('<+>')) o (op);
 RESET ivf.probes;
+
+-- ivfflat
+DROP INDEX b_l2, b_ip, b_cosine, b_l1, h_l2, h_ip, h_cosine, h_l1;
+CREATE INDEX b_l2 ON t USING ivfflat (b bytevec_l2_ops) WITH (lists = 20);
+CREATE INDEX b_ip ON t USING ivfflat (b bytevec_ip_ops) WITH (lists = 20);
+CREATE INDEX b_cosine ON t USING ivfflat (b bytevec_cosine_ops) WITH (lists = 20);
+CREATE INDEX h_l2 ON t USING ivfflat (h bf16vec_l2_ops) WITH (lists = 20);
+CREATE INDEX h_ip ON t USING ivfflat (h bf16vec_ip_ops) WITH (lists = 20);
+CREATE INDEX h_cosine ON t USING ivfflat (h bf16vec_cosine_ops) WITH (lists = 20);
+SET ivfflat.probes = 14;
+SELECT col, op, recall(col, op) >= 0.9 AS found FROM (VALUES ('b'), ('h')) c (col), (VALUES ('<->'), ('<#>'), ('<=>')) o (op);
+RESET ivfflat.probes;
 DROP TABLE t;
 
 -- into the empty one; NULLs are not indexed, zero vectors not under cosine, equal values share a node

@@ -19,6 +19,8 @@ CREATE INDEX ON t USING ivf (b bit_jaccard_ops) WITH (quantizer = rabitq1);
 CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = pq, pq_bits = 5);
 CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = pq, pq_segments = 4);
 CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = sq8, pq_segments = 3);
+CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (quantizer = none, copies = 2);
+CREATE INDEX ON t USING ivf (v vector_l2_ops) WITH (copies = 3);
 CREATE INDEX ON t USING ivf (w vector_l2_ops);
 CREATE INDEX ON t USING ivf (s sparsevec_l2_ops);
 CREATE INDEX ON t USING ivf (v vector_l2_ops, h halfvec_l2_ops);

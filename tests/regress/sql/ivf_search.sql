@@ -48,6 +48,8 @@ SELECT q, c.* FROM unnest('{binary,pq,"pq, pq_segments = 10, pq_bits = 4",rabitq
 	compare('v', '<=>', 'ivf', 'vector_cosine_ops', format('WITH (lists = 30, rerank = index, quantizer = %s)', q)) c;
 SELECT rerank, c.* FROM unnest('{heap,index}'::text[]) rerank,
 	compare('v', '<=>', 'ivf', 'vector_cosine_ops', format('WITH (lists = 30, quantizer = rabitq2, rerank = %s)', rerank)) c;
+SELECT copies, c.* FROM unnest('{1,2}'::text[]) copies,
+	compare('v', '<=>', 'ivf', 'vector_cosine_ops', format('WITH (lists = 30, quantizer = rabitq2, copies = %s)', copies)) c;
 SELECT class, c.* FROM (VALUES ('v', '<+>', 'vector_l1_ops'), ('h', '<+>', 'halfvec_l1_ops'), ('b', '<~>', 'bit_hamming_ops'), ('b', '<%>', 'bit_jaccard_ops')) o (col, op, class),
 	compare(col, op, 'ivf', class, 'WITH (lists = 20)') c;
 SELECT class, c.* FROM (VALUES ('v', '<->', 'vector_l2_ops'), ('h', '<=>', 'halfvec_cosine_ops')) o (col, op, class),

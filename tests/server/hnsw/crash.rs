@@ -160,6 +160,12 @@ fn an_unlogged_index_of_blocks_is_empty_after_a_crash_and_takes_rows() {
     crash_unlogged("WITH (layout = inline)");
 }
 
+/// The init fork has no codebook: what comes after the crash is coded in another way.
+#[test]
+fn an_unlogged_index_of_product_quantization_is_empty_after_a_crash_and_takes_rows() {
+    crash_unlogged("WITH (quantizer = pq)");
+}
+
 fn crash_unlogged(options: &str) {
     let (server, mut client) = server_with("");
     client

@@ -96,21 +96,104 @@ fn rows_that_are_all_the_same_are_one_list_and_all_found() {
 fn temporary_and_unlogged_tables_grow_as_others_do() {
     let (server, mut client) = server_with("");
     for kind in ["TEMPORARY", "UNLOGGED"] {
-        let table = kind.to_lowercase();
-        client
-            .batch_execute(&format!(
-                "CREATE {kind} TABLE {table} (id bigint, v vector({DIMS}));
-                 CREATE INDEX ON {table} USING ivf (v vector_l2_ops) WITH (quantizer = rabitq2, rerank = index)"
-            ))
-            .unwrap();
-        client.batch_execute(&insert(&table, 1, 3000)).unwrap();
-        super::check(&mut client, &table);
-        let lists = lists(&mut client, &table);
-        assert!(lists > 10, "{lists} lists");
+        for quantizer in ["rabitq2", "pq", "binary"] {
+            let table = format!("{kind}_{quantizer}");
+            client
+                .batch_execute(&format!(
+                    "CREATE {kind} TABLE {table} (id bigint, v vector({DIMS}));
+                     {};
+                     CREATE INDEX ON {table} USING ivf (v vector_l2_ops)
+                         WITH (quantizer = {quantizer}, rerank = index)",
+                    insert(&table, 1, 300)
+                ))
+                .unwrap();
+            client.batch_execute(&insert(&table, 301, 3000)).unwrap();
+            super::check(&mut client, &table);
+            let lists = lists(&mut client, &table);
+            assert!(lists > 10, "{lists} lists");
+        }
     }
     server.crash_and_restart();
     let mut client = server.client();
-    assert_eq!(super::indexed_rows(&mut client, "unlogged"), 0);
-    client.batch_execute(&insert("unlogged", 1, 2000)).unwrap();
-    super::check(&mut client, "unlogged");
+    for quantizer in ["rabitq2", "pq", "binary"] {
+        let table = format!("unlogged_{quantizer}");
+        assert_eq!(super::indexed_rows(&mut client, &table), 0);
+        client.batch_execute(&insert(&table, 1, 2000)).unwrap();
+        super::check(&mut client, &table);
+    }
+}
+
+/// Codebooks are those of the first rows, signs and bits what they are.
+#[test]
+fn indexes_of_segments_signs_and_bits_grow_as_others_do() {
+    let (_server, mut client) = server_with("");
+    for (table, quantizer) in [
+        ("segments", "pq, pq_segments = 12"),
+        ("nibbles", "pq, pq_segments = 24, pq_bits = 4"),
+        ("signs", "binary"),
+    ] {
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {table} (id bigint, v vector({DIMS}));
+                 {};
+                 CREATE INDEX {table}_v ON {table} USING ivf (v vector_l2_ops) WITH (quantizer = {quantizer})",
+                insert(table, 0, 499)
+            ))
+            .unwrap();
+        for part in 1..16 {
+            let sql = insert(table, part * 500, part * 500 + 499);
+            client.batch_execute(&sql).unwrap();
+        }
+        super::check(&mut client, table);
+        check_against_a_build(&mut client, table);
+    }
+}
+
+#[test]
+fn an_index_of_bits_created_on_an_empty_table_finds_what_one_built_later_does() {
+    let (_server, mut client) = server_with("");
+    let bits = |i: &str| format!("binary_quantize(topic({i}, 40, 96))::bit(96)");
+    let part = |first: i64, last: i64| {
+        format!(
+            "INSERT INTO bits SELECT i, {} FROM generate_series({first}, {last}) i",
+            bits("i")
+        )
+    };
+    client
+        .batch_execute(
+            "CREATE TABLE bits (id bigint, v bit(96));
+             CREATE INDEX bits_v ON bits USING ivf (v bit_hamming_ops)",
+        )
+        .unwrap();
+    for first in (0..6_000).step_by(600) {
+        client.batch_execute(&part(first, first + 599)).unwrap();
+    }
+    crate::hnsw::check_rows(&mut client, "bits", "<~>");
+    // many rows are equally far: what counts is the distance
+    let found = |client: &mut Client| {
+        client
+            .batch_execute("SET enable_seqscan = off; SET enable_sort = on")
+            .unwrap();
+        number(
+            client,
+            &format!(
+                "WITH queries AS MATERIALIZED (SELECT {} AS q FROM generate_series(1000001, 1000060) i)
+                 SELECT count(*) FROM queries,
+                 LATERAL (SELECT v FROM bits ORDER BY v <~> q LIMIT 10) found,
+                 LATERAL (SELECT max(d) AS farthest FROM (SELECT v <~> q AS d FROM bits
+                          ORDER BY (v <~> q) + 0 LIMIT 10) e) exact
+                 WHERE found.v <~> q <= farthest",
+                bits("i")
+            ),
+        )
+    };
+    let grown = found(&mut client);
+    let lists = number(&mut client, "SELECT lists FROM ivf_last_scan()");
+    assert!(lists > 30, "{lists} lists");
+    client.batch_execute("REINDEX INDEX bits_v").unwrap();
+    let built = found(&mut client);
+    assert!(
+        grown + 12 >= built.min(582),
+        "{grown} against {built} of 600"
+    );
 }

@@ -3,6 +3,7 @@
 mod concurrent;
 mod crash;
 mod damage;
+mod erasure;
 mod growth;
 mod interleavings;
 mod standby;

@@ -5,13 +5,14 @@
 //! memory. Some rows are held back until all others are linked: searches for them measure the
 //! calibration curve, and then they are linked, too.
 
-use super::calibration;
 use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
 use super::map;
+use super::{calibration, codebook};
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::keys::FilterColumns;
 use crate::am::hnsw::place;
+use crate::am::hnsw::shape;
 use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
 use crate::am::hnsw::tids::TidLists;
 use crate::am::mean::Mean;
@@ -51,6 +52,9 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
     let mean = mean_of_sample(&hnsw, table);
     let (centroid, reach) = (mean.centroid(), mean.reach());
+    if centroid.is_empty() {
+        hnsw.shape = shape::without_rows(&hnsw);
+    }
     let seed = fastrand::u64(1..);
     crate::am::hnsw::build::write_meta_page(&hnsw, fork, |meta| {
         meta.seed = seed;
@@ -60,19 +64,25 @@ pub fn build(mut hnsw: Hnsw, table: Rows) -> (f64, u64) {
         let first = index::write_centroid(&hnsw, fork, &centroid);
         place::change_meta(&hnsw, Logging::AtEndOfBuild, |meta| meta.centroid = first);
     }
-    let meta = read_meta(hnsw.index);
-    hnsw.params = meta.params();
-    let Some(blocks) = Blocks::open(hnsw, &meta) else {
-        unreachable!("an index of blocks was declared");
-    };
-    let blocks = Rc::new(blocks);
-    let codec = Codec::new(
+    let mut codec = Codec::new(
         hnsw.column.space.metric,
         hnsw.column.dims as usize,
         seed,
         &centroid,
         reach,
     );
+    if let Some(pq) = hnsw.shape.block.and_then(|block| block.pq()) {
+        let book = codebook::learn(&hnsw, table, &codec, pq, memory());
+        let first = codebook::write(&hnsw, &book);
+        place::change_meta(&hnsw, Logging::AtEndOfBuild, |meta| meta.codebook = first);
+        codec = codec.with_codebook(book);
+    }
+    let meta = read_meta(hnsw.index);
+    hnsw.params = meta.params();
+    let Some(blocks) = Blocks::open(hnsw, &meta) else {
+        unreachable!("an index of blocks was declared");
+    };
+    let blocks = Rc::new(blocks);
     let mut load = Load::new(blocks.clone(), codec);
     progress::phase(Phase::LoadingTuples);
     let mut filter_columns = FilterColumns::of(hnsw.index);
@@ -99,6 +109,13 @@ fn mean_of_sample(hnsw: &Hnsw, table: Rows) -> Mean {
         mean.add(&floats);
     });
     mean
+}
+
+/// Memory of a build.
+fn memory() -> usize {
+    // SAFETY: reads a setting.
+    let kilobytes = unsafe { pg_sys::maintenance_work_mem } as usize;
+    kilobytes.saturating_mul(1024)
 }
 
 type Spill = Box<dyn FnMut() -> io::Result<Backing>>;
@@ -131,18 +148,15 @@ fn raise_io(error: io::Error) -> ! {
 
 impl Load {
     fn new(blocks: Rc<Blocks>, codec: Codec) -> Self {
-        // SAFETY: reads a setting.
-        let kilobytes = unsafe { pg_sys::maintenance_work_mem } as usize;
         let shape = Shape {
             slots: blocks.layout.slots(),
             ef_construction: effective_ef_construction(&blocks.hnsw),
             seed: fastrand::u64(..),
         };
-        let limit = kilobytes.saturating_mul(1024);
         let files = temporary::Files::within_limit();
         let mut opened = files.clone();
         let spill: Spill = Box::new(move || opened.file());
-        let intake = Intake::new(codec, shape, limit, spill).unwrap_or_else(|e| raise_io(e));
+        let intake = Intake::new(codec, shape, memory(), spill).unwrap_or_else(|e| raise_io(e));
         Load {
             code: vec![0; blocks.hnsw.column.dims as usize],
             blocks,

@@ -1,5 +1,6 @@
 //! An open index of blocks: its layout and its codec.
 
+use super::codebook;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
 use crate::distance::{Element, Value};
 use crate::hnsw::blocks::format::{Block, BlockLayout, CENTROID_FLOATS, EntryLayout};
@@ -53,13 +54,17 @@ impl Blocks {
         });
         let codec = known.unwrap_or_else(|| {
             let centroid = read_centroid(&hnsw, meta);
-            let codec = Rc::new(Codec::new(
+            let codec = Codec::new(
                 hnsw.column.space.metric,
                 meta.dims as usize,
                 meta.seed,
                 &centroid,
                 meta.reach,
-            ));
+            );
+            let codec = Rc::new(match layout.block.pq() {
+                Some(pq) => codec.with_codebook(codebook::read(&hnsw, meta, pq)),
+                None => codec,
+            });
             CODECS.with_borrow_mut(|codecs| {
                 if codecs.len() == MOST_CODECS {
                     codecs.remove(0);
@@ -94,7 +99,7 @@ impl Blocks {
             if kind != PageKind::Nodes {
                 // freed, and perhaps taken for something else
                 return match kind {
-                    PageKind::Meta | PageKind::Centroid => {
+                    PageKind::Meta | PageKind::Centroid | PageKind::Codebook => {
                         Err(Damage("link to a page that never holds nodes"))
                     }
                     _ => Ok(None),
@@ -174,19 +179,30 @@ fn read_centroid(hnsw: &Hnsw, meta: &Meta) -> Vec<f32> {
 
 /// Writes the centroid of an index being built to new pages; returns the first.
 pub fn write_centroid(hnsw: &Hnsw, fork: pg_sys::ForkNumber::Type, centroid: &[f32]) -> u32 {
+    let bytes = bytemuck::cast_slice(centroid);
+    write_chain(hnsw, fork, PageKind::Centroid, bytes)
+}
+
+/// Writes bytes to a chain of new pages, unlogged; returns the first.
+pub fn write_chain(
+    hnsw: &Hnsw,
+    fork: pg_sys::ForkNumber::Type,
+    kind: PageKind,
+    bytes: &[u8],
+) -> u32 {
     let first = hnsw.index.blocks_in(fork);
-    let mut rest = centroid.chunks(CENTROID_FLOATS).peekable();
+    let mut rest = bytes.chunks(4 * CENTROID_FLOATS).peekable();
     while let Some(piece) = rest.next() {
         let mut page = Exclusive::extend(hnsw.index, fork);
-        let mut opaque = Opaque::new(PageKind::Centroid, 0);
+        let mut opaque = Opaque::new(kind, 0);
         if rest.peek().is_some() {
             opaque.next = page.block() + 1;
         }
         let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
         let mut target = change.new_page(&mut page, &opaque);
         target
-            .contents_bytes_mut(4 * piece.len())
-            .copy_from_slice(bytemuck::cast_slice(piece));
+            .contents_bytes_mut(piece.len())
+            .copy_from_slice(piece);
         change.commit();
     }
     first

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod calibration;
+pub mod codebook;
 pub mod entries;
 pub mod index;
 pub mod insert;

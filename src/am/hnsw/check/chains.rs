@@ -208,9 +208,11 @@ impl Check {
 
     /// The entry table: a chain of pages, each entry a node with that node's code.
     pub fn entry_table(&mut self, found: &mut Findings<'_>) {
-        let mut block = self.meta.centroid;
-        while block != 0 && self.used_pages.remove(&block) {
-            block = self.next_of(block);
+        for first in [self.meta.centroid, self.meta.codebook] {
+            let mut block = first;
+            while block != 0 && self.used_pages.remove(&block) {
+                block = self.next_of(block);
+            }
         }
         let (mut block, mut seen) = (self.meta.entries, FxHashSet::default());
         let mut entered: FxHashSet<NodeId> = FxHashSet::default();

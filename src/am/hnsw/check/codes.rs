@@ -15,7 +15,7 @@ use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::pg::attempt::PageCopy;
 use crate::pg::buffer::Access;
 use crate::pg::relation::Index;
-use crate::quantize::{Codec, CompactRef, Factors};
+use crate::quantize::{Codebook, Codec, CompactRef, Factors, PqShape};
 use pgrx::pg_sys::Datum;
 
 /// What is compared: values of nodes with values of rows, codes beside links with codes of nodes.
@@ -33,11 +33,11 @@ pub struct Codes {
     scratch: Vec<f32>,
 }
 
-/// The centroid is not what it must be, and was told.
+/// The centroid or the codebook is not what it must be, and was told.
 pub struct NoCodec;
 
 impl Codes {
-    /// Reads the centroid.
+    /// Reads the centroid, and the codebook where there is one.
     pub fn new(
         index: Index,
         access: Access,
@@ -59,7 +59,18 @@ impl Codes {
                     NoCodec
                 })?;
                 let dims = meta.dims as usize;
-                let codec = Codec::new(metric, dims, meta.seed, &centroid, meta.reach);
+                let mut codec = Codec::new(metric, dims, meta.seed, &centroid, meta.reach);
+                if let Some(pq) = layout.block.pq() {
+                    let bytes = codebook(index, access, meta, pq).map_err(|(block, message)| {
+                        found.error(block, None, message);
+                        NoCodec
+                    })?;
+                    let Ok(book) = Codebook::from_bytes(pq, &bytes) else {
+                        found.error(meta.codebook, None, "the codebook is none");
+                        return Err(NoCodec);
+                    };
+                    codec = codec.with_codebook(book);
+                }
                 Some((codec, *layout))
             }
         };
@@ -213,6 +224,39 @@ impl Check {
     pub fn as_block<'i>(&'i self, item: &'i Item) -> Option<Block<'i>> {
         let (_, layout) = self.codes.codec.as_ref()?;
         Block::of(item.bytes(), layout).ok()
+    }
+}
+
+/// Reads the bytes of the codebook.
+fn codebook(
+    index: Index,
+    access: Access,
+    meta: &Meta,
+    pq: PqShape,
+) -> Result<Vec<u8>, (u32, String)> {
+    let mut page = PageCopy::new();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut block = meta.codebook;
+    while block != 0 {
+        let wrong = |message: &str| (block, message.to_owned());
+        if block >= index.blocks() {
+            return Err(wrong("the codebook goes on past the end of the index"));
+        }
+        page.read(index, block, access)
+            .map_err(|message| (block, message))?;
+        let Ok((PageKind::Codebook, opaque)) = Opaque::of(page.page()) else {
+            return Err(wrong("not a part of the codebook"));
+        };
+        let piece = page.page().contents().unwrap_or_default();
+        if piece.is_empty() || bytes.len() + piece.len() > pq.codebook_len() {
+            return Err(wrong("part of the codebook of another length"));
+        }
+        bytes.extend_from_slice(piece);
+        block = opaque.next;
+    }
+    match bytes.len() == pq.codebook_len() {
+        true => Ok(bytes),
+        false => Err((meta.codebook, "the codebook ends too early".into())),
     }
 }
 

@@ -221,7 +221,7 @@ impl Check {
                         }
                     }
                 }
-                PageKind::Centroid | PageKind::Entries => {
+                PageKind::Centroid | PageKind::Codebook | PageKind::Entries => {
                     self.used_pages.insert(block);
                 }
                 PageKind::Map => self.map_pages.push(block),

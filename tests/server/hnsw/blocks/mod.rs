@@ -33,6 +33,18 @@ const KINDS: &[(&str, &str, i32, &str)] = &[
         64,
         "WITH (layout = compact, m = 10)",
     ),
+    (
+        "binary_cosine",
+        "vector_cosine_ops",
+        192,
+        "WITH (quantizer = binary)",
+    ),
+    (
+        "pq_l2",
+        "vector_l2_ops",
+        64,
+        "WITH (quantizer = pq, pq_segments = 32)",
+    ),
 ];
 
 /// The operator that an operator class orders by.

@@ -11,7 +11,7 @@ use vectorext::hnsw::blocks::format::{
 };
 use vectorext::hnsw::format::{Meta, NodeId, Opaque, PageKind, RawTid};
 use vectorext::page::PageView;
-use vectorext::quantize::Codec;
+use vectorext::quantize::{Codebook, Codec};
 
 use crate::harness::Server;
 
@@ -84,7 +84,19 @@ impl Pages {
             next = opaque.next;
         }
         let metric = Space::from_code(meta.space).unwrap().metric;
-        Codec::new(metric, meta.dims as usize, meta.seed, &centroid, meta.reach)
+        let codec = Codec::new(metric, meta.dims as usize, meta.seed, &centroid, meta.reach);
+        let Some(pq) = self.layout().block.pq() else {
+            return codec;
+        };
+        let mut bytes = Vec::new();
+        let mut next = meta.codebook;
+        while next != 0 {
+            let (kind, opaque) = Opaque::of(self.page(next)).unwrap();
+            assert_eq!(kind, PageKind::Codebook);
+            bytes.extend_from_slice(self.page(next).contents().unwrap());
+            next = opaque.next;
+        }
+        codec.with_codebook(Codebook::from_bytes(pq, &bytes).unwrap())
     }
 
     fn layout(&self) -> BlockLayout {
