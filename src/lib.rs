@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod distance;
 pub mod hnsw;
 pub mod ivf;
+pub mod keys;
 pub mod page;
 pub mod quantize;
 pub mod vector;

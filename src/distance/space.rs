@@ -201,6 +201,27 @@ impl Space {
     }
 }
 
+impl Space {
+    /// What a number that the SQL operator gives is as a [`distance`](Space::distance): the square of
+    /// `<->`, else itself.
+    pub fn of_operator(self, distance: f64) -> f64 {
+        match self.metric {
+            // less than any distance
+            Metric::L2 if distance < 0.0 => f64::NEG_INFINITY,
+            Metric::L2 => distance * distance,
+            _ => distance,
+        }
+    }
+
+    /// What the SQL operator gives for a [`distance`](Space::distance).
+    pub fn operator(self, distance: f64) -> f64 {
+        match self.metric {
+            Metric::L2 => distance.sqrt(),
+            _ => distance,
+        }
+    }
+}
+
 #[inline]
 fn squared_norm<E: vector::Element>(payload: &[u8]) -> f32 {
     let x: &[E] = bytemuck::cast_slice(payload);
@@ -248,6 +269,18 @@ mod tests {
         assert_eq!(spaces.len(), 4 + 4 + 2 + 4 + 4 + 4);
         for space in spaces {
             assert_eq!(Space::from_code(space.code()), Some(space));
+        }
+    }
+
+    #[test]
+    fn a_radius_below_zero_has_nothing_within() {
+        for (metric, inside) in [(Metric::L2, 0.0), (Metric::InnerProduct, -7.0)] {
+            let space = Space {
+                element: Element::F32,
+                metric,
+            };
+            assert!(space.of_operator(-7.5) < inside);
+            assert_eq!(space.operator(space.of_operator(1.5)), 1.5);
         }
     }
 

@@ -25,7 +25,7 @@
 //! | then | 6 bytes for each link: 2m of level 0, m of level 1, ... ; unused ones are zero and come last |
 //! | then | padding to 8 |
 //! | then | in an index of blocks: what is kept beside each link ([`super::blocks::format`]) |
-//! | then | in an index of blocks with filter columns: padding to 8, then the keys of each inline heap TID, 8 bytes for each filter column ([`super::keys`]) |
+//! | then | in an index of blocks with filter columns: padding to 8, then the keys of each inline heap TID, 8 bytes for each filter column ([`crate::keys`]) |
 //!
 //! Values are what [`crate::distance::Operand`] says; in an index of blocks, compact codes. A node's level and size never change; links,
 //! TIDs and flags do.

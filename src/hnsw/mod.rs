@@ -6,7 +6,6 @@ pub mod blocks;
 mod build;
 pub mod check;
 pub mod format;
-pub mod keys;
 mod search;
 mod select;
 mod stream;

@@ -116,6 +116,9 @@ fn meta(page: PageView<'_>) -> Result<(), &'static str> {
     {
         return Err("calibration curve of impossible values");
     }
+    if meta.reserved != [0; 7] {
+        return Err("bytes behind the metapage's fields");
+    }
     if meta.lists_are_given > 1 {
         return Err("metapage flag out of range");
     }

@@ -8,4 +8,5 @@ pub mod grow;
 #[cfg(test)]
 mod grow_tests;
 pub mod order;
+pub mod reach;
 pub mod runs;

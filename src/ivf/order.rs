@@ -8,6 +8,8 @@ use std::collections::BinaryHeap;
 pub struct Candidate<R> {
     /// what its internal distance is hardly below
     pub low: f32,
+    /// what it is hardly above
+    pub high: f32,
     /// the row
     pub row: R,
 }
@@ -69,6 +71,24 @@ impl<R> Candidates<R> {
         }
     }
 
+    /// How many upper bounds are known fewer than rows are wanted.
+    pub fn missing(&self) -> usize {
+        self.wanted.saturating_sub(self.highs.len())
+    }
+
+    /// Something of each row that is among the nearest for certain, as far as bounds tell.
+    pub fn nearest<T>(&self, of_row: impl Fn(&R) -> T) -> Vec<T> {
+        let bound = self.bound();
+        let is_near = |candidate: &&Candidate<R>| candidate.high <= bound;
+        let nearest = self.kept.iter().filter(is_near);
+        nearest.map(|candidate| of_row(&candidate.row)).collect()
+    }
+
+    /// The rows kept so far.
+    pub fn kept(&self) -> impl Iterator<Item = &Candidate<R>> {
+        self.kept.iter()
+    }
+
     /// Leaves out rows of this lower bound, and farther ones.
     #[inline(always)]
     pub fn leave_out(&mut self, low: f32) {
@@ -85,7 +105,7 @@ impl<R> Candidates<R> {
         {
             worst.0 = high;
         }
-        self.kept.push(Candidate { low, row });
+        self.kept.push(Candidate { low, high, row });
     }
 
     /// Ends the search: those that may be among the nearest, and the least lower bound of all others.

@@ -33,6 +33,18 @@ impl Index {
         }
     }
 
+    /// The name of its access method, for messages.
+    pub fn method_name(self) -> String {
+        // SAFETY: an open index; the server looks its access method up in the catalog.
+        unsafe {
+            let name = pg_sys::get_am_name((*(*self.0).rd_rel).relam);
+            match name.is_null() {
+                true => "vector".into(),
+                false => CStr::from_ptr(name).to_string_lossy().into_owned(),
+            }
+        }
+    }
+
     /// Whether changes must be WAL-logged (RelationNeedsWAL).
     pub fn needs_wal(self) -> bool {
         // SAFETY: an open relation; the macro's definition.

@@ -36,6 +36,13 @@ pub struct Values<'a> {
     pub nulls: &'a [bool],
 }
 
+impl Values<'_> {
+    /// The value of the first column; `None` where it is NULL.
+    pub fn first(&self) -> Option<Datum> {
+        (!self.nulls[0]).then(|| self.values[0])
+    }
+}
+
 /// What is done with a row: its values, the first of which is not NULL, and where it is.
 type Visit<'f> = &'f mut dyn FnMut(Values<'_>, RawTid);
 

@@ -83,11 +83,11 @@ impl Table {
     /// rows that the index is to have. Index expressions run as the table's owner.
     pub fn each(&self, blocks: Range<u32>, mut visit: impl FnMut(Values<'_>, RawTid)) {
         let _as_owner = AsOwner::of(self.heap);
-        let mut visitor = Visitor {
+        let mut visit = Visitor {
             columns: self.index.columns(),
             visit: &mut visit,
         };
-        // SAFETY: an open table and index; the callback gets `visitor`. The server ends the scan.
+        // SAFETY: an open table and index; the callback gets `visit`. The server ends the scan.
         unsafe {
             let info = pg_sys::BuildIndexInfo(self.index.raw());
             // rows are taken as the scan's snapshot sees them
@@ -112,7 +112,7 @@ impl Table {
                 blocks.start,
                 blocks.end - blocks.start,
                 Some(row),
-                (&raw mut visitor).cast(),
+                (&raw mut visit).cast(),
                 scan,
             );
         }
@@ -137,13 +137,13 @@ unsafe extern "C-unwind" fn row(
     values: *mut Datum,
     isnull: *mut bool,
     _alive: bool,
-    visitor: *mut std::ffi::c_void,
+    visit: *mut std::ffi::c_void,
 ) {
     pgrx::check_for_interrupts!();
-    // SAFETY: `visitor` is what `each` passed with this callback, and waits for the scan; the arrays have
-    // an entry for each column of the index.
+    // SAFETY: `visit` is what `each` passed with this callback, and waits for the scan; the arrays have
+    // an entry for each column.
     unsafe {
-        let visitor = &mut *visitor.cast::<Visitor<'_>>();
+        let visitor = &mut *visit.cast::<Visitor<'_>>();
         let row = Values {
             values: std::slice::from_raw_parts(values, visitor.columns),
             nulls: std::slice::from_raw_parts(isnull, visitor.columns),

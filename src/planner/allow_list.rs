@@ -75,7 +75,9 @@ unsafe fn is_search(path: *mut pg_sys::Path) -> bool {
         let path = path.cast::<pg_sys::IndexPath>();
         let index = (*path).indexinfo;
         // what a partial index's predicate implies is not put to rows again
-        !(*path).indexorderbys.is_null() && (*index).indpred.is_null() && cost::is_ours(&*index)
+        !(*path).indexorderbys.is_null()
+            && (*index).indpred.is_null()
+            && crate::am::is_ours(&*index)
     }
 }
 
@@ -97,7 +99,7 @@ unsafe fn bitmap_of(
         (*copy).consider_parallel = false;
         (*copy).indexlist = std::ptr::null_mut();
         for index in list::of::<pg_sys::IndexOptInfo>((*rel).indexlist) {
-            if (*index).amhasgetbitmap && !cost::is_ours(&*index) {
+            if (*index).amhasgetbitmap && !crate::am::is_ours(&*index) {
                 let bitmap_only = pg_sys::palloc(size_of::<pg_sys::IndexOptInfo>())
                     .cast::<pg_sys::IndexOptInfo>();
                 bitmap_only.copy_from_nonoverlapping(index, 1);

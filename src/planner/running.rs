@@ -109,15 +109,6 @@ pub unsafe fn node_of(scan: pg_sys::IndexScanDesc) -> Option<Node> {
     })
 }
 
-/// The LIMIT above an index scan; `None` where there is none.
-///
-/// # Safety
-/// `scan` is being executed.
-pub unsafe fn limit_above(scan: pg_sys::IndexScanDesc) -> Option<Limit> {
-    // SAFETY: as promised by the caller.
-    unsafe { node_of(scan) }.and_then(|node| node.limit)
-}
-
 /// Forgets the entries of a query when its memory goes.
 struct Forget(usize);
 

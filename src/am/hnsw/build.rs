@@ -4,10 +4,11 @@
 
 use super::blocks;
 use super::insert::{Insert, effective_ef_construction};
+use super::options;
 use super::storage::{Hnsw, META_BLOCK};
 use super::tids::{self, TidLists};
-use super::{keys, options};
 use crate::am::column::{Column, Method};
+use crate::am::filter::keys;
 use crate::distance::{Element, Value};
 use crate::hnsw::format::{
     self, BLOCKS, CHUNK, Layout, MAGIC, Meta, NewNode, NodeId, NodeMut, Opaque, PLAIN, PageKind,

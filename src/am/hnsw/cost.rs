@@ -36,13 +36,13 @@ const VISIT_OUT_OF_LINE: f64 = 0.5;
 /// Share of the rows assumed within a radius that a query gives. Little is known of it, and a scan
 /// that finds more than was thought costs a little more than sorting, one that was not tried where
 /// there are few costs a hundred times as much.
-const WITHIN_RADIUS: f64 = 0.005;
+pub const WITHIN_RADIUS: f64 = 0.005;
 
 /// Whether the conditions have a bound on the distance that the path is ordered by: the scan ends there.
 ///
 /// # Safety
 /// A path of a relation that is being planned.
-unsafe fn has_radius(path: &pg_sys::IndexPath) -> bool {
+pub unsafe fn has_radius(path: &pg_sys::IndexPath) -> bool {
     // SAFETY: as promised by the caller.
     unsafe {
         let Some(order) = list::of::<pg_sys::Node>(path.indexorderbys).next() else {
@@ -149,7 +149,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 ///
 /// # Safety
 /// `path` is a valid path of an index.
-unsafe fn asks_for_null_vectors(path: *const pg_sys::IndexPath) -> bool {
+pub unsafe fn asks_for_null_vectors(path: *const pg_sys::IndexPath) -> bool {
     // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
     unsafe {
         let clauses = pgrx::PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);

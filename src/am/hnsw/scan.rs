@@ -10,11 +10,11 @@
 
 use super::blocks::{index::Blocks, scan::BlockScan};
 use super::cost;
-use super::filter::Filter;
 use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
+use crate::am::filter::Filter;
 use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};

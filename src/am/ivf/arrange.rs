@@ -20,8 +20,8 @@ use super::storage::{ListLock, Size, Steps, Visit};
 use crate::cluster::Rows;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
-    Entries, EntriesMut, Entry, ListId, ListPageMut, ListRow, Meta, Opaque, PageKind, RowForm,
-    VectorAddress, VectorPage,
+    Entries, EntriesMut, Entry, Keys, ListId, ListPageMut, ListRow, Meta, Opaque, PageKind,
+    RowForm, VectorAddress, VectorPage,
 };
 use crate::ivf::grow::{AROUND, Arrangement, Fate, Held, NEIGHBOURS, Placed, Pool, Sizes, arrange};
 use crate::page::Damage;
@@ -406,6 +406,8 @@ struct Pooled {
     held: Vec<Held>,
     of_cause: Vec<u32>,
     by_tid: FxHashMap<u64, u32>,
+    /// of all rows, one for each filter column
+    keys: Vec<u64>,
     /// values, where lists keep values
     values: Vec<u8>,
     value_len: usize,
@@ -419,6 +421,7 @@ impl Pooled {
             held: Vec::new(),
             of_cause: Vec::new(),
             by_tid: FxHashMap::default(),
+            keys: Vec::new(),
             values: Vec::new(),
             value_len: ivf.shape.row_len as usize,
             vectors: Rows::new(ivf.shape.dims as usize),
@@ -463,6 +466,7 @@ impl Pooled {
                 true => Held::Second,
                 false => Held::First,
             });
+            self.keys.extend(row.keys.iter());
             if ivf.keeps_values() {
                 self.values.extend_from_slice(&row.code[..self.value_len]);
             }
@@ -591,12 +595,15 @@ impl<'a> Writer<'a> {
     ) {
         let (ivf, n) = (self.ivf, placed.row as usize);
         let row = &self.pooled.rows[n];
+        let filters = ivf.lists.filters();
+        let keys = &self.pooled.keys[n * filters..][..filters];
         let mut list_row = ListRow {
             tid: row.tid,
             is_second: placed.is_second,
             factors: ListFactors::default(),
             address: row.address,
             norm_squared: row.norm_squared,
+            keys: Keys::of(bytemuck::cast_slice(keys)),
             code: &[],
         };
         match ivf.shape.form {

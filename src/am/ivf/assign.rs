@@ -9,7 +9,7 @@ use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{self, Calibration};
 use crate::ivf::format::{
-    CurvePoint, ListRow, Opaque, PageKind, RowForm, VectorAddress, VectorPageMut,
+    CurvePoint, Keys, ListRow, Opaque, PageKind, RowForm, VectorAddress, VectorPageMut,
 };
 use crate::ivf::runs::{Runs, Sorted};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
@@ -29,7 +29,7 @@ const MOST_CHUNKS: usize = 64;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: usize = 4;
 
-/// What stands before the code of a row in a run, 32 bytes.
+/// What stands before the keys and the code of a row in a run, 32 bytes.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Header {
@@ -44,9 +44,10 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() == 32);
 
-/// A record of a run as a row of a list.
-pub fn row_of(record: &[u8]) -> ListRow<'_> {
-    let (header, code) = record.split_at(size_of::<Header>());
+/// A record of a run as a row of a list of an index with so many filter columns.
+pub fn row_of(record: &[u8], filters: usize) -> ListRow<'_> {
+    let (header, rest) = record.split_at(size_of::<Header>());
+    let (keys, code) = rest.split_at(filters * size_of::<u64>());
     let header: Header = bytemuck::pod_read_unaligned(header);
     ListRow {
         tid: header.tid,
@@ -58,6 +59,7 @@ pub fn row_of(record: &[u8]) -> ListRow<'_> {
         },
         address: header.address,
         norm_squared: header.norm_squared,
+        keys: Keys::of(keys),
         code,
     }
 }
@@ -140,6 +142,8 @@ struct Batch {
     words: Vec<u64>,
     norms: Vec<f32>,
     tids: Vec<RawTid>,
+    /// of all rows, one for each filter column
+    keys: Vec<u64>,
 }
 
 /// What a chunk of a batch became.
@@ -200,7 +204,7 @@ impl<'a> Assignment<'a> {
             },
             runs: Runs::new(
                 rows.len(),
-                size_of::<Header>() + row_len,
+                size_of::<Header>() + ivf.shape.filters as usize * size_of::<u64>() + row_len,
                 memory() / 2,
                 spill,
             ),
@@ -212,8 +216,8 @@ impl<'a> Assignment<'a> {
         }
     }
 
-    /// Adds a row, unless its value cannot be found by distance.
-    pub fn add(&mut self, value: &Value, tid: RawTid) {
+    /// Adds a row with a key for each filter column, unless its value cannot be found by distance.
+    pub fn add(&mut self, value: &Value, tid: RawTid, keys: &[u64]) {
         if !self.shared.ivf.column.is_indexable(value) {
             return;
         }
@@ -221,6 +225,7 @@ impl<'a> Assignment<'a> {
         self.batch.words.extend_from_slice(value.words());
         self.batch.norms.push(value.operand().norm_squared);
         self.batch.tids.push(tid);
+        self.batch.keys.extend_from_slice(keys);
         if self.batch.tids.len() >= self.most_rows {
             self.flush();
             progress::tuples_done(self.count);
@@ -261,6 +266,7 @@ impl<'a> Assignment<'a> {
         self.batch.words.clear();
         self.batch.norms.clear();
         self.batch.tids.clear();
+        self.batch.keys.clear();
     }
 
     /// Takes what a chunk became, whose first row has this number in the batch.
@@ -272,7 +278,9 @@ impl<'a> Assignment<'a> {
             known.truncate(calibrate::RANK);
         }
         let row_len = self.shared.ivf.row_len;
-        let mut record = vec![0; size_of::<Header>() + row_len];
+        let keys_len = self.batch.keys.len() / self.batch.tids.len().max(1);
+        let code_from = size_of::<Header>() + keys_len * size_of::<u64>();
+        let mut record = vec![0; code_from + row_len];
         let mut code_at = 0;
         for (n, pair) in made.lists.iter().enumerate() {
             let row = first + n;
@@ -303,7 +311,9 @@ impl<'a> Assignment<'a> {
                     RowForm::Codes(_) => &made.codes[code_at * row_len..][..row_len],
                     RowForm::Values => &self.batch.payload(row, row_len)[..row_len],
                 };
-                record[size_of::<Header>()..].copy_from_slice(code);
+                let keys = &self.batch.keys[row * keys_len..][..keys_len];
+                record[size_of::<Header>()..code_from].copy_from_slice(bytemuck::cast_slice(keys));
+                record[code_from..].copy_from_slice(code);
                 self.runs
                     .push(list, &record)
                     .unwrap_or_else(|error| temporary::raise_io(error));

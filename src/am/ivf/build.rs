@@ -1,11 +1,12 @@
 //! Building an index: centroids from a sample of the table, then one pass over the table in which
 //! threads find each row's lists and make its codes, then the pages of all lists in order.
 
-use super::assign::{Assignment, Plan};
+use super::assign::{Assignment, Plan, row_of};
 use super::directory::{self, NewList};
 use super::index::{self, Ivf, META_BLOCK, change_meta, read_meta};
 use super::options::Declared;
 use super::{sample, shape};
+use crate::am::filter::keys::FilterColumns;
 use crate::ivf::format::{
     Code, Entry, ListId, ListPageMut, Meta, Method, Opaque, PageKind, RowForm, Shape,
 };
@@ -158,6 +159,7 @@ fn fill(
         ivf = Ivf::of_meta(index, shape, &read_meta(index));
     }
     let lists = centroids.len();
+    let filters = shape.filters as usize;
     let is_coded = matches!(shape.form, RowForm::Codes(_));
     let copies = match is_coded && lists >= LEAST_LISTS_OF_PAIRS && declared.copies != Some(1) {
         true => 2,
@@ -173,10 +175,12 @@ fn fill(
         queries: first.queries,
     };
     let mut assignment = Assignment::new(plan);
-    let heap_rows = table.each(|datum, tid| {
+    let mut filter_columns = FilterColumns::of(index);
+    let heap_rows = table.each_with_all(|row, tid| {
         // SAFETY: a non-NULL value of the indexed column.
-        let value = unsafe { ivf.column.value(datum) };
-        assignment.add(&value, tid);
+        let value = unsafe { ivf.column.value(row.values[0]) };
+        // SAFETY: values of the index's columns.
+        assignment.add(&value, tid, unsafe { filter_columns.keys(row) });
     });
     let assigned = assignment.finish();
 
@@ -185,7 +189,8 @@ fn fill(
     let mut written = Vec::with_capacity(lists);
     for list in 0..lists {
         pgrx::check_for_interrupts!();
-        written.push(writer.write(assigned.rows.list(list).map(super::assign::row_of)));
+        let records = assigned.rows.list(list);
+        written.push(writer.write(records.map(|record| row_of(record, filters))));
     }
     let centroids = centroids.to_entries(&ivf);
     let block = write_directory(&ivf, fork, &centroids, &written);

@@ -9,8 +9,11 @@
 use super::directory::Directory;
 use super::index::{self, Ivf, META_BLOCK};
 use super::sample::{Scratch, push_row};
-use crate::am::check::claims::{self, CLAIM, Claim, Claims, Items, fingerprint};
+use crate::am::check::claims::{
+    self, CLAIM, Claim, Claims, Items, fingerprint, fingerprint_of_keys,
+};
 use crate::am::column;
+use crate::am::filter::keys::FilterColumns;
 use crate::check::{Findings, Severity};
 use crate::cluster::Rows;
 use crate::hnsw::format::{NodeId, RawTid};
@@ -89,7 +92,10 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
     let declared = index.attribute(0).1;
-    if shape.space != column::space_of(index) || shape.dims as i32 != declared {
+    if shape.space != column::space_of(index)
+        || shape.dims as i32 != declared
+        || shape.filters as usize + 1 != index.columns()
+    {
         let message = "the metapage is of another column or operator class";
         return found.error(META_BLOCK, None, message);
     }
@@ -110,6 +116,7 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         vectors: FxHashMap::default(),
         rows: 0,
         page,
+        filter_columns: FilterColumns::of(index),
         row: RowOfTable::default(),
     };
     check.pages(found);
@@ -140,6 +147,8 @@ struct Check {
     vectors: FxHashMap<(u32, usize), (RawTid, u64)>,
     rows: u64,
     page: PageCopy,
+    /// make keys of the table's rows
+    filter_columns: FilterColumns,
     row: RowOfTable,
 }
 
@@ -150,6 +159,8 @@ struct RowOfTable {
     rows: Rows,
     /// stands for the value, where lists keep values
     value: u64,
+    /// stands for the keys of its filter columns
+    keys: u64,
     decoded: Rotated,
     encoder: ListEncoder,
     code: Vec<u8>,
@@ -168,7 +179,10 @@ struct Row {
     tid: NodeId,
     is_second: bool,
     address: VectorAddress,
+    /// stands for its value
     fingerprint: u64,
+    /// stands for its keys
+    keys: u64,
 }
 
 impl Check {
@@ -444,7 +458,7 @@ impl Check {
                     found.error(block, item.offset, message);
                 }
             }
-            let claim = Claim::new(row.tid, item, row.fingerprint, 0);
+            let claim = Claim::new(row.tid, item, row.fingerprint, row.keys);
             match row.is_second {
                 true => all.copies.push(claim),
                 false => all.items.push(claim),
@@ -493,6 +507,7 @@ impl Check {
                 is_second: row.is_second,
                 address: row.address,
                 fingerprint: self.fingerprint_of(&row),
+                keys: fingerprint_of_keys(&row.keys.iter().collect::<Vec<u64>>()),
             })
         })
         .collect()
@@ -675,10 +690,15 @@ impl Items for Check {
                 push_row(codec, self.ivf.column, value.payload(), scratch, rows);
             }
         }
+        // SAFETY: values of the index's columns.
+        self.row.keys = fingerprint_of_keys(unsafe { self.filter_columns.keys(row) });
         true
     }
 
     fn difference(&mut self, item: &Claim) -> Option<&'static str> {
+        if item.keys != self.row.keys {
+            return Some("key of a filter column");
+        }
         match self.expected.shape.form {
             RowForm::Values => (item.value != self.row.value).then_some("value"),
             RowForm::Codes(_) => (!self.has_code(item)).then_some("code"),

@@ -2,28 +2,43 @@
 
 use super::index::{META_BLOCK, check, read_meta};
 use super::options::Settings;
+use crate::am::hnsw::cost::{WITHIN_RADIUS, asks_for_null_vectors, has_radius};
 use crate::ivf::calibrate;
 use crate::ivf::format::{ListLayout, Meta, RowForm};
 use crate::pg::relation::Index;
 use pgrx::pg_sys;
 
-/// Cost of a centroid compared with the query, in units of cpu_tuple_cost.
-const CENTROID: f64 = 0.02;
-/// Cost of a row estimated by its code.
-const ESTIMATE: f64 = 0.01;
+/// Cost of a centroid compared with the query, for each of its bytes, in units of cpu_tuple_cost: 20 ns, by
+/// what a sequential scan of vectors takes for what the planner counts.
+const CENTROID_BYTE: f64 = 0.0015;
+/// Cost of a row estimated by its code, and for each byte of that.
+const ESTIMATE: f64 = 0.15;
+const ESTIMATE_BYTE: f64 = 0.003;
 /// Cost of a row compared by its value: for each of its bytes.
-const VALUE_BYTE: f64 = 0.0001;
+const VALUE_BYTE: f64 = 0.0015;
+/// Cost of a row whose keys are looked at.
+const KEY: f64 = 0.1;
+/// How much farther a search among few rows goes than the curve says.
+const MARGIN: f64 = 1.5;
 /// Cost of a row that is looked at in the table.
-const LOOK: f64 = 1.0;
+const LOOK: f64 = 30.0;
 /// Cost of beginning a scan: the query is rotated and coded.
-const SCAN: f64 = 200.0;
+const SCAN: f64 = 300.0;
 /// Rows looked at for each that is wanted.
-const LOOKS: f64 = 10.0;
+const LOOKS: f64 = 4.0;
+
+/// Whether an index that the planner considers is of one of these access methods.
+pub fn is_ours(index: &pg_sys::IndexOptInfo) -> bool {
+    let estimate = amcostestimate as *const ();
+    index
+        .amcostestimate
+        .is_some_and(|of_index| std::ptr::eq(of_index as *const (), estimate))
+}
 
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(
-    _root: *mut pg_sys::PlannerInfo,
+    root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
     loop_count: f64,
     startup_cost: *mut pg_sys::Cost,
@@ -36,7 +51,18 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // the answers.
     unsafe {
         let info = &*(*path).indexinfo;
-        let estimate = if (*path).indexorderbys.is_null() {
+        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let matching = match quals.is_null() {
+            true => 1.0,
+            false => pg_sys::clauselist_selectivity(
+                root,
+                quals,
+                (*info.rel).relid as i32,
+                pg_sys::JoinType::JOIN_INNER,
+                std::ptr::null_mut(),
+            ),
+        };
+        let estimate = if (*path).indexorderbys.is_null() || asks_for_null_vectors(path) {
             // without an order there is nothing to search for
             #[cfg(feature = "pg18")]
             {
@@ -50,13 +76,20 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as i32);
             let index = Index::new(relation);
             let meta = read_meta(index);
-            let estimate = estimate(index, &meta, info, loop_count);
+            let estimate = estimate(index, &meta, info, matching, loop_count);
             pg_sys::index_close(relation, pg_sys::NoLock as i32);
             estimate
         };
+        let share = match has_radius(&*path) {
+            true => WITHIN_RADIUS,
+            false => 1.0,
+        };
         *startup_cost = estimate.startup;
-        *total_cost = estimate.total;
-        *selectivity = 1.0;
+        *total_cost = match estimate.startup.is_finite() {
+            true => estimate.startup + (estimate.total - estimate.startup) * share,
+            false => f64::INFINITY,
+        };
+        *selectivity = matching * share;
         *correlation = 0.0;
         *pages = info.pages as f64;
     }
@@ -67,8 +100,15 @@ struct Estimate {
     total: f64,
 }
 
-/// A scan reads its lists before its first row, and the others while more rows are asked for.
-fn estimate(index: Index, meta: &Meta, info: &pg_sys::IndexOptInfo, loop_count: f64) -> Estimate {
+/// A scan reads its lists before its first row, and the others while more rows are asked for. `matching` is
+/// the share of the rows that meet the conditions on filter columns: the fewer, the more lists.
+fn estimate(
+    index: Index,
+    meta: &Meta,
+    info: &pg_sys::IndexOptInfo,
+    matching: f64,
+    loop_count: f64,
+) -> Estimate {
     // SAFETY: reads settings.
     let (per_tuple, cache) =
         unsafe { (pg_sys::cpu_tuple_cost, pg_sys::effective_cache_size as f64) };
@@ -80,15 +120,27 @@ fn estimate(index: Index, meta: &Meta, info: &pg_sys::IndexOptInfo, loop_count: 
     let settings = Settings::of(check(index, META_BLOCK, || meta.method()));
     let shape = check(index, META_BLOCK, || meta.shape());
     let lists = meta.lists.max(1) as usize;
-    let probes = settings.probes_for(meta.curve(), lists, calibrate::RANK);
-    let share = probes as f64 / lists as f64;
-
     let rows = info.tuples.max(0.0);
-    let in_lists = rows * meta.copies as f64;
-    let per_row = match shape.form {
-        RowForm::Codes(_) => ESTIMATE,
-        RowForm::Values => 2.0 * ESTIMATE + VALUE_BYTE * shape.row_len as f64,
+    let matching = matching.clamp(1e-9, 1.0);
+    let rank = calibrate::RANK as f64 / matching;
+    let probes = settings.probes_for(meta.curve(), lists, rank as usize);
+    let probes = match matching < 1.0 {
+        true => (probes as f64 * MARGIN).max(rank / rows.max(1.0) * lists as f64),
+        false => probes as f64,
     };
+    let probes = probes.min(lists as f64);
+    let share = probes / lists as f64;
+
+    let in_lists = rows * meta.copies as f64;
+    let of_match = match shape.form {
+        RowForm::Codes(_) => ESTIMATE + ESTIMATE_BYTE * shape.row_len as f64,
+        RowForm::Values => ESTIMATE + VALUE_BYTE * shape.row_len as f64,
+    };
+    let per_row = match matching < 1.0 {
+        true => KEY + matching * of_match,
+        false => of_match,
+    };
+    let rows = rows * matching;
     let looks = match shape.form {
         RowForm::Codes(_) => LOOKS * calibrate::RANK as f64,
         RowForm::Values => 0.0,
@@ -104,17 +156,17 @@ fn estimate(index: Index, meta: &Meta, info: &pg_sys::IndexOptInfo, loop_count: 
     let reading = |lists: f64, pages: f64| {
         missed * (lists.min(pages) * random_page + (pages - lists).max(0.0) * next_page)
     };
-    let fixed = per_tuple * (SCAN + lists as f64 * CENTROID);
+    let fixed = per_tuple * (SCAN + lists as f64 * shape.centroid_len() as f64 * CENTROID_BYTE);
     let all = per_tuple * in_lists * per_row;
     let startup = fixed
         + share * all
-        + reading(probes as f64, share * list_pages)
+        + reading(probes, share * list_pages)
         + per_tuple * LOOK * looks.min(rows);
     // the other lists are read twice: batches begin anew
     let rest = 1.0 - share;
     let total = startup
         + 2.0 * rest * all
-        + 2.0 * reading((lists - probes) as f64, rest * list_pages)
+        + 2.0 * reading(lists as f64 - probes, rest * list_pages)
         + per_tuple * LOOK * (rows - looks).max(0.0);
     Estimate { startup, total }
 }

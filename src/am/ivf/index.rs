@@ -97,6 +97,13 @@ impl Ivf {
                 Damage("the metapage is of another operator class"),
             );
         }
+        if shape.filters as usize + 1 != index.columns() {
+            raise_damaged(
+                index,
+                META_BLOCK,
+                Damage("the metapage has keys of other columns"),
+            );
+        }
         (Ivf::of_meta(index, shape, &meta), meta)
     }
 

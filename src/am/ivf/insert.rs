@@ -10,13 +10,14 @@ use super::index::{Ivf, read_meta};
 use super::place::Placer;
 use super::sample::{Scratch, push_row};
 use super::storage::{ListLock, Size};
+use crate::am::filter::keys::FilterColumns;
 use crate::cluster::Rows;
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{ListId, ListRow, Meta, RowForm, VectorAddress};
+use crate::ivf::format::{Keys, ListId, ListRow, Meta, RowForm, VectorAddress};
 use crate::pg::buffer::Logging;
 use crate::pg::relation::Index;
-use crate::pg::rows::raw_tid;
+use crate::pg::rows::{Values, raw_tid};
 use crate::quantize::{CompactRef, ListEncoder, ListFactors};
 use pgrx::pg_sys::{self, Datum};
 use std::cell::RefCell;
@@ -34,19 +35,35 @@ pub unsafe extern "C-unwind" fn aminsert(
     _info: *mut pg_sys::IndexInfo,
 ) -> bool {
     // SAFETY: the server passes an open index with one value for each column, and a valid TID.
-    let (index, value, tid) = unsafe {
+    let (index, row, tid) = unsafe {
         if *isnull {
             return false;
         }
-        (Index::new(index), *values, raw_tid(heap_tid))
+        let index = Index::new(index);
+        let row = Values {
+            values: std::slice::from_raw_parts(values, index.columns()),
+            nulls: std::slice::from_raw_parts(isnull, index.columns()),
+        };
+        (index, row, raw_tid(heap_tid))
     };
     let (ivf, meta) = Ivf::open(index);
     // SAFETY: a non-NULL value of the indexed column.
-    let value = unsafe { ivf.column.value(value) };
+    let value = unsafe { ivf.column.value(row.values[0]) };
     if ivf.column.is_indexable(&value) {
+        let keys = match ivf.shape.filters {
+            0 => Vec::new(),
+            // SAFETY: values of the index's columns.
+            _ => unsafe { FilterColumns::of(index).keys(row).to_vec() },
+        };
+        let new = New {
+            value: &value,
+            tid,
+            keys: &keys,
+            address: VectorAddress::NONE,
+        };
         // what an ERROR interrupts is forgotten with its working memory
         let mut memory = MEMORY.take().unwrap_or_default();
-        let outgrown = memory.insert(&ivf, &meta, &value, tid);
+        let outgrown = memory.insert(&ivf, &meta, new);
         MEMORY.set(Some(memory));
         if let Some(list) = outgrown {
             // SAFETY: the index's table, open as long as the index.
@@ -71,7 +88,7 @@ struct Memory {
 
 impl Memory {
     /// Inserts a row. Returns a list that is to be divided.
-    fn insert(&mut self, ivf: &Ivf, meta: &Meta, value: &Value, tid: RawTid) -> Option<ListId> {
+    fn insert(&mut self, ivf: &Ivf, meta: &Meta, mut new: New<'_>) -> Option<ListId> {
         if self.row.dims() != ivf.shape.dims as usize {
             self.row = Rows::new(ivf.shape.dims as usize);
         }
@@ -79,25 +96,17 @@ impl Memory {
         push_row(
             ivf.codec.as_deref(),
             ivf.column,
-            value.payload(),
+            new.value.payload(),
             &mut self.scratch,
             &mut self.row,
         );
-        let address = match ivf.shape.has_addresses() {
-            true => {
-                let compact = CompactRef {
-                    factors: self.scratch.factors,
-                    code: &self.scratch.code,
-                };
-                ivf.put_vector(meta.vector_page, tid, compact)
-            }
-            false => VectorAddress::NONE,
-        };
-        let new = New {
-            value,
-            tid,
-            address,
-        };
+        if ivf.shape.has_addresses() {
+            let compact = CompactRef {
+                factors: self.scratch.factors,
+                code: &self.scratch.code,
+            };
+            new.address = ivf.put_vector(meta.vector_page, new.tid, compact);
+        }
         let mut put: Vec<(ListId, Size)> = Vec::with_capacity(2);
         let mut meta = *meta;
         loop {
@@ -159,6 +168,7 @@ impl Memory {
             factors,
             address: new.address,
             norm_squared: new.value.operand().norm_squared,
+            keys: Keys::of(bytemuck::cast_slice(new.keys)),
             code: &self.code,
         };
         let listed = placer.directory.lists()[at];
@@ -171,5 +181,7 @@ impl Memory {
 struct New<'a> {
     value: &'a Value,
     tid: RawTid,
+    /// of its values in filter columns
+    keys: &'a [u64],
     address: VectorAddress,
 }

@@ -1,5 +1,6 @@
 //! The `ivf` and `ivfflat` index access methods: one file for each verb the server asks for.
 
+pub mod all;
 pub mod arrange;
 pub mod assign;
 pub mod build;
@@ -10,13 +11,16 @@ pub mod directory;
 pub mod index;
 pub mod insert;
 pub mod last_scan;
+pub mod looks;
 pub mod measure;
 pub mod options;
 pub mod place;
+pub mod probe;
 pub mod sample;
 pub mod scan;
 pub mod search;
 pub mod shape;
+pub mod sieve;
 pub mod stats;
 pub mod storage;
 pub mod vacuum;
@@ -37,6 +41,10 @@ fn routine() -> &'static mut pg_sys::IndexAmRoutine {
     // a row whose vector is NULL is not in the index, so a scan without a condition on it does
     // not return every row; the planner only ever scans for an order
     routine.amoptionalkey = true;
+    // columns after the vector are filter columns
+    routine.amcanmulticol = true;
+    routine.amsearcharray = true;
+    routine.amsearchnulls = true;
     routine.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
     routine.aminsert = Some(insert::aminsert);
     routine.ambulkdelete = Some(vacuum::ambulkdelete);

@@ -4,16 +4,19 @@
 //! a page that is not its list's any more says so, and the batch begins anew with the directory as it
 //! is then ([`super::search`]).
 
+use super::all::All;
 use super::index::Ivf;
 use super::last_scan::{self, LastScan};
-use super::search::{All, Search};
+use super::search::Search;
+use crate::am::filter::Filter;
+use crate::am::ordered;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Meta;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
 use crate::planner::running;
-use pgrx::PgSqlErrorCode as Code;
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
+use std::rc::Rc;
 
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn ambeginscan(
@@ -37,22 +40,20 @@ pub unsafe extern "C-unwind" fn ambeginscan(
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amrescan(
     scan: pg_sys::IndexScanDesc,
-    _keys: pg_sys::ScanKey,
+    keys: pg_sys::ScanKey,
     _nkeys: i32,
     orderbys: pg_sys::ScanKey,
     _norderbys: i32,
 ) {
-    // SAFETY: the descriptor is ours, with room for as many order-by keys as it was begun with.
+    // SAFETY: the descriptor is ours, the keys are what the server passes.
     unsafe {
-        if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
-            std::ptr::copy(
-                orderbys,
-                (*scan).orderByData,
-                (*scan).numberOfOrderBys as usize,
-            );
-        }
+        ordered::take_keys(scan, keys, orderbys);
         let state = state_of(scan);
         state.note(Index::new((*scan).indexRelation));
+        if let Some(filter) = &state.filter {
+            // rows that are looked at for the last search keep their page pinned
+            filter.end();
+        }
         let spare = match std::mem::take(&mut state.phase) {
             Phase::Search(mut search) => {
                 search.pause();
@@ -80,6 +81,9 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
         if let Some(spare) = &mut state.spare {
             spare.end();
         }
+        if let Some(filter) = &state.filter {
+            filter.end();
+        }
         *state = Scan::default();
     }
 }
@@ -103,70 +107,34 @@ pub unsafe extern "C-unwind" fn amgettuple(
         let Some(tid) = state.next() else {
             return false;
         };
-        crate::pg::heap::check_tid(scan, tid);
-        (*scan).xs_heaptid = pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: tid.block_hi,
-                bi_lo: tid.block_lo,
-            },
-            ip_posid: tid.offset,
-        };
+        ordered::hand_out(scan, tid, state.recheck);
         state.returned += 1;
-        (*scan).xs_recheck = false;
-        (*scan).xs_recheckorderby = false;
         true
     }
 }
 
 /// Begins a scan at its first row.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
-    // SAFETY: as promised by the caller; the order-by key was set by `amrescan`.
-    let (index, query, wanted) = unsafe {
-        let index = Index::new((*scan).indexRelation);
-        if (*scan).numberOfOrderBys < 1 {
-            pgrx::ereport!(
-                ERROR,
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "cannot scan ivf index without order"
-            );
-        }
-        let snapshot = (*scan).xs_snapshot;
-        let mvcc = !snapshot.is_null()
-            && matches!(
-                (*snapshot).snapshot_type,
-                pg_sys::SnapshotType::SNAPSHOT_MVCC | pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
-            );
-        if !mvcc {
-            pgrx::ereport!(
-                ERROR,
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "non-MVCC snapshots are not supported with ivf"
-            );
-        }
-        index.count_scan();
-        // EXPLAIN ANALYZE's "Index Searches"
-        #[cfg(feature = "pg18")]
-        if let Some(counts) = (*scan).instrument.as_mut() {
-            counts.nsearches += 1;
-        }
-        let key = &*(*scan).orderByData;
-        let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
-        let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
-        (
-            index,
-            query,
-            running::limit_above(scan).and_then(|limit| limit.wanted()),
-        )
-    };
+    // SAFETY: as promised by the caller; the keys were set by `amrescan`.
+    let ((index, query), node) = unsafe { (ordered::begin(scan), running::node_of(scan)) };
     let (ivf, meta) = Ivf::open(index);
+    let allowed = node.and_then(|node| node.allowed());
+    // SAFETY: the scan is begun, with its keys set.
+    state.filter = unsafe { Filter::of(scan, index, allowed) }.map(Rc::new);
+    let filter = state.filter.clone();
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { ivf.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
     match query.filter(|query| ivf.column.is_indexable(query)) {
-        None => state.phase = Phase::All(Box::new(All::new(ivf))),
+        None => {
+            // no keys are looked at: the executor decides
+            state.recheck = filter.is_some();
+            state.phase = Phase::All(Box::new(All::new(ivf)));
+        }
         Some(query) => {
+            state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
             let mut search = state.search(ivf, &meta);
-            search.begin(&meta, query, wanted);
+            search.begin(&meta, query, node, filter);
             state.phase = Phase::Search(search);
         }
     }
@@ -180,6 +148,10 @@ struct Scan {
     spare: Option<Box<Search>>,
     /// reads the table; a search takes it
     reader: Option<HeapReader>,
+    /// which rows are wanted; `None` where all are
+    filter: Option<Rc<Filter>>,
+    /// the executor has to look at conditions again
+    recheck: bool,
     /// heap tuples handed out
     returned: u64,
 }

@@ -2,6 +2,7 @@
 
 use super::options::{self, Declared};
 use crate::am::column::{self, Column};
+use crate::am::filter::keys;
 use crate::distance::{Element, Metric};
 use crate::ivf::format::{Code as RowCode, Method, Rerank, RowForm, Shape};
 use crate::pg::error::raise_index;
@@ -115,15 +116,27 @@ pub fn declared(index: Index, method: Method, declared: &Declared) -> (Column, S
             RowForm::Values => payload_len,
         } as u32,
         rerank,
+        filters: (index.columns() - 1) as u8,
     };
+    keys::check_declared(index);
     if !shape.fits() {
+        let (what, way_out) = match shape.filters {
+            0 => (
+                String::new(),
+                "Use quantizer = auto, or one with fewer bits.",
+            ),
+            filters => (
+                format!(" and {filters} filter columns"),
+                "Use quantizer = auto, or one with fewer bits, or fewer filter columns.",
+            ),
+        };
         raise_index(
             Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!(
-                "rows of {} dimensions do not fit on a page of the index",
+                "rows of {} dimensions{what} do not fit on a page of the index",
                 column.dims
             ),
-            Some("Use quantizer = auto, or one with fewer bits.".into()),
+            Some(way_out.into()),
         );
     }
     (column, shape)

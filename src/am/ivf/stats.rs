@@ -85,7 +85,8 @@ impl Stats {
                 self.copies += count;
                 let second = rows.errors().iter().filter(|e| e.is_marked()).count();
                 self.rows += count - second as u64;
-                let tuple = size_of::<RawTid>() as u64;
+                let keys = ivf.lists.filters() * size_of::<u64>();
+                let tuple = (size_of::<RawTid>() + keys) as u64;
                 let beside = match ivf.shape.form {
                     RowForm::Codes(_) => 10,
                     RowForm::Values => 4 * ivf.shape.has_norms() as u64,

@@ -1,7 +1,7 @@
 //! The code map: one entry for each heap tuple of an index of blocks, side by side, so that a scan
 //! can look at all of them, or at those that meet its conditions, without following links.
 //!
-//! An entry is a [`MapRow`], the keys of the row's filter columns ([`crate::hnsw::keys`]), and the
+//! An entry is a [`MapRow`], the keys of the row's filter columns ([`crate::keys`]), and the
 //! value's code with its factors, as beside a link but of all dimensions.
 //!
 //! A `Map` page's contents, each part padded to 8:
@@ -25,7 +25,7 @@
 
 use super::format::{EntriesHeader, Kept};
 use crate::hnsw::format::{Meta, Opaque, PageKind, RawTid};
-use crate::hnsw::keys::Conditions;
+use crate::keys::Conditions;
 use crate::page::{Damage, PageView};
 use crate::quantize::Quantizer;
 use bytemuck::{Pod, Zeroable};
@@ -436,7 +436,7 @@ impl<'a> DirectoryMut<'a> {
 mod tests {
     use super::*;
     use crate::hnsw::format::NodeId;
-    use crate::hnsw::keys::{Condition, NULL, Test, of_i64};
+    use crate::keys::{Condition, NULL, Test, of_i64};
     use crate::quantize::Factors;
 
     const LAYOUTS: [(u32, Quantizer, usize); 5] = [

@@ -10,6 +10,7 @@
 //! | then | codes: `error` of each row, a [`Bf16`]; its sign says that the row's nearest list is another one |
 //! | then | `rerank = index`: address of the compact code, 6 bytes ([`VectorAddress`]) |
 //! | then | values under cosine: squared norm, 4 bytes |
+//! | then | for each filter column, one after another: the key of each row's value, 8 bytes ([`crate::keys`]) |
 //! | then | codes, or values padded to 8 |
 //!
 //! Every array has room for as many rows as fit on a page, begins at a multiple of 8, and has its rows
@@ -25,6 +26,39 @@ use bytemuck::{Pod, Zeroable};
 
 /// Bytes before the arrays.
 const HEAD: usize = 8;
+/// Bytes of a key.
+const KEY: usize = size_of::<u64>();
+
+/// The keys of a row, one for each filter column: anywhere in memory, at equal distances.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keys<'a> {
+    bytes: &'a [u8],
+    count: usize,
+    stride: usize,
+}
+
+impl<'a> Keys<'a> {
+    /// Keys one after another, in bytes.
+    pub fn of(bytes: &'a [u8]) -> Keys<'a> {
+        Keys {
+            bytes,
+            count: bytes.len() / KEY,
+            stride: KEY,
+        }
+    }
+
+    /// The keys, column by column.
+    pub fn iter(self) -> impl Iterator<Item = u64> + 'a {
+        let at = (0..self.count).map(move |column| column * self.stride);
+        at.map(move |at| bytemuck::pod_read_unaligned(&self.bytes[at..at + KEY]))
+    }
+}
+
+impl PartialEq for Keys<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
 
 /// A positive number to two digits, rounded up: a bfloat16. Its sign is a mark that means nothing to the
 /// number.
@@ -70,8 +104,10 @@ pub struct ListLayout {
     errors_at: usize,
     addresses_at: usize,
     norms_at: usize,
+    keys_at: usize,
     codes_at: usize,
     code_len: usize,
+    filters: usize,
     has_factors: bool,
     has_addresses: bool,
     has_norms: bool,
@@ -84,7 +120,7 @@ impl ListLayout {
             RowForm::Codes(_) => shape.row_len as usize,
             RowForm::Values => (shape.row_len as usize).next_multiple_of(8),
         };
-        let beside = size_of::<RawTid>() + 10 + 6 + 4;
+        let beside = size_of::<RawTid>() + 10 + 6 + 4 + KEY * shape.filters as usize;
         let most = CONTENTS / (size_of::<RawTid>() + code_len.max(1));
         let least = CONTENTS / (beside + code_len.max(1));
         let layouts = (least.saturating_sub(8)..=most).rev();
@@ -106,7 +142,9 @@ impl ListLayout {
         let errors_at = scales_at + array(has_factors, 4);
         let addresses_at = errors_at + array(has_factors, 2);
         let norms_at = addresses_at + array(has_addresses, size_of::<VectorAddress>());
-        let codes_at = norms_at + array(has_norms, 4);
+        let keys_at = norms_at + array(has_norms, 4);
+        let filters = shape.filters as usize;
+        let codes_at = keys_at + filters * array(true, KEY);
         ListLayout {
             capacity,
             adds_at,
@@ -114,16 +152,50 @@ impl ListLayout {
             errors_at,
             addresses_at,
             norms_at,
+            keys_at,
             codes_at,
             code_len,
+            filters,
             has_factors,
             has_addresses,
             has_norms,
         }
     }
 
-    /// The arrays in their order: where each begins, and bytes of an element.
+    /// Rows on a page.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Filter columns, each of whose values has a key.
+    #[inline]
+    pub fn filters(&self) -> usize {
+        self.filters
+    }
+
+    /// Where the keys of a filter column begin.
+    #[inline]
+    fn keys_of(&self, column: usize) -> usize {
+        self.keys_at + column * self.capacity * KEY
+    }
+
+    /// Whether rows have marks, so that they can be in two lists.
+    #[inline]
+    pub fn has_marks(&self) -> bool {
+        self.has_factors
+    }
+
+    /// Bytes of a page's contents.
+    #[inline]
+    pub fn contents_len(&self) -> usize {
+        self.codes_at + self.capacity * self.code_len
+    }
+
+    /// The arrays: where each begins, and bytes of an element.
     fn arrays(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let layout = *self;
+        let keys = (0..layout.filters).map(move |column| (layout.keys_of(column), KEY));
         [
             (true, HEAD, size_of::<RawTid>()),
             (self.has_factors, self.adds_at, 4),
@@ -140,24 +212,7 @@ impl ListLayout {
         .into_iter()
         .filter(|&(is_there, ..)| is_there)
         .map(|(_, at, size)| (at, size))
-    }
-
-    /// Rows on a page.
-    #[inline]
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// Whether rows have marks, so that they can be in two lists.
-    #[inline]
-    pub fn has_marks(&self) -> bool {
-        self.has_factors
-    }
-
-    /// Bytes of a page's contents.
-    #[inline]
-    pub fn contents_len(&self) -> usize {
-        self.codes_at + self.capacity * self.code_len
+        .chain(keys)
     }
 }
 
@@ -175,6 +230,8 @@ pub struct ListRow<'a> {
     pub address: VectorAddress,
     /// of its value under cosine, else 0
     pub norm_squared: f32,
+    /// of its values in filter columns
+    pub keys: Keys<'a>,
     /// its code or value
     pub code: &'a [u8],
 }
@@ -258,30 +315,38 @@ impl<'a> ListPage<'a> {
         self.array(self.layout.norms_at, self.layout.has_norms)
     }
 
+    /// The keys of all rows in a filter column.
+    #[inline]
+    pub fn keys(&self, column: usize) -> &'a [u64] {
+        self.array(self.layout.keys_of(column), column < self.layout.filters)
+    }
+
     /// All codes, one after another.
     #[inline]
     pub fn codes(&self) -> &'a [u8] {
         &self.bytes[self.layout.codes_at..][..self.count * self.layout.code_len]
     }
 
-    /// The code of a row, or its value with its padding.
-    #[inline]
-    pub fn code(&self, row: usize) -> &'a [u8] {
-        &self.codes()[row * self.layout.code_len..][..self.layout.code_len]
-    }
-
     /// Whether all is zero where no row is.
     pub fn unused_is_zero(&self) -> bool {
         let is_zero = |from: usize, to: usize| self.bytes[from..to].iter().all(|&byte| byte == 0);
+        let mut arrays: Vec<(usize, usize)> = self.layout.arrays().collect();
+        arrays.sort_unstable();
         // behind the number of rows
         let mut end = 4;
-        for (at, size) in self.layout.arrays() {
+        for (at, size) in arrays {
             if !is_zero(end, at) {
                 return false;
             }
             end = at + self.count * size;
         }
         is_zero(end, self.bytes.len())
+    }
+
+    /// The code of a row, or its value with its padding.
+    #[inline]
+    pub fn code(&self, row: usize) -> &'a [u8] {
+        &self.codes()[row * self.layout.code_len..][..self.layout.code_len]
     }
 
     /// Everything of a row.
@@ -300,6 +365,14 @@ impl<'a> ListPage<'a> {
             factors,
             address: self.addresses().get(row).copied().unwrap_or_default(),
             norm_squared: self.norms().get(row).copied().unwrap_or_default(),
+            keys: match self.layout.filters {
+                0 => Keys::default(),
+                count => Keys {
+                    bytes: &self.bytes[self.layout.keys_at + row * KEY..self.layout.codes_at],
+                    count,
+                    stride: self.layout.capacity * KEY,
+                },
+            },
             code: self.code(row),
         }
     }
@@ -352,6 +425,13 @@ impl<'a> ListPageMut<'a> {
         }
         if layout.has_norms {
             self.put(layout.norms_at, at, row.norm_squared);
+        }
+        assert_eq!(
+            row.keys.count, layout.filters,
+            "a key for each filter column"
+        );
+        for (column, key) in row.keys.iter().enumerate() {
+            self.put(layout.keys_of(column), at, key);
         }
         let code = &mut self.bytes[layout.codes_at + at * layout.code_len..][..layout.code_len];
         let (own, padding) = code.split_at_mut(row.code.len());

@@ -7,6 +7,8 @@ use crate::page::{Damage, PageView};
 use crate::quantize::{BadPq, PqShape, Quantizer};
 use bytemuck::{Pod, Zeroable};
 
+/// Columns that the server lets an index have (INDEX_MAX_KEYS).
+const MOST_COLUMNS: usize = 32;
 /// Most points of a calibration curve.
 pub const MOST_CURVE_POINTS: usize = 16;
 
@@ -120,6 +122,8 @@ pub struct Shape {
     pub row_len: u32,
     /// how rows get into exact order
     pub rerank: Rerank,
+    /// filter columns: those of the index after the first
+    pub filters: u8,
 }
 
 impl Shape {
@@ -150,6 +154,7 @@ impl Shape {
     pub fn fits(&self) -> bool {
         let dims = self.dims as usize;
         dims > 0
+            && (self.filters as usize) < MOST_COLUMNS
             && dims <= 8 * CONTENTS
             && (self.row_len as usize) <= CONTENTS
             && ListLayout::of(self).capacity() > 0
@@ -189,6 +194,8 @@ impl Shape {
 /// | 93 | 1 | `pq`: bits of a segment |
 /// | 94 | 2 | `pq`: segments |
 /// | 96 | 128 | the curve, [`CurvePoint`]s by rising share |
+/// | 224 | 1 | filter columns |
+/// | 225 | 7 | 0 |
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Meta {
@@ -246,9 +253,13 @@ pub struct Meta {
     pub pq_segments: u16,
     /// the curve
     pub curve: [CurvePoint; MOST_CURVE_POINTS],
+    /// filter columns
+    pub filters: u8,
+    /// zero
+    pub reserved: [u8; 7],
 }
 
-const _: () = assert!(size_of::<Meta>() == 224);
+const _: () = assert!(size_of::<Meta>() == 232);
 
 impl Meta {
     /// The metapage of an empty index of a shape.
@@ -274,6 +285,7 @@ impl Meta {
             rerank: shape.rerank as u8,
             copies: 1,
             row_len: shape.row_len,
+            filters: shape.filters,
             reach: 1.0,
             next_list: 1,
             ..Meta::zeroed()
@@ -347,6 +359,7 @@ impl Meta {
             form,
             row_len: self.row_len,
             rerank,
+            filters: self.filters,
         };
         match shape.fits() {
             true => Ok(shape),

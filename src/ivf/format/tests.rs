@@ -14,7 +14,12 @@ fn coded(dims: u32, quantizer: Quantizer, rerank: Rerank) -> Shape {
         form: RowForm::Codes(Code::Grid(quantizer)),
         row_len: quantizer.code_len(dims as usize) as u32,
         rerank,
+        filters: 0,
     }
+}
+
+fn filtered(filters: u8, shape: Shape) -> Shape {
+    Shape { filters, ..shape }
 }
 
 fn plain(dims: u32) -> Shape {
@@ -91,12 +96,19 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
         coded(100, Quantizer::Rabitq2, Rerank::Heap),
         coded(100, Quantizer::Sq8, Rerank::Index),
         plain(100),
+        filtered(1, coded(100, Quantizer::Rabitq1, Rerank::Heap)),
+        filtered(3, coded(64, Quantizer::Rabitq2, Rerank::Index)),
+        filtered(31, plain(100)),
     ] {
         let layout = ListLayout::of(&shape);
         let mut page = Page::new(&Opaque::of_list(ListId(5)), layout.contents_len());
         let mut rows = ListPageMut::new(page.contents(layout.contents_len()), &layout);
         let codes: Vec<Vec<u8>> = (0..=layout.capacity())
             .map(|n| vec![n as u8 | 1; shape.row_len as usize])
+            .collect();
+        let keys: Vec<Vec<u8>> = (0..=layout.capacity() as u64)
+            .map(|n| (0..shape.filters as u64).map(move |column| 1 << 40 | n << 8 | column))
+            .map(|keys| keys.flat_map(u64::to_ne_bytes).collect())
             .collect();
         let row = |n: usize| ListRow {
             tid: tid(n as u16 + 1),
@@ -108,6 +120,7 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
             },
             address: VectorAddress::new(70_000, n),
             norm_squared: 3.0 * n as f32,
+            keys: Keys::of(&keys[n]),
             code: &codes[n],
         };
         for n in 0..layout.capacity() {
@@ -121,6 +134,11 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
         let (found, expected) = (read.row(1), row(last));
         assert_eq!(found.tid, expected.tid);
         assert_eq!(found.is_second, expected.is_second);
+        assert_eq!(found.keys, expected.keys);
+        assert_eq!(found.keys.iter().count(), shape.filters as usize);
+        for (column, key) in expected.keys.iter().enumerate() {
+            assert_eq!((read.keys(column).len(), read.keys(column)[1]), (last, key));
+        }
         assert_eq!(&found.code[..expected.code.len()], expected.code);
         if shape.form == RowForm::Values {
             assert_eq!(found.norm_squared, expected.norm_squared);
@@ -256,6 +274,14 @@ fn a_metapage_that_contradicts_itself_is_refused() {
             ..sound
         },
         Meta {
+            filters: 32,
+            ..sound
+        },
+        Meta {
+            version: 1,
+            ..sound
+        },
+        Meta {
             reach: f32::NAN,
             ..sound
         },
@@ -294,7 +320,9 @@ fn shapes() -> impl Strategy<Value = Shape> {
         row_len: dims.div_ceil(8),
         ..plain(dims)
     });
-    prop_oneof![coded, (1u32..1900).prop_map(plain), bits]
+    let any = prop_oneof![coded, (1u32..1900).prop_map(plain), bits];
+    (any, 0usize..4)
+        .prop_map(|(shape, filters)| filtered(filters as _, shape))
         .prop_filter("does not fit", |shape| shape.fits())
 }
 

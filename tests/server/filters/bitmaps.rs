@@ -2,16 +2,24 @@
 
 use postgres::Client;
 
-use super::{DEFAULTS, HNSW, Search, queries, server};
+use super::{DEFAULTS, Search, queries, server_of};
 use crate::harness::{Server, explain};
+
+of_every_method! {
+    conditions_served_by_other_indexes_find_the_nearest_matching_rows,
+    the_plan_node_shows_itself_and_what_it_found,
+    a_first_query_of_a_session_has_the_plan_node,
+    bitmaps_are_made_anew_when_parameters_change,
+    rows_are_locked_updated_and_rechecked_through_the_plan_node,
+}
 
 /// Only the plan node in question, unless it cannot be.
 const BITMAP: &str = "SET enable_seqscan = off; SET enable_sort = off";
 
 const NODE: &str = "Vector Search in Bitmap";
 
-fn with_indexes() -> (Server, Client) {
-    let (server, mut client) = server(HNSW);
+fn with_indexes(method: &str) -> (Server, Client) {
+    let (server, mut client) = server_of(method);
     client
         .batch_execute(
             "CREATE INDEX ON items (u); CREATE INDEX ON items USING gin (metadata);
@@ -22,9 +30,8 @@ fn with_indexes() -> (Server, Client) {
     (server, client)
 }
 
-#[test]
-fn conditions_served_by_other_indexes_find_the_nearest_matching_rows() {
-    let (_server, mut client) = with_indexes();
+fn conditions_served_by_other_indexes_find_the_nearest_matching_rows(method: &str) {
+    let (_server, mut client) = with_indexes(method);
     let mut recalls = Vec::new();
     for condition in [
         "u < 0.7",
@@ -58,9 +65,8 @@ fn conditions_served_by_other_indexes_find_the_nearest_matching_rows() {
     assert!(mean >= 0.95, "{recalls:?}");
 }
 
-#[test]
-fn the_plan_node_shows_itself_and_what_it_found() {
-    let (_server, mut client) = with_indexes();
+fn the_plan_node_shows_itself_and_what_it_found(method: &str) {
+    let (_server, mut client) = with_indexes(method);
     let query = &queries(&mut client)[0].0;
     client.batch_execute(BITMAP).unwrap();
     let sql = |condition: &str| {
@@ -102,9 +108,8 @@ fn the_plan_node_shows_itself_and_what_it_found() {
     }
 }
 
-#[test]
-fn a_first_query_of_a_session_has_the_plan_node() {
-    let (server, _client) = with_indexes();
+fn a_first_query_of_a_session_has_the_plan_node(method: &str) {
+    let (server, _client) = with_indexes(method);
     let mut fresh = server.client();
     fresh.batch_execute(BITMAP).unwrap();
     let plan = explain(
@@ -114,9 +119,8 @@ fn a_first_query_of_a_session_has_the_plan_node() {
     assert!(plan.contains(NODE), "{plan}");
 }
 
-#[test]
-fn bitmaps_are_made_anew_when_parameters_change() {
-    let (_server, mut client) = with_indexes();
+fn bitmaps_are_made_anew_when_parameters_change(method: &str) {
+    let (_server, mut client) = with_indexes(method);
     let sql = "SELECT near.id, d FROM generate_series(1, 4) x,
         LATERAL (SELECT id, e <=> $1 AS d FROM items WHERE u BETWEEN x * 0.1 AND x * 0.1 + 0.004
                  ORDER BY e <=> $1 LIMIT 10) near ORDER BY d";
@@ -139,9 +143,8 @@ fn bitmaps_are_made_anew_when_parameters_change() {
     assert_eq!(rows, 3 * super::QUERIES as i64);
 }
 
-#[test]
-fn rows_are_locked_updated_and_rechecked_through_the_plan_node() {
-    let (server, mut client) = with_indexes();
+fn rows_are_locked_updated_and_rechecked_through_the_plan_node(method: &str) {
+    let (server, mut client) = with_indexes(method);
     let query = queries(&mut client)[0].0.clone();
     let settings = format!("{BITMAP}; SET plan_cache_mode = force_custom_plan");
     client.batch_execute(&settings).unwrap();

@@ -1,6 +1,12 @@
 //! Filters after deletes and updates, before and after VACUUM.
 
-use super::{DEFAULTS, FORCED, HNSW, LEAST_RECALL, Search, server};
+use super::{DEFAULTS, FORCED, LEAST_RECALL, Search, server_of};
+
+of_every_method! {
+    deleted_rows_never_cost_live_ones_before_and_after_vacuum,
+    a_deleted_cluster_and_deleted_entry_points_hide_nothing,
+    a_jsonb_predicate_under_update_churn_finds_the_nearest_rows,
+}
 
 const PLAIN: &str = "SELECT id, e <=> $1 FROM items ORDER BY e <=> $1 LIMIT 10";
 const FILTERED: &str = "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e <=> $1 LIMIT 10";
@@ -8,9 +14,8 @@ const FILTERED: &str = "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e 
 const JSONB: &str = "SELECT id, e <=> $1::vector FROM items
     WHERE metadata->>'k' = 'v18' ORDER BY e <=> $1::vector LIMIT 10";
 
-#[test]
-fn deleted_rows_never_cost_live_ones_before_and_after_vacuum() {
-    let (_server, mut client) = server(HNSW);
+fn deleted_rows_never_cost_live_ones_before_and_after_vacuum(method: &str) {
+    let (_server, mut client) = server_of(method);
     for share in [0.1, 0.5, 0.9] {
         client
             .batch_execute(&format!(
@@ -26,9 +31,8 @@ fn deleted_rows_never_cost_live_ones_before_and_after_vacuum() {
     }
 }
 
-#[test]
-fn a_deleted_cluster_and_deleted_entry_points_hide_nothing() {
-    let (_server, mut client) = server(HNSW);
+fn a_deleted_cluster_and_deleted_entry_points_hide_nothing(method: &str) {
+    let (_server, mut client) = server_of(method);
     let (mut recalls, mut failures) = (Vec::new(), Vec::new());
     // what queries are nearest to, then what was inserted first, where searches may begin
     for delete in [
@@ -55,9 +59,8 @@ fn a_deleted_cluster_and_deleted_entry_points_hide_nothing() {
     assert!(failures.is_empty(), "{failures:#?} {recalls:?}");
 }
 
-#[test]
-fn a_jsonb_predicate_under_update_churn_finds_the_nearest_rows() {
-    let (_server, mut client) = server(HNSW);
+fn a_jsonb_predicate_under_update_churn_finds_the_nearest_rows(method: &str) {
+    let (_server, mut client) = server_of(method);
     client
         .batch_execute("CREATE INDEX ON items USING gin (metadata)")
         .unwrap();

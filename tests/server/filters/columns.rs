@@ -4,13 +4,20 @@
 use super::{DEFAULTS, FORCED, Search, server};
 use crate::harness::explain;
 
-const INDEX: &str = "CREATE INDEX items_e ON items USING hnsw (e vector_cosine_ops, cluster, u)";
+of_every_method! {
+    filter_columns_and_other_conditions_find_the_nearest_matching_rows_together,
+    a_bitmap_is_handed_to_a_search_with_filter_columns,
+}
+
+fn index(method: &str) -> String {
+    format!("CREATE INDEX items_e ON items USING {method} (e vector_cosine_ops, cluster, u)")
+}
+
 /// Only index scans and our own plan node.
 const BITMAP: &str = "SET enable_seqscan = off; SET enable_sort = off";
 
-#[test]
-fn filter_columns_and_other_conditions_find_the_nearest_matching_rows_together() {
-    let (_server, mut client) = server(INDEX);
+fn filter_columns_and_other_conditions_find_the_nearest_matching_rows_together(method: &str) {
+    let (_server, mut client) = server(&index(method));
     client
         .batch_execute("CREATE INDEX ON items USING gin (metadata); ANALYZE items")
         .unwrap();
@@ -54,9 +61,8 @@ fn filter_columns_and_other_conditions_find_the_nearest_matching_rows_together()
     assert!(mean >= 0.95, "{recalls:?}");
 }
 
-#[test]
-fn a_bitmap_is_handed_to_a_search_with_filter_columns() {
-    let (_server, mut client) = server(INDEX);
+fn a_bitmap_is_handed_to_a_search_with_filter_columns(method: &str) {
+    let (_server, mut client) = server(&index(method));
     client
         .batch_execute("CREATE INDEX ON items USING gin (metadata); ANALYZE items")
         .unwrap();

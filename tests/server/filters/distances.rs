@@ -2,12 +2,16 @@
 
 use postgres::Client;
 
-use super::{DEFAULTS, EXACT, FORCED, HNSW, LEAST_RECALL, Search, queries, server};
+use super::{DEFAULTS, EXACT, FORCED, LEAST_RECALL, Search, queries, server_of};
 use crate::harness::explain;
 
-#[test]
-fn a_search_within_a_distance_finds_what_there_is_and_ends() {
-    let (_server, mut client) = server(HNSW);
+of_every_method! {
+    a_search_within_a_distance_finds_what_there_is_and_ends,
+    a_search_within_a_distance_costs_what_it_finds,
+}
+
+fn a_search_within_a_distance_finds_what_there_is_and_ends(method: &str) {
+    let (_server, mut client) = server_of(method);
     for sql in [
         "SELECT id, e <=> $1 FROM items WHERE e <=> $1 < 0.2 ORDER BY e <=> $1 LIMIT 10",
         "SELECT id, e <=> $1 FROM items WHERE e <=> $1 < 0.02 ORDER BY e <=> $1 LIMIT 10",
@@ -26,17 +30,18 @@ fn a_search_within_a_distance_finds_what_there_is_and_ends() {
     }
 }
 
-/// Nodes that the last search expanded.
-fn expanded(client: &mut Client) -> i64 {
-    client
-        .query_one("SELECT expanded FROM hnsw_last_scan() WHERE NOT swept", &[])
-        .expect("no sweep")
-        .get(0)
+/// Work of the last search, as a share of what one may take.
+fn work(client: &mut Client, method: &str) -> f64 {
+    let sql = match method {
+        "hnsw" => "SELECT expanded / 1000.0::float8 FROM hnsw_last_scan() WHERE NOT swept",
+        _ => "SELECT estimated / 5000.0::float8 FROM ivf_last_scan()",
+    };
+    let row = client.query_one(sql, &[]).expect("no sweep");
+    row.get(0)
 }
 
-#[test]
-fn a_search_within_a_distance_costs_what_it_finds() {
-    let (_server, mut client) = server(HNSW);
+fn a_search_within_a_distance_costs_what_it_finds(method: &str) {
+    let (_server, mut client) = server_of(method);
     client.batch_execute("ANALYZE items").unwrap();
     let mut found = Vec::new();
     for (query, _) in queries(&mut client).iter().take(8) {
@@ -52,13 +57,13 @@ fn a_search_within_a_distance_costs_what_it_finds() {
         let rows = client.query(&search, &[]).unwrap().len();
         assert!(rows <= 31, "{rows} of 31 rows");
         found.push(rows);
-        let cost = expanded(&mut client);
-        assert!(cost < 1000, "{cost} nodes expanded for {rows} rows");
+        let share = work(&mut client, method);
+        assert!(share < 1.0, "{share} of the work allowed for {rows} rows");
         // nothing is as near as that
         let none = search.replace(&format!("{radius:e}"), "1e-9");
         assert!(client.query(&none, &[]).unwrap().is_empty());
-        let cost = expanded(&mut client);
-        assert!(cost < 500, "{cost} nodes expanded for no row");
+        let share = work(&mut client, method);
+        assert!(share < 0.5, "{share} of the work allowed for no row");
     }
     let recall = found.iter().sum::<usize>() as f64 / (31 * found.len()) as f64;
     assert!(recall >= LEAST_RECALL, "{found:?} of 31 rows each");

@@ -1,5 +1,17 @@
 //! Any WHERE clause, no settings: rows that come out of filtered searches against exact results.
 
+/// Tests that an index of every access method has to pass: functions of its name.
+macro_rules! of_every_method {
+    ($($test:ident,)*) => {
+        mod hnsw {
+            $(#[test] fn $test() { super::$test("hnsw") })*
+        }
+        mod ivf {
+            $(#[test] fn $test() { super::$test("ivf") })*
+        }
+    };
+}
+
 mod bitmaps;
 mod changes;
 mod columns;
@@ -53,7 +65,12 @@ fn server(index: &str) -> (Server, Client) {
     (server, client)
 }
 
-const HNSW: &str = "CREATE INDEX items_e ON items USING hnsw (e vector_cosine_ops)";
+/// The same with an index of an access method.
+fn server_of(method: &str) -> (Server, Client) {
+    server(&format!(
+        "CREATE INDEX items_e ON items USING {method} (e vector_cosine_ops)"
+    ))
+}
 
 /// Only an index scan in order, unless it cannot be.
 const FORCED: &str = "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off";

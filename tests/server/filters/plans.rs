@@ -1,10 +1,18 @@
 //! Filters in queries of every form: joins, policies, functions, cursors, large limits.
 
-use super::{DEFAULTS, EXACT, FORCED, HNSW, Search, queries, server};
+use super::{DEFAULTS, EXACT, FORCED, Search, queries, server_of};
 
-#[test]
-fn filters_through_joins_and_subqueries_find_the_nearest_matching_rows() {
-    let (_server, mut client) = server(HNSW);
+of_every_method! {
+    filters_through_joins_and_subqueries_find_the_nearest_matching_rows,
+    limits_beyond_ef_search_and_offsets_are_filled,
+    functions_and_generic_plans_filter_as_plain_queries_do,
+    row_security_never_shows_a_foreign_row_and_never_comes_back_short,
+    cursors_fetched_in_steps_go_on_where_they_were,
+    a_filter_that_matches_nothing_ends_in_bounded_time_and_memory,
+}
+
+fn filters_through_joins_and_subqueries_find_the_nearest_matching_rows(method: &str) {
+    let (_server, mut client) = server_of(method);
     client
         .batch_execute(
             "CREATE TABLE tags AS SELECT id, id % 97 AS tag, u FROM items;
@@ -32,9 +40,8 @@ fn filters_through_joins_and_subqueries_find_the_nearest_matching_rows() {
     }
 }
 
-#[test]
-fn limits_beyond_ef_search_and_offsets_are_filled() {
-    let (_server, mut client) = server(HNSW);
+fn limits_beyond_ef_search_and_offsets_are_filled(method: &str) {
+    let (_server, mut client) = server_of(method);
     for sql in [
         "SELECT id, e <=> $1 FROM items ORDER BY e <=> $1 LIMIT 300",
         "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e <=> $1 LIMIT 200",
@@ -49,9 +56,8 @@ fn limits_beyond_ef_search_and_offsets_are_filled() {
     }
 }
 
-#[test]
-fn functions_and_generic_plans_filter_as_plain_queries_do() {
-    let (_server, mut client) = server(HNSW);
+fn functions_and_generic_plans_filter_as_plain_queries_do(method: &str) {
+    let (_server, mut client) = server_of(method);
     client
         .batch_execute(
             "CREATE FUNCTION in_sql(q vector, c int, k int) RETURNS TABLE (id int, d float8)
@@ -81,9 +87,8 @@ fn functions_and_generic_plans_filter_as_plain_queries_do() {
     }
 }
 
-#[test]
-fn row_security_never_shows_a_foreign_row_and_never_comes_back_short() {
-    let (server, mut client) = server(HNSW);
+fn row_security_never_shows_a_foreign_row_and_never_comes_back_short(method: &str) {
+    let (server, mut client) = server_of(method);
     client
         .batch_execute(
             "ALTER TABLE items ENABLE ROW LEVEL SECURITY;
@@ -130,9 +135,8 @@ fn row_security_never_shows_a_foreign_row_and_never_comes_back_short() {
     assert!(recall >= 0.95, "{recall}");
 }
 
-#[test]
-fn cursors_fetched_in_steps_go_on_where_they_were() {
-    let (_server, mut client) = server(HNSW);
+fn cursors_fetched_in_steps_go_on_where_they_were(method: &str) {
+    let (_server, mut client) = server_of(method);
     let queries = queries(&mut client);
     let (mut right, mut wanted) = (0, 0);
     for (query, _) in &queries {
@@ -168,9 +172,8 @@ fn cursors_fetched_in_steps_go_on_where_they_were() {
     assert!(recall >= 0.95, "{recall}");
 }
 
-#[test]
-fn a_filter_that_matches_nothing_ends_in_bounded_time_and_memory() {
-    let (_server, mut client) = server(HNSW);
+fn a_filter_that_matches_nothing_ends_in_bounded_time_and_memory(method: &str) {
+    let (_server, mut client) = server_of(method);
     client
         .batch_execute(&format!("{FORCED}; SET work_mem = '1MB'"))
         .unwrap();

@@ -1,6 +1,11 @@
 //! Filters of every kind and selectivity.
 
-use super::{DEFAULTS, FORCED, HNSW, Search, server};
+use super::{DEFAULTS, FORCED, Search, server_of};
+
+of_every_method! {
+    index_scans_find_the_nearest_matching_rows_whatever_the_filter,
+    queries_with_defaults_find_the_nearest_matching_rows_whatever_the_filter,
+}
 
 /// Conditions on `items`; `$2` is the query's own cluster. Rows that match: from all to a few.
 const CONDITIONS: &[&str] = &[
@@ -39,8 +44,8 @@ const CONDITIONS: &[&str] = &[
 ];
 
 /// Every condition without statistics and with them.
-fn holds_with(settings: &str, statistics: &[&str]) {
-    let (_server, mut client) = server(HNSW);
+fn holds_with(method: &str, settings: &str, statistics: &[&str]) {
+    let (_server, mut client) = server_of(method);
     let (mut recalls, mut failures) = (Vec::new(), Vec::new());
     for analyze in statistics {
         client.batch_execute(analyze).unwrap();
@@ -59,12 +64,10 @@ fn holds_with(settings: &str, statistics: &[&str]) {
     assert!(mean >= 0.95, "{recalls:?}");
 }
 
-#[test]
-fn index_scans_find_the_nearest_matching_rows_whatever_the_filter() {
-    holds_with(FORCED, &["ANALYZE items"]);
+fn index_scans_find_the_nearest_matching_rows_whatever_the_filter(method: &str) {
+    holds_with(method, FORCED, &["ANALYZE items"]);
 }
 
-#[test]
-fn queries_with_defaults_find_the_nearest_matching_rows_whatever_the_filter() {
-    holds_with(DEFAULTS, &["", "ANALYZE items"]);
+fn queries_with_defaults_find_the_nearest_matching_rows_whatever_the_filter(method: &str) {
+    holds_with(method, DEFAULTS, &["", "ANALYZE items"]);
 }

@@ -16,7 +16,7 @@ use crate::hnsw::blocks::map::{
     Directory, DirectoryMut, MapLayout, MapPage, MapPageMut, MapRow, Place, widen,
 };
 use crate::hnsw::format::{Meta, Opaque, PageKind, RawTid};
-use crate::hnsw::keys::Conditions;
+use crate::keys::Conditions;
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::quantize::CompactRef;

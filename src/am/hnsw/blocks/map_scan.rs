@@ -10,11 +10,11 @@
 use super::index::Blocks;
 use super::measure::Measure;
 use super::search::{PageBlocks, ScanRow};
-use crate::am::hnsw::filter::Filter;
+use crate::am::filter::Filter;
 use crate::hnsw::blocks::map::{MapLayout, MapPage, MapRow};
 use crate::hnsw::blocks::{Near, Nearest, Ranking};
 use crate::hnsw::format::{NodeId, RawTid};
-use crate::hnsw::keys::Verdict;
+use crate::keys::Verdict;
 use crate::pg::conditions::Conditions;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;

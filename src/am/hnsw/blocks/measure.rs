@@ -2,7 +2,7 @@
 
 use super::index::Blocks;
 use super::search::ScanRow;
-use crate::am::hnsw::filter::Filter;
+use crate::am::filter::Filter;
 use crate::distance::Value;
 use crate::hnsw::blocks::Exact;
 use crate::hnsw::format::RawTid;

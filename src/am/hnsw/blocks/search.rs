@@ -2,12 +2,12 @@
 
 use super::entries;
 use super::index::Blocks;
-use crate::am::hnsw::filter::Filter;
+use crate::am::filter::Filter;
 use crate::am::hnsw::scan::each_tid;
 use crate::hnsw::blocks::format::Block;
 use crate::hnsw::blocks::{BlockStore, KeySet, Near};
 use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
-use crate::hnsw::keys::Verdict;
+use crate::keys::Verdict;
 use crate::pg::buffer::{Access, Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;

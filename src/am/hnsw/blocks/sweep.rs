@@ -5,7 +5,7 @@ use super::measure::Measure;
 use super::search::{Keep, ScanRow};
 use crate::hnsw::blocks::{Near, Ranking};
 use crate::hnsw::format::{NodeId, Opaque, PageKind};
-use crate::hnsw::keys::Verdict;
+use crate::keys::Verdict;
 use crate::pg::buffer::{Access, Shared, Strategy};
 use crate::pg::conditions::Conditions;
 use crate::quantize::Query;

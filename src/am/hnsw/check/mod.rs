@@ -12,11 +12,11 @@ mod links;
 mod map;
 mod reach;
 
-use super::keys::FilterColumns;
 use super::storage::META_BLOCK;
 use crate::am::check::claims::{self, CLAIM, Claims};
 use crate::am::column;
 use crate::am::column::Column;
+use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::check::{self as structure, Expected};

@@ -4,14 +4,16 @@
 //! [`Filter::of_row`] judges by keys alone and may leave a row open; [`Filter::settle`] then asks the
 //! table, which must not happen while a page of the index is locked.
 
-use super::keys::{Check, FilterColumns};
 use crate::hnsw::format::RawTid;
-use crate::hnsw::keys::{Conditions, Verdict};
+use crate::keys::{Conditions, Verdict};
 use crate::pg::allow_list::AllowList;
 use crate::pg::relation::Index;
+use keys::{Check, FilterColumns};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+pub mod keys;
 
 /// Which rows a scan wants.
 pub struct Filter {

@@ -1,5 +1,5 @@
 //! Filter columns: the columns of an index after its vector. Their values become keys
-//! ([`crate::hnsw::keys`]), a scan's conditions on them tests of keys.
+//! ([`crate::keys`]), a scan's conditions on them tests of keys.
 //!
 //! Of each type the key is an image with the order of the values, or a hash where there is no such
 //! image of eight bytes. What a key leaves open, and what is asked across types that have no common
@@ -7,7 +7,7 @@
 
 use crate::am::column::Column;
 use crate::hnsw::format::RawTid;
-use crate::hnsw::keys::{
+use crate::keys::{
     Comparison, Condition, Conditions, Label, NULL, Test, Verdict, of_f64, of_hash, of_i64,
     of_labels,
 };
@@ -126,7 +126,7 @@ impl FilterColumns {
             if key.sk_attno == 1 && null {
                 raise_index(
                     Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                    "an hnsw index does not hold rows whose vector is NULL".into(),
+                    "an index of vectors does not hold rows whose vector is NULL".into(),
                     None,
                 );
             }
@@ -184,7 +184,10 @@ impl FilterColumn {
         if Column::is_vector(index, n) {
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "an hnsw index can have one vector column only, its first".into(),
+                format!(
+                    "an {} index can have one vector column only, its first",
+                    index.method_name()
+                ),
                 Some("Create an index for each vector column.".into()),
             );
         }
@@ -348,7 +351,7 @@ impl FilterColumn {
             comparison,
             key,
             // values at the end of the range may share the greatest key
-            exact: exact && key < crate::hnsw::keys::GREATEST,
+            exact: exact && key < crate::keys::GREATEST,
         };
         let is_equal = comparison == Comparison::Equal;
         match self.kind {

@@ -1,0 +1,547 @@
+//! Reading lists: which are nearest to a query, and what the rows on their pages are estimated at.
+
+use super::directory::{self, Directory, Listed};
+use super::index::Ivf;
+use super::storage::{Steps, Visit};
+use crate::am::filter::Filter;
+use crate::distance::{Metric, Operand, Value};
+use crate::hnsw::format::RawTid;
+use crate::ivf::format::{ListPage, Meta, Rerank, RowForm, VectorAddress};
+use crate::ivf::reach::Offsets;
+use crate::keys::Verdict;
+use crate::pg::buffer::Hints;
+use crate::quantize::{Base, Lookup, Lookups, Query};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Pages of which at least this part of the rows are wanted are estimated as a whole.
+const WHOLE: usize = 4;
+
+/// What is searched for.
+#[derive(Default)]
+pub struct Target {
+    /// its codes; none for bit strings
+    pub query: Query,
+    /// its value
+    pub value: Value,
+}
+
+/// A row of a list, as a search keeps it.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundRow {
+    /// where it is in the table
+    pub tid: RawTid,
+    /// its compact code
+    pub address: VectorAddress,
+    /// which of the lists it was met in, counted from the nearest
+    pub place: u32,
+    /// how closely it was looked at
+    pub seen: Seen,
+    /// its keys leave open whether it is wanted
+    pub is_open: bool,
+    /// exact distance, or estimate
+    pub distance: f64,
+}
+
+/// How closely a row was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// by its code in a list
+    InList,
+    /// by its compact code
+    ByCompactCode,
+    /// it is known to be wanted, and how far it is
+    Whole,
+}
+
+/// Takes in the rows that a search meets.
+pub trait Intake {
+    /// Rows whose lower bound is above this are left out.
+    fn bound(&self) -> f32;
+    /// A row of this lower bound was left out.
+    fn leave_out(&mut self, low: f32);
+    /// A row between two bounds.
+    fn take(&mut self, low: f32, high: f32, row: FoundRow);
+}
+
+/// How lists are read.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// which rows are wanted; `None` where all are
+    pub filter: Option<&'a Filter>,
+    /// standard deviations that bounds allow for
+    pub deviations: f32,
+    /// internal distance beyond which no row is wanted
+    pub within: f32,
+    /// whether it is to be known how far rows are from their lists' centroids
+    pub is_measured: bool,
+}
+
+/// The lists of an index in the order of a query.
+pub struct Probe {
+    ivf: Rc<Ivf>,
+    hints: Hints,
+    /// the lists
+    pub directory: Rc<Directory>,
+    /// distances of all centroids
+    distances: Vec<f32>,
+    /// positions of lists in the directory, nearest first as far as they are sorted
+    nearest: Vec<u32>,
+    sorted: usize,
+    /// what the quantizer prepared for the query
+    lookup: Lookup,
+    estimates: Vec<f32>,
+    /// rows of a page that are wanted
+    wanted: Wanted,
+    /// lists read up to the last one with a row within the radius
+    pub last_within: usize,
+    /// how far rows are from their lists' centroids
+    offsets: Offsets,
+    /// rows met, and of them those that keys and allow-list leave
+    pub met: u64,
+    /// see `met`
+    pub matched: u64,
+    /// lists read, each time counted
+    pub probed: u64,
+    /// list pages read
+    pub pages: u64,
+    /// distances estimated
+    pub estimated: u64,
+}
+
+/// Rows of a page that a filter leaves.
+#[derive(Default)]
+struct Wanted {
+    verdicts: Vec<Verdict>,
+    slots: Vec<u16>,
+    codes: Vec<u8>,
+    adds: Vec<f32>,
+    scales: Vec<f32>,
+}
+
+impl Probe {
+    /// A reader of no lists yet.
+    pub fn new(ivf: Rc<Ivf>, meta: &Meta) -> Probe {
+        Probe {
+            directory: Directory::of(&ivf, meta),
+            hints: Hints::of(ivf.index),
+            ivf,
+            distances: Vec::new(),
+            nearest: Vec::new(),
+            sorted: 0,
+            lookup: Lookup::default(),
+            estimates: Vec::new(),
+            wanted: Wanted::default(),
+            last_within: 0,
+            offsets: Offsets::default(),
+            met: 0,
+            matched: 0,
+            probed: 0,
+            pages: 0,
+            estimated: 0,
+        }
+    }
+
+    /// Begins to search for another value, in an index as it is by now.
+    pub fn begin(&mut self, ivf: &Rc<Ivf>, meta: &Meta, target: &Target) {
+        self.ivf = ivf.clone();
+        (self.probed, self.pages, self.estimated) = (0, 0, 0);
+        if let Some(coding) = &self.ivf.coding {
+            coding.prepare(&target.query, &mut self.lookup);
+        }
+        self.read_directory(meta, target);
+    }
+
+    /// Takes the directory as the metapage names it, and measures all its lists.
+    pub fn read_directory(&mut self, meta: &Meta, target: &Target) {
+        self.directory = Directory::of(&self.ivf, meta);
+        let to = match self.ivf.codec {
+            Some(_) => directory::Target::Query(&target.query),
+            None => directory::Target::Bits(&target.value),
+        };
+        let distances = &mut self.distances;
+        self.directory.distances(&self.ivf, &to, distances);
+        self.nearest.clear();
+        self.nearest.extend(0..self.directory.lists().len() as u32);
+        self.sorted = 0;
+    }
+
+    /// Puts the nearest lists first, in their order.
+    pub fn sort(&mut self, count: usize) {
+        if count <= self.sorted {
+            return;
+        }
+        let distances = &self.distances;
+        let order = |a: &u32, b: &u32| {
+            let (a, b) = (*a as usize, *b as usize);
+            distances[a].total_cmp(&distances[b]).then(a.cmp(&b))
+        };
+        if count < self.nearest.len() {
+            self.nearest.select_nth_unstable_by(count - 1, order);
+        }
+        self.nearest[..count].sort_unstable_by(order);
+        self.sorted = count;
+    }
+
+    /// Copies of rows in all lists, as far as they were counted.
+    pub fn copies(&self) -> usize {
+        let lists = self.directory.lists().iter();
+        lists.map(|listed| self.counted(listed)).sum()
+    }
+
+    /// How far to go in a range of lists for no more than about so many rows, by one list at least.
+    pub fn end_of(&self, lists: Range<usize>, most: usize) -> usize {
+        let mut rows = 0;
+        for place in lists.clone() {
+            let at = self.nearest[place] as usize;
+            rows += self.counted(&self.directory.lists()[at]);
+            if rows > most {
+                return place.max(lists.start + 1);
+            }
+        }
+        lists.end
+    }
+
+    /// Begins to measure how far rows are from their lists' centroids.
+    pub fn begin_step(&mut self) {
+        self.offsets = Offsets::default();
+    }
+
+    /// How many lists are to be read in all, by what is known of those that were not: see
+    /// [`Offsets::likely`]. `share` of their rows pass. None more where nothing is known.
+    pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
+        self.sort(self.nearest.len());
+        let unread = self.nearest[read..].iter().map(|&at| {
+            let rows = self.counted(&self.directory.lists()[at as usize]);
+            (self.distances[at as usize], share * rows as f64)
+        });
+        let more = self.offsets.likely(unread, bound, tolerated);
+        read + more.unwrap_or(0)
+    }
+
+    fn counted(&self, listed: &Listed) -> usize {
+        let full = (listed.pages as usize).saturating_sub(1) * self.ivf.lists.capacity();
+        full.max(listed.rows as usize)
+    }
+
+    /// Begins to count what is met.
+    pub fn begin_batch(&mut self) {
+        (self.met, self.matched, self.last_within) = (0, 0, 0);
+    }
+
+    /// Reads some of the lists, which are sorted as far as that; false where one is gone by now.
+    pub fn read(
+        &mut self,
+        lists: Range<usize>,
+        target: &Target,
+        reading: Reading<'_>,
+        into: &mut impl Intake,
+    ) -> bool {
+        let directory = self.directory.clone();
+        let end = lists.end;
+        for place in lists {
+            pgrx::check_for_interrupts!();
+            let at = self.nearest[place] as usize;
+            if let Some(&next) = self.nearest[..end].get(place + 1) {
+                let first = directory.lists()[next as usize].first;
+                self.hints
+                    .prefetch(self.ivf.index, first, crate::pg::buffer::PAGE_SIZE, 256);
+            }
+            self.probed += 1;
+            let listed = directory.lists()[at];
+            let base = directory.base(at, &target.query, self.distances[at]);
+            if let (Some(coding), Some(centre)) = (&self.ivf.coding, directory.centre(at)) {
+                coding.enter(&target.query, centre, &mut self.lookup);
+            }
+            let list = List {
+                target,
+                base: base.unwrap_or_default(),
+                centre: self.distances[at],
+                place,
+                reading,
+            };
+            if !self.read_list(&listed, list, into) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn read_list(&mut self, listed: &Listed, list: List<'_>, into: &mut impl Intake) -> bool {
+        let mut block = listed.first;
+        let ivf = self.ivf.clone();
+        let mut steps = Steps::new();
+        while block != 0 {
+            self.pages += 1;
+            steps.step(&ivf, block);
+            let locked = self.hints.pin(ivf.index, block).lock();
+            let Visit::Page(page) = ivf.list_page(block, locked.page(), listed.id) else {
+                drop(locked);
+                ivf.check_gone(listed.id, block);
+                return false;
+            };
+            block = page.next;
+            self.met += page.count() as u64;
+            match (ivf.shape.form, list.reading.filter) {
+                (RowForm::Codes(_), None) => {
+                    self.matched += page.count() as u64;
+                    self.estimate_all(&page, list);
+                    self.offer_all(&page, list, into);
+                }
+                (RowForm::Codes(_), Some(filter)) => {
+                    if self.wanted.find(&page, filter) || list.reading.within < f32::INFINITY {
+                        self.offer_wanted(&page, list, into);
+                    }
+                }
+                (RowForm::Values, filter) => {
+                    if let Some(filter) = filter {
+                        self.wanted.find(&page, filter);
+                    }
+                    self.offer_values(&page, list, into);
+                }
+            }
+        }
+        true
+    }
+
+    fn estimate_all(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        let count = page.count();
+        self.estimated += count as u64;
+        self.estimates.resize(count, 0.0);
+        let of = Lookups {
+            query: &list.target.query,
+            lookup: &self.lookup,
+            base: list.base,
+        };
+        let out = &mut self.estimates;
+        self.ivf
+            .coding()
+            .estimate(of, page.codes(), page.adds(), page.scales(), out);
+        self.note_estimates(list);
+    }
+
+    /// Notes what the estimates at hand tell of the list.
+    fn note_estimates(&mut self, list: List<'_>) {
+        let Reading {
+            within,
+            is_measured,
+            ..
+        } = list.reading;
+        if is_measured {
+            self.offsets.add(list.centre, &self.estimates);
+        }
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
+            self.last_within = self.last_within.max(list.place + 1);
+        }
+    }
+
+    fn offer_all(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
+        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
+        let mut bound = into.bound();
+        for (n, (&estimate, error)) in self.estimates.iter().zip(errors).enumerate() {
+            let error = list.error(error.get());
+            let low = estimate - error;
+            if low > bound {
+                into.leave_out(low);
+                continue;
+            }
+            let row = FoundRow {
+                tid: tids[n],
+                address: addresses.get(n).copied().unwrap_or_default(),
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: false,
+                distance: estimate as f64,
+            };
+            let (low, high) = match is_estimate_all {
+                true => (estimate, estimate),
+                false => (low, estimate + error),
+            };
+            into.take(low, high, row);
+            bound = into.bound();
+        }
+    }
+
+    /// Offers the rows of a page that a filter leaves. Where a radius is asked for, all rows are estimated:
+    /// those that are not wanted tell how far the radius goes, too.
+    fn offer_wanted(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let wanted = self.wanted.slots.len();
+        self.matched += wanted as u64;
+        let is_whole = wanted * WHOLE >= page.count() || list.reading.within < f32::INFINITY;
+        if is_whole {
+            self.estimate_all(page, list);
+        } else {
+            self.wanted.gather(page);
+            self.estimated += wanted as u64;
+            self.estimates.resize(wanted, 0.0);
+            let of = Lookups {
+                query: &list.target.query,
+                lookup: &self.lookup,
+                base: list.base,
+            };
+            let Wanted {
+                codes,
+                adds,
+                scales,
+                ..
+            } = &self.wanted;
+            let out = &mut self.estimates;
+            self.ivf.coding().estimate(of, codes, adds, scales, out);
+            self.note_estimates(list);
+        }
+        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
+        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
+        for (n, &slot) in self.wanted.slots.iter().enumerate() {
+            let slot = slot as usize;
+            let estimate = self.estimates[if is_whole { slot } else { n }];
+            let error = match is_estimate_all {
+                true => 0.0,
+                false => list.error(errors[slot].get()),
+            };
+            let low = estimate - error;
+            if low > into.bound() {
+                into.leave_out(low);
+                continue;
+            }
+            let row = FoundRow {
+                tid: tids[slot],
+                address: addresses.get(slot).copied().unwrap_or_default(),
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: self.wanted.is_open(slot),
+                distance: estimate as f64,
+            };
+            into.take(low, estimate + error, row);
+        }
+    }
+
+    /// Offers values by their distances: those that a filter leaves, or all of the page.
+    fn offer_values(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let space = self.ivf.shape.space;
+        let len = self.ivf.shape.row_len as usize;
+        let query = list.target.value.operand();
+        let distance_of = |n: usize| {
+            let value = Operand {
+                payload: &page.code(n)[..len],
+                norm_squared: page.norms().get(n).copied().unwrap_or_default(),
+            };
+            space.distance(query, value)
+        };
+        let within = list.reading.within;
+        let is_filtered = list.reading.filter.is_some();
+        self.estimates.clear();
+        for (n, &tid) in page.tids().iter().enumerate() {
+            let is_wanted = !is_filtered || self.wanted.verdicts[n] != Verdict::No;
+            if !is_wanted && within == f32::INFINITY {
+                continue;
+            }
+            let distance = distance_of(n);
+            let near = distance as f32;
+            self.estimated += 1;
+            if list.reading.is_measured {
+                self.estimates.push(near);
+            }
+            if !is_wanted {
+                continue;
+            }
+            self.matched += 1;
+            if near > into.bound() {
+                into.leave_out(near);
+                continue;
+            }
+            let row = FoundRow {
+                tid,
+                address: VectorAddress::NONE,
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: is_filtered && self.wanted.is_open(n),
+                distance,
+            };
+            into.take(near, near, row);
+        }
+        if list.reading.is_measured {
+            self.note_values(list);
+        }
+    }
+
+    /// The same of values: their distances are compared with the radius as they are, with the centroid's
+    /// as internal ones.
+    fn note_values(&mut self, list: List<'_>) {
+        let within = list.reading.within;
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
+            self.last_within = self.last_within.max(list.place + 1);
+        }
+        match (&self.ivf.codec, self.ivf.shape.space.metric) {
+            // lists are placed by L2, which says little of how far their rows are
+            (_, Metric::L1) => return,
+            (Some(_), _) => {
+                for distance in &mut self.estimates {
+                    *distance = list.target.query.internal(*distance as f64);
+                }
+            }
+            (None, _) => {}
+        }
+        self.offsets.add(list.centre, &self.estimates);
+    }
+}
+
+/// A list that is being read.
+#[derive(Clone, Copy)]
+struct List<'a> {
+    target: &'a Target,
+    base: Base,
+    /// distance of its centroid
+    centre: f32,
+    place: usize,
+    reading: Reading<'a>,
+}
+
+impl List<'_> {
+    /// How far an estimate may be off.
+    #[inline(always)]
+    fn error(&self, of_row: f32) -> f32 {
+        self.reading.deviations * (self.base.span * of_row + self.base.slack)
+    }
+}
+
+impl Wanted {
+    /// Finds the rows of a page that a filter leaves; false where there is none.
+    fn find(&mut self, page: &ListPage<'_>, filter: &Filter) -> bool {
+        self.verdicts.clear();
+        self.verdicts.resize(page.count(), Verdict::Yes);
+        filter
+            .conditions
+            .narrow(|column| page.keys(column), &mut self.verdicts);
+        self.slots.clear();
+        let allowed = filter.allowed();
+        let tids = page.tids();
+        for (slot, verdict) in self.verdicts.iter_mut().enumerate() {
+            if *verdict == Verdict::No {
+                continue;
+            }
+            match allowed {
+                Some(allowed) if !allowed.contains(tids[slot]) => *verdict = Verdict::No,
+                _ => self.slots.push(slot as u16),
+            }
+        }
+        !self.slots.is_empty()
+    }
+
+    fn is_open(&self, slot: usize) -> bool {
+        self.verdicts[slot] == Verdict::Open
+    }
+
+    /// Puts the codes of the rows wanted one after another.
+    fn gather(&mut self, page: &ListPage<'_>) {
+        self.codes.clear();
+        self.adds.clear();
+        self.scales.clear();
+        for &slot in &self.slots {
+            let slot = slot as usize;
+            self.codes.extend_from_slice(page.code(slot));
+            self.adds.push(page.adds()[slot]);
+            self.scales.push(page.scales()[slot]);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A batch that counts only rows which pass: those that the index's keys, an allow-list, a radius and the
+//! plan node's own conditions leave, and that the snapshot sees.
+//!
+//! Lists are read in steps ([`crate::ivf::reach`]). Keys, allow-list and radius are looked at on the page,
+//! before any distance. What is left of a step is put to everything else nearest first, by the table's row
+//! where need be, until the next one is farther than the last of the rows wanted. So rows that fail cost one
+//! look each, and none where enough nearer ones pass.
+
+use super::looks::{Sieve, Sifted, key};
+use super::probe::{FoundRow, Intake, Reading};
+use super::search::{CERTAIN_DEVIATIONS, Search};
+use crate::am::filter::Filter;
+use crate::hnsw::format::RawTid;
+use crate::ivf::order::Candidate;
+use crate::ivf::reach::Met;
+use crate::pg::allow_list::AllowList;
+use crate::pg::conditions::Conditions;
+use rustc_hash::FxHashSet;
+use std::ops::Range;
+
+/// Standard deviations that bounds allow for. More than where rows are ranked by their bounds: here they are
+/// compared with exact distances.
+const DEVIATIONS: f32 = 2.5;
+/// Recall aimed at where the settings do not say.
+const USUAL_RECALL: f32 = 0.95;
+/// Bytes of a row that waits for a closer look.
+const BYTES_PER_ROW: usize = size_of::<Candidate<FoundRow>>();
+/// Bytes of a row that was looked at.
+const BYTES_PER_SEEN: usize = 16;
+/// Rows whose heap pages are asked for together.
+const PREFETCHED: usize = 32;
+/// Rows of lists that are met in the time that one of an allow-list takes to be read from the table.
+const MET_PER_LISTED: f64 = 12.0;
+
+/// Takes in the rows of a step that may be near enough.
+struct Step<'a> {
+    rows: &'a mut Vec<Candidate<FoundRow>>,
+    handed_out: &'a FxHashSet<u64>,
+    bound: f32,
+    /// the least lower bound of the rows left out that are within the radius
+    left_out: f32,
+    within: f32,
+}
+
+impl Intake for Step<'_> {
+    #[inline(always)]
+    fn bound(&self) -> f32 {
+        self.bound
+    }
+
+    #[inline(always)]
+    fn leave_out(&mut self, low: f32) {
+        if low <= self.within {
+            self.left_out = self.left_out.min(low);
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
+        if self.handed_out.is_empty() || !self.handed_out.contains(&key(row.tid)) {
+            self.rows.push(Candidate { low, high, row });
+        }
+    }
+}
+
+/// What a batch has come to.
+#[derive(Default)]
+struct Tally {
+    /// rows put to the sieve, and those that passed
+    sifted: u64,
+    passed: u64,
+}
+
+impl Tally {
+    fn share(&self) -> f64 {
+        share(self.passed, self.sifted)
+    }
+}
+
+fn share(part: u64, of: u64) -> f64 {
+    match of {
+        0 => 1.0,
+        of => part as f64 / of as f64,
+    }
+}
+
+impl Search {
+    /// Looks for so many rows that pass.
+    pub(super) fn sift(&mut self, rows: usize, conditions: Conditions) {
+        let filter = self.filter.clone();
+        let sieve = Sieve {
+            filter: filter.as_deref(),
+            conditions,
+            within: self.within,
+        };
+        while !self.sift_lists(rows, sieve) {
+            // a list that is gone: its rows are in others now
+            self.read_directory();
+        }
+    }
+
+    /// False where a list is gone by now.
+    fn sift_lists(&mut self, rows: usize, sieve: Sieve<'_>) -> bool {
+        self.candidates.begin(rows);
+        self.looks.seen.clear();
+        self.probe.begin_batch();
+        self.has_all_within = false;
+        let mut tally = Tally::default();
+        let most = self.most_probes();
+        let rank = self.returned + rows;
+        let mut read = 0;
+        let mut next = self.probes_for(rank).clamp(1, most);
+        if self.is_listed_cheaper(sieve.filter, rows, 0) {
+            self.sift_listed(sieve);
+            return true;
+        }
+        loop {
+            if !self.step(read..next, sieve, &mut tally) {
+                return false;
+            }
+            read = next;
+            self.probes = read;
+            if self.is_listed_cheaper(sieve.filter, rows, self.probe.met) {
+                self.sift_listed(sieve);
+                return true;
+            }
+            let met = self.met(read, rows, &tally);
+            match met.next(most, |of_rank| self.probes_for(of_rank.max(rank))) {
+                Some(lists) => next = lists,
+                None => {
+                    self.has_all_within = met.within.is_some() && met.passed < rows;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Where the search stands.
+    fn met(&mut self, lists: usize, wanted: usize, tally: &Tally) -> Met {
+        let bound = self.candidates.bound();
+        let share = share(self.probe.matched, self.probe.met) * tally.share();
+        let missed = 1.0 - self.settings.target_recall.unwrap_or(USUAL_RECALL) as f64;
+        let farthest = bound.min(self.within);
+        let likely = match farthest < f32::INFINITY {
+            true => {
+                let farthest = self.looks.internal_of(&self.target, farthest);
+                let tolerated = missed / 2.0 * wanted as f64;
+                self.probe.likely(lists, farthest, share, tolerated)
+            }
+            false => lists,
+        };
+        let nearest = self.candidates.kept().filter(|row| row.low <= bound);
+        let last = nearest.map(|row| row.row.place as usize + 1).max();
+        Met {
+            lists,
+            passed: (tally.passed as usize).min(wanted),
+            wanted,
+            share,
+            last: last.unwrap_or(0),
+            within: (self.within < f32::INFINITY).then_some(self.probe.last_within),
+            likely,
+        }
+    }
+
+    /// Reads some lists, and puts their rows to the sieve; false where a list is gone by now.
+    fn step(&mut self, lists: Range<usize>, sieve: Sieve<'_>, tally: &mut Tally) -> bool {
+        self.probe.sort(lists.end);
+        let is_all = lists.start == 0 && lists.end == self.probe.directory.lists().len();
+        let reading = Reading {
+            filter: sieve.filter,
+            deviations: match is_all {
+                true => CERTAIN_DEVIATIONS,
+                false => DEVIATIONS,
+            },
+            within: sieve.within,
+            is_measured: true,
+        };
+        self.probe.begin_step();
+        // SAFETY: reads a setting.
+        let memory = unsafe { pgrx::pg_sys::work_mem } as usize * 1024;
+        let most_waiting = (memory / 2 / BYTES_PER_ROW).max(self.most_rows);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut rest = lists;
+        while !rest.is_empty() {
+            let part = rest.start..self.probe.end_of(rest.clone(), most_waiting);
+            rest.start = part.end;
+            let mut into = Step {
+                rows: &mut waiting,
+                handed_out: &self.handed_out,
+                bound: self.candidates.bound().min(sieve.within),
+                left_out: f32::INFINITY,
+                within: sieve.within,
+            };
+            let is_there = self.probe.read(part, &self.target, reading, &mut into);
+            let left_out = into.left_out;
+            self.candidates.leave_out(left_out);
+            if !is_there {
+                return false;
+            }
+            self.put_to(&mut waiting, sieve, memory, tally);
+        }
+        self.waiting = waiting;
+        true
+    }
+
+    /// Puts rows to the sieve, nearest first, until they are too far to matter. Where all of them are to
+    /// be looked at, because hardly any passes, they come in the order of the table.
+    fn put_to(
+        &mut self,
+        waiting: &mut Vec<Candidate<FoundRow>>,
+        sieve: Sieve<'_>,
+        memory: usize,
+        tally: &mut Tally,
+    ) {
+        let expected = tally.share() * waiting.len() as f64;
+        let missing = self.candidates.missing() as f64;
+        let by_place = tally.sifted > 0 && expected * 2.0 < missing;
+        match by_place {
+            true => waiting.sort_unstable_by_key(|candidate| key(candidate.row.tid)),
+            false => waiting.sort_unstable_by(|a, b| a.low.total_cmp(&b.low)),
+        }
+        let mut tids: Vec<RawTid> = Vec::with_capacity(PREFETCHED);
+        for n in 0..waiting.len() {
+            let Candidate { low, mut row, .. } = waiting[n];
+            let bound = self.candidates.bound();
+            if low > bound {
+                self.candidates.leave_out(low);
+                match by_place {
+                    true => continue,
+                    // so are all others
+                    false => break,
+                }
+            }
+            if n.is_multiple_of(PREFETCHED) {
+                pgrx::check_for_interrupts!();
+                tids.clear();
+                let soon = waiting[n..].iter().take(PREFETCHED);
+                tids.extend(soon.map(|candidate| candidate.row.tid));
+                self.looks.reader.prefetch(&tids);
+            }
+            if self.looks.seen.len() * BYTES_PER_SEEN > memory {
+                self.forget_failed();
+            }
+            tally.sifted += 1;
+            match self.looks.sift(&self.target, &mut row, sieve, bound) {
+                Sifted::Out => {}
+                Sifted::Beyond(low) => self.candidates.leave_out(low),
+                Sifted::Kept(distance) => {
+                    tally.passed += 1;
+                    self.candidates.keep(distance, distance, row);
+                }
+            }
+        }
+        waiting.clear();
+    }
+
+    /// Forgets which rows did not pass: one that is in two lists may be looked at twice.
+    fn forget_failed(&mut self) {
+        self.looks.seen.clear();
+        let kept = self.candidates.kept().map(|row| key(row.row.tid));
+        self.looks.seen.extend(kept);
+    }
+
+    /// Whether reading the rows of an allow-list from the table is cheaper than going on to read lists, or
+    /// than what was read of them already.
+    fn is_listed_cheaper(&self, filter: Option<&Filter>, wanted: usize, met: u64) -> bool {
+        let Some(listed) = filter.and_then(|filter| filter.allowed()?.count()) else {
+            return false;
+        };
+        let reading = MET_PER_LISTED * listed as f64;
+        let copies = self.probe.copies() as f64;
+        // a row wanted for each of so many
+        let expected = wanted as f64 * copies / (listed as f64).max(1.0);
+        reading <= expected.min(copies).max(met as f64)
+    }
+
+    /// Reads all rows of the allow-list from the table.
+    fn sift_listed(&mut self, sieve: Sieve<'_>) {
+        let Some(list) = sieve.filter.and_then(Filter::allowed) else {
+            return;
+        };
+        self.sift_rows_of(list, sieve);
+        self.probes = self.probe.directory.lists().len();
+    }
+
+    fn sift_rows_of(&mut self, list: &AllowList, sieve: Sieve<'_>) {
+        for tid in list.tids() {
+            pgrx::check_for_interrupts!();
+            if self.handed_out.contains(&key(tid)) {
+                continue;
+            }
+            if let Some((distance, row)) = self.looks.sift_listed(&self.target, tid, sieve) {
+                match distance > self.candidates.bound() {
+                    true => self.candidates.leave_out(distance),
+                    false => self.candidates.keep(distance, distance, row),
+                }
+            }
+        }
+    }
+}

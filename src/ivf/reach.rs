@@ -1,0 +1,260 @@
+//! How many lists a search reads that counts only rows which pass a filter, and when one that counts all
+//! goes on.
+//!
+//! The calibration curve says how many lists hold the nearest rows of all, for queries like the table's rows.
+//! Those that pass are farther down the ranks, and may be anywhere: spread evenly, near the query, or all in
+//! lists far from it. So lists are read in steps. As long as there are too few rows, a step is as long as the
+//! share of rows that passed says it takes. Then three have to agree that it is enough: the curve, asked for
+//! the rank that the last of them has among all rows; the last list that mattered, which is to be left behind
+//! by half the way again; and the lists not read, which by their centroids' distances and how far rows were
+//! from such, hold hardly any nearer row.
+
+/// How much farther than the last list that mattered a search looks.
+const MARGIN: f64 = 1.5;
+/// How many times the lists read a step may lead to.
+const LONGEST_STEP: f64 = 4.0;
+/// Rows from which one may tell how far rows are from their lists' centroids.
+const LEAST_MEASURED: f64 = 30.0;
+
+/// What a search has met so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Met {
+    /// lists read
+    pub lists: usize,
+    /// rows that passed, of those wanted
+    pub passed: usize,
+    /// rows wanted
+    pub wanted: usize,
+    /// share of the rows that pass
+    pub share: f64,
+    /// lists read up to the one that the last of the nearest rows came from
+    pub last: usize,
+    /// lists read up to the last one with a row within the radius that was asked for; `None` where none
+    /// was
+    pub within: Option<usize>,
+    /// lists to be read by what is known of the others
+    pub likely: usize,
+}
+
+impl Met {
+    /// How many lists are to be read next in all; `None` where the search has gone far enough. `probes_for`
+    /// is how many lists hold the rows of a rank.
+    pub fn next(&self, most: usize, probes_for: impl Fn(usize) -> usize) -> Option<usize> {
+        let margin = |lists: usize| (lists as f64 * MARGIN).ceil() as usize;
+        // what rows that come will say of the others is not known yet
+        let likely = self.likely.min(margin(self.lists));
+        let aim = if self.passed >= self.wanted {
+            let rank = self.wanted as f64 / self.share.clamp(1e-9, 1.0);
+            probes_for(rank as usize).max(margin(self.last)).max(likely)
+        } else if let Some(within) = self.within {
+            // rows that are left pass or not; lists that are left are too far
+            probes_for(self.wanted).max(margin(within)).max(likely)
+        } else {
+            let missing = self.wanted as f64 / (self.passed as f64).max(0.5);
+            let step = missing.clamp(MARGIN, LONGEST_STEP);
+            (self.lists as f64 * step).ceil() as usize
+        };
+        let aim = aim.min(most);
+        (aim > self.lists).then_some(aim)
+    }
+}
+
+/// Whether the nearest rows come from so many of the lists read, up to the last of them, that others may be
+/// in the lists beyond: then how many to read. `places` says for each of the nearest how many lists were
+/// read before its own.
+pub fn goes_on(places: impl Iterator<Item = usize>, lists: usize) -> Option<usize> {
+    // Of a search that the curve fits, one of ten nearest rows at most is in the last third. Of one that
+    // goes for rows unlike the table's, or for many, it may be a third of them.
+    let late = (lists as f64 / MARGIN) as usize;
+    let (mut all, mut in_last) = (0usize, 0usize);
+    for place in places {
+        all += 1;
+        in_last += (place >= late) as usize;
+    }
+    let is_spread = in_last > 1 && in_last * 10 > all;
+    is_spread.then(|| (lists as f64 * MARGIN).ceil() as usize)
+}
+
+/// How much farther than their lists' centroids rows are, of some.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Offsets {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Offsets {
+    /// Adds rows of a list whose centroid is at this distance.
+    #[inline]
+    pub fn add(&mut self, centre: f32, distances: &[f32]) {
+        let (mut sum, mut squares) = (0f32, 0f32);
+        for &distance in distances {
+            let offset = distance - centre;
+            sum += offset;
+            squares += offset * offset;
+        }
+        self.count += distances.len() as f64;
+        self.sum += sum as f64;
+        self.squares += squares as f64;
+    }
+
+    /// How many of some lists to read, nearest first: so many that the others hold no more than `tolerated`
+    /// rows nearer than `bound`, as far as one can tell. A list has a centroid's distance and a number of
+    /// rows, of which a share passes. `None` where too few rows were met to tell.
+    pub fn likely(
+        &self,
+        lists: impl DoubleEndedIterator<Item = (f32, f64)> + ExactSizeIterator,
+        bound: f32,
+        tolerated: f64,
+    ) -> Option<usize> {
+        if self.count < LEAST_MEASURED {
+            return None;
+        }
+        let mean = self.sum / self.count;
+        let variance = self.squares / self.count - mean * mean;
+        let deviation = variance.max(f64::MIN_POSITIVE).sqrt();
+        let mut left = lists.len();
+        let mut missed = 0.0;
+        for (centre, rows) in lists.rev() {
+            missed += rows * below((bound as f64 - centre as f64 - mean) / deviation);
+            if missed > tolerated {
+                break;
+            }
+            left -= 1;
+        }
+        Some(left)
+    }
+}
+
+/// Share of a normal distribution below so many standard deviations: Abramowitz and Stegun, 26.2.17.
+fn below(deviations: f64) -> f64 {
+    let x = deviations.abs();
+    if x > 8.0 {
+        return if deviations > 0.0 { 1.0 } else { 0.0 };
+    }
+    let t = 1.0 / (1.0 + 0.231_641_9 * x);
+    let terms = [
+        0.319_381_530,
+        -0.356_563_782,
+        1.781_477_937,
+        -1.821_255_978,
+        1.330_274_429,
+    ];
+    let series = terms.iter().rev().fold(0.0, |sum, term| (sum + term) * t);
+    let beyond = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
+    if deviations > 0.0 {
+        1.0 - beyond
+    } else {
+        beyond
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists read of 1,000, where a list has as many rows that pass as `passing` says, 10 are wanted,
+    /// and the nearest come first.
+    fn reach(passing: impl Fn(usize) -> usize) -> (usize, usize) {
+        let probes_for = |rank: usize| (20.0 * (rank as f64 / 10.0).powf(0.2)) as usize;
+        let mut met = Met {
+            lists: 0,
+            passed: 0,
+            wanted: 10,
+            share: 0.0,
+            last: 0,
+            within: None,
+            likely: 0,
+        };
+        let (mut next, mut steps) = (20, 0);
+        loop {
+            for list in met.lists..next {
+                if met.passed < met.wanted && passing(list) > 0 {
+                    met.last = list + 1;
+                }
+                met.passed += passing(list);
+            }
+            met.lists = next;
+            met.share = met.passed as f64 / (100.0 * next as f64);
+            steps += 1;
+            match met.next(1000, probes_for) {
+                Some(lists) => next = lists,
+                None => return (next, steps),
+            }
+        }
+    }
+
+    #[test]
+    fn the_fewer_rows_pass_the_more_lists_are_read() {
+        let every = |n: usize| reach(move |list| (list % n == 0) as usize);
+        let (all, _) = reach(|_| 100);
+        let (some, few, hardly_any) = (every(1), every(10), every(100));
+        assert!(all <= 25, "{all}");
+        assert!(some.0 > all && few.0 > some.0 && hardly_any.0 > few.0);
+        assert!(
+            few.0 < 400 && hardly_any.0 == 1000,
+            "{few:?} {hardly_any:?}"
+        );
+        assert!(few.1 <= 6 && hardly_any.1 <= 6, "few steps");
+    }
+
+    #[test]
+    fn rows_far_away_are_found_and_left_behind() {
+        let (lists, _) = reach(|list| if list >= 300 { 50 } else { 0 });
+        assert!((450..700).contains(&lists), "{lists}");
+    }
+
+    #[test]
+    fn where_nothing_passes_all_lists_are_read_once() {
+        let (lists, steps) = reach(|_| 0);
+        assert!(lists == 1000 && steps < 6, "{lists} {steps}");
+    }
+
+    #[test]
+    fn a_radius_ends_the_search_though_rows_are_missing() {
+        let met = Met {
+            lists: 20,
+            passed: 3,
+            wanted: 10,
+            share: 0.01,
+            last: 4,
+            within: Some(6),
+            likely: 0,
+        };
+        assert_eq!(met.next(1000, |_| 20), None);
+        let farther = Met {
+            within: Some(18),
+            ..met
+        };
+        assert_eq!(farther.next(1000, |_| 20), Some(27));
+    }
+
+    #[test]
+    fn nearest_rows_in_the_last_lists_take_a_search_on() {
+        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 9].into_iter(), 30), None);
+        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 29].into_iter(), 30), None);
+        assert_eq!(goes_on([0, 4, 9, 14, 19, 24, 29].into_iter(), 30), Some(45));
+    }
+
+    #[test]
+    fn lists_that_hold_nearer_rows_are_told_by_their_centroids() {
+        assert!((below(-1.0) - 0.158_655).abs() < 1e-5 && (below(2.0) - 0.977_250).abs() < 1e-5);
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut offsets = Offsets::default();
+        assert_eq!(offsets.likely([(0.0, 1.0)].into_iter(), 1.0, 0.1), None);
+        // sums of twelve uniform numbers: mean 10, deviation 1
+        let of_row = |rng: &mut fastrand::Rng| 4.0 + (0..12).map(|_| rng.f32()).sum::<f32>();
+        for centre in 0..10 {
+            let centre = centre as f32 / 10.0;
+            let rows: Vec<f32> = (0..100).map(|_| centre + of_row(&mut rng)).collect();
+            offsets.add(centre, &rows);
+        }
+        let lists: Vec<(f32, f64)> = (10..100).map(|n| (n as f32 / 10.0, 100.0)).collect();
+        // nearer than 9 of 100 rows: of a centroid at 1 two in a hundred, at 2 one in a thousand
+        let likely = |bound| offsets.likely(lists.iter().copied(), bound, 0.25);
+        let (near, far) = (likely(9.0).unwrap(), likely(12.0).unwrap());
+        assert!((8..16).contains(&near), "{near}");
+        assert!((38..46).contains(&far), "{far}");
+        assert_eq!(likely(0.0), Some(0));
+    }
+}
