@@ -665,11 +665,11 @@ impl Items for Check {
     }
 
     fn look_at(&mut self, row: Values<'_>) -> bool {
-        if row.nulls[0] {
+        let Some(value) = row.first() else {
             return false;
-        }
+        };
         // SAFETY: the server computed it as the index's first column.
-        let value = unsafe { self.ivf.column.value(row.values[0]) };
+        let value = unsafe { self.ivf.column.value(value) };
         if !self.ivf.column.is_indexable(&value) {
             return false;
         }

@@ -329,10 +329,9 @@ impl Items for Check {
     }
 
     fn look_at(&mut self, row: Values<'_>) -> bool {
-        let value = match row.nulls[0] {
-            true => None,
-            false => self.codes.fingerprint_of(row.values[0]),
-        };
+        let value = row
+            .first()
+            .and_then(|value| self.codes.fingerprint_of(value));
         let Some(value) = value else {
             return false;
         };
