@@ -230,30 +230,13 @@ impl Codebook {
     /// Fills the tables of a query: for each byte of a code, what it adds to the product with the
     /// query, in steps of the scale that is returned.
     fn tables(&self, query: &Query, tables: &mut Vec<[i16; 256]>) -> f32 {
-        let len = self.shape.code_len();
         let mut products = vec![0.0; self.shape.segments * self.shape.entries()];
         multiply(Isa::best(), self, query.bytes(), &mut products);
-        let entries = self.shape.entries();
-        let of = |byte: usize| -> [f32; 256] {
-            match self.shape.bits {
-                8 => std::array::from_fn(|entry| products[byte * entries + entry]),
-                _ => {
-                    let low = &products[2 * byte * entries..][..entries];
-                    let high = products.get((2 * byte + 1) * entries..).unwrap_or_default();
-                    let high = |entry: usize| high.get(entry).copied().unwrap_or(0.0);
-                    std::array::from_fn(|both| low[both & 15] + high(both >> 4))
-                }
-            }
+        tables.resize(self.shape.code_len(), [0; 256]);
+        let steps = match self.shape.bits {
+            8 => in_steps(Isa::best(), &products, tables),
+            _ => pairs_in_steps(Isa::best(), &products, tables),
         };
-        let largest = (0..len).fold(0.0, |largest: f32, byte| {
-            of(byte).iter().fold(largest, |l, x| l.max(x.abs()))
-        });
-        let steps = match largest > 0.0 {
-            true => i16::MAX as f32 / largest,
-            false => 0.0,
-        };
-        tables.clear();
-        tables.extend((0..len).map(|byte| of(byte).map(|x| (x * steps).round_ties_even() as i16)));
         match steps > 0.0 {
             true => narrow(query.line().scale as f64 / steps as f64),
             false => 0.0,
@@ -325,6 +308,73 @@ for_every_isa! {
             }
         }
     }
+}
+
+for_every_isa! {
+    /// Products of segments of 8 bits in steps such that the largest has most; how many make 1.
+    fn in_steps(isa: Isa, products: &[f32], tables: &mut [[i16; 256]]) -> f32 {
+        let _ = isa;
+        let steps = steps_to(sums::largest(products));
+        for (table, products) in tables.iter_mut().zip(products.as_chunks::<256>().0) {
+            for (step, product) in table.iter_mut().zip(products) {
+                *step = rounded(product * steps);
+            }
+        }
+        steps
+    }
+}
+
+for_every_isa! {
+    /// The same for two segments of 4 bits in a byte; of an odd number the last is by itself.
+    fn pairs_in_steps(isa: Isa, products: &[f32], tables: &mut [[i16; 256]]) -> f32 {
+        let _ = isa;
+        const NONE: [f32; 16] = [0.0; 16];
+        let segments = products.as_chunks::<16>().0;
+        let pairs = || segments.chunks(2).map(|pair| (&pair[0], pair.get(1).unwrap_or(&NONE)));
+        let mut largest = 0.0;
+        for (low, high) in pairs() {
+            let (low, high) = (ends(low), ends(high));
+            // no sum of two is farther out than those of the ends
+            for sum in [low.0 + high.0, low.1 + high.1] {
+                largest = sum.abs().max(largest);
+            }
+        }
+        let steps = steps_to(largest);
+        for (table, (low, high)) in tables.iter_mut().zip(pairs()) {
+            for (sums, high) in table.as_chunks_mut::<16>().0.iter_mut().zip(high) {
+                for (sum, low) in sums.iter_mut().zip(low) {
+                    *sum = rounded((low + high) * steps);
+                }
+            }
+        }
+        steps
+    }
+}
+
+/// Steps of one where the largest number has as many as fit.
+#[inline(always)]
+fn steps_to(largest: f32) -> f32 {
+    match largest > 0.0 {
+        true => i16::MAX as f32 / largest,
+        false => 0.0,
+    }
+}
+
+/// The nearest integer of a number that is no larger than i16 has room for, ties to even: what is left in
+/// the lowest bits when the others leave no room for a fraction.
+#[inline(always)]
+fn rounded(x: f32) -> i16 {
+    const WHOLE: f32 = 12_582_912.0;
+    (x + WHOLE).to_bits() as i16
+}
+
+/// The least and the largest of some numbers.
+#[inline(always)]
+fn ends(numbers: &[f32; 16]) -> (f32, f32) {
+    let first = (numbers[0], numbers[0]);
+    numbers
+        .iter()
+        .fold(first, |(least, largest), &x| (least.min(x), largest.max(x)))
 }
 
 /// A query's tables for a codebook.
