@@ -1,8 +1,13 @@
-//! The nearest of many distances.
+//! The nearest of many distances, and of these the two lists of a row.
 
+use super::Rows;
 use super::flat::least_of;
-use super::lists::Near;
+use super::lists::{Near, Pair};
 use crate::distance::lanes::{Isa, for_every_isa};
+
+/// How much SOAR minds that a row's residual to its second list is parallel to that to its first: the
+/// paper's lambda.
+const LAMBDA: f32 = 2.0;
 
 /// Finds the nearest of many lists.
 #[derive(Default)]
@@ -34,6 +39,34 @@ impl Chooser {
             self.nearest.truncate(count);
         }
         self.nearest.sort_unstable_by(order);
+    }
+}
+
+/// Two of the nearest lists of a row with that square, whose distances are less than it.
+pub(super) fn two(centroids: &Rows, square: f32, nearest: &[Near]) -> Pair {
+    let Some(&first) = nearest.first() else {
+        // nothing can be said of the distances; any list will do
+        return Pair::default();
+    };
+    let product_with = |near: Near| (centroids.squares[near.list as usize] - near.distance) / 2.0;
+    let residual = square + first.distance;
+    let mut best = (f32::INFINITY, first.list);
+    for &near in &nearest[1..] {
+        let (one, other) = (first.list as usize, near.list as usize);
+        let between = centroids.product(one, centroids, other);
+        let along = square - product_with(first) - product_with(near) + between;
+        let penalty = match residual > 0.0 {
+            true => LAMBDA * along * along / residual,
+            false => 0.0,
+        };
+        let loss = square + near.distance + penalty;
+        if loss < best.0 || best.1 == first.list {
+            best = (loss, near.list);
+        }
+    }
+    Pair {
+        first: first.list,
+        second: best.1,
     }
 }
 

@@ -17,6 +17,11 @@ pub(super) struct Flat {
 
 impl Flat {
     pub(super) fn of(isa: Isa, centroids: &Rows) -> Flat {
+        Flat::with_terms(isa, centroids, &centroids.squares)
+    }
+
+    /// The same with other terms in place of the centroids' squares.
+    pub(super) fn with_terms(isa: Isa, centroids: &Rows, terms: &[f32]) -> Flat {
         let panels = Panels::of(isa, centroids);
         let whole = panels.len() * WIDTH;
         let filled = |values: &[f32], with| {
@@ -27,7 +32,7 @@ impl Flat {
         Flat {
             isa,
             scales: filled(&centroids.scales, 0.0),
-            squares: filled(&centroids.squares, f32::INFINITY),
+            squares: filled(terms, f32::INFINITY),
             panels,
         }
     }

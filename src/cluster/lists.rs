@@ -1,20 +1,15 @@
 //! Which lists rows belong to.
 
-use super::choose::Chooser;
+use super::choose::{Chooser, two};
 use super::crew::{Crew, Tasks};
 use super::flat::Flat;
 use super::train::{Members, Training, flat_k_means};
 use super::{Alone, Rows};
 use crate::distance::lanes::Isa;
-use std::borrow::Cow;
 use std::sync::atomic::AtomicBool;
 
-/// How much SOAR minds that a row's residual to its second list is parallel to that to its first: the
-/// paper's lambda.
-const LAMBDA: f32 = 2.0;
-
 /// Lists, nearest first, that the second one is chosen from.
-const CANDIDATES: usize = 24;
+pub(super) const CANDIDATES: usize = 24;
 
 /// Rows compared with one panel of centroids after the other.
 const BLOCK: usize = 240;
@@ -35,7 +30,7 @@ const GROUPED_BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Lists<'a> {
     isa: Isa,
-    centroids: Cow<'a, Rows>,
+    centroids: &'a Rows,
     search: Search,
 }
 
@@ -79,27 +74,25 @@ pub struct Pair {
     pub second: u32,
 }
 
+impl Near {
+    /// Farther than any list.
+    pub(super) const FAR: Near = Near {
+        list: 0,
+        distance: f32::INFINITY,
+    };
+}
+
 impl Lists<'_> {
     /// Lists with these centroids, at least one, for many rows.
     pub fn of(centroids: &Rows) -> Lists<'_> {
         Lists::with(Isa::best(), centroids, MOST_FLAT)
     }
 
-    /// Lists to be kept and compared with one row at a time: with all of them, for to group many takes as
-    /// long as to compare some hundred rows.
-    pub fn owning(centroids: Rows) -> Lists<'static> {
-        Lists::around(Isa::best(), Cow::Owned(centroids), usize::MAX)
-    }
-
     pub(super) fn with(isa: Isa, centroids: &Rows, most_flat: usize) -> Lists<'_> {
-        Lists::around(isa, Cow::Borrowed(centroids), most_flat)
-    }
-
-    fn around(isa: Isa, centroids: Cow<'_, Rows>, most_flat: usize) -> Lists<'_> {
         assert!(!centroids.is_empty(), "no lists");
         let search = match centroids.len() > most_flat {
-            true => Search::Groups(Groups::of(isa, &centroids)),
-            false => Search::All(Flat::of(isa, &centroids)),
+            true => Search::Groups(Groups::of(isa, centroids)),
+            false => Search::All(Flat::of(isa, centroids)),
         };
         Lists {
             isa,
@@ -111,7 +104,7 @@ impl Lists<'_> {
     /// The nearest list of each row; of equally near ones, the first.
     pub fn nearest(&self, rows: &Rows, crew: &mut dyn Crew) -> Vec<Near> {
         assert_eq!(rows.dims(), self.centroids.dims(), "dimensions of rows");
-        let mut all = vec![FAR; rows.len()];
+        let mut all = vec![Near::FAR; rows.len()];
         let block = match self.search {
             Search::All(_) => BLOCK,
             Search::Groups(_) => GROUPED_BLOCK,
@@ -129,7 +122,7 @@ impl Lists<'_> {
                         {
                             let numbers: Vec<u32> =
                                 members.iter().map(|&at| numbers[at as usize]).collect();
-                            let mut found = vec![FAR; members.len()];
+                            let mut found = vec![Near::FAR; members.len()];
                             group.lists.improve(rows, &numbers, 0, &mut found);
                             for (&at, found) in members.iter().zip(found) {
                                 let nearest = &mut nearest[at as usize];
@@ -210,43 +203,11 @@ impl Lists<'_> {
                             near.list = group.numbers[place % groups.widest];
                         }
                     }
-                    *pair = self.choose(rows, start + at, &chooser.nearest);
+                    *pair = two(self.centroids, rows.squares[start + at], &chooser.nearest);
                 }
             }
         });
         all
-    }
-
-    /// Two of the nearest lists.
-    fn choose(&self, rows: &Rows, row: usize, nearest: &[Near]) -> Pair {
-        let Some(&first) = nearest.first() else {
-            // nothing can be said of the distances; any list will do
-            return Pair::default();
-        };
-        let squares = rows.squares[row];
-        let product_with = |near: Near| {
-            let square = self.centroids.squares[near.list as usize];
-            (square - near.distance) / 2.0
-        };
-        let residual = squares + first.distance;
-        let mut best = (f32::INFINITY, first.list);
-        for &near in &nearest[1..] {
-            let (one, other) = (first.list as usize, near.list as usize);
-            let between = self.centroids.product(one, &self.centroids, other);
-            let along = squares - product_with(first) - product_with(near) + between;
-            let penalty = match residual > 0.0 {
-                true => LAMBDA * along * along / residual,
-                false => 0.0,
-            };
-            let loss = squares + near.distance + penalty;
-            if loss < best.0 || best.1 == first.list {
-                best = (loss, near.list);
-            }
-        }
-        Pair {
-            first: first.list,
-            second: best.1,
-        }
     }
 }
 
@@ -305,8 +266,3 @@ impl Groups {
         groups.filter(|(group, members)| !group.numbers.is_empty() && !members.is_empty())
     }
 }
-
-const FAR: Near = Near {
-    list: 0,
-    distance: f32::INFINITY,
-};

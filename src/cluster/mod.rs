@@ -18,6 +18,8 @@ mod choose;
 mod crew;
 mod flat;
 mod lists;
+mod one;
+mod queries;
 mod rows;
 mod split;
 mod tile;
@@ -25,6 +27,8 @@ mod train;
 
 pub use crew::{Alone, Crew, Threads};
 pub use lists::{Lists, Near, Pair};
+pub use one::{nearest_to, two_nearest_to};
+pub use queries::Queries;
 pub use rows::Rows;
 pub use split::{Halves, split};
 pub use train::{Training, train};

@@ -69,6 +69,12 @@ fn every_row_gets_its_nearest_list_on_every_path() {
             let got = Lists::with(isa, &centroids, usize::MAX).nearest(&rows, &mut Threads(3));
             assert_eq!(got, first, "{isa:?} {dims} {lists}");
         }
+        for (row, near) in first.iter().enumerate() {
+            let alone = nearest_to(&centroids, &rows, row);
+            assert!((alone.distance - near.distance).abs() <= 1e-4 * (1.0 + near.distance));
+            let found = squared(&point(&rows, row), &point(&centroids, alone.list as usize));
+            assert!(alone.list == near.list || (found as f32 - near.distance).abs() < 1e-4);
+        }
     }
 }
 
@@ -102,6 +108,10 @@ fn the_second_list_has_the_least_loss_of_soar_on_every_path() {
             let got = Lists::with(isa, &centroids, usize::MAX).nearest_two(&rows, &mut Threads(3));
             assert_eq!(got, first, "{isa:?} {dims} {lists}");
         }
+        let same = |&(row, pair): &(usize, &Pair)| two_nearest_to(&centroids, &rows, row) == *pair;
+        let same = first.iter().enumerate().filter(same).count();
+        // roundings may differ
+        assert!(same >= 2990, "{dims} {lists}: {same}");
     }
     let (rows, one) = (clustered(8, 10, 2, 1), clustered(8, 1, 1, 2));
     let pairs = Lists::of(&one).nearest_two(&rows, &mut Alone);

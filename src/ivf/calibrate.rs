@@ -7,6 +7,10 @@ use super::format::{CurvePoint, MOST_CURVE_POINTS};
 pub const RANK: usize = 10;
 /// Standard errors by which the curve is kept low.
 const STANDARD_ERRORS: f32 = 2.0;
+/// Neighbours that a search of codes passes over in the lists it reads, because an estimate is farther off
+/// than its bound allows for. Measured: .0025 of 116,659 sentence embeddings by `rabitq1`, whose
+/// estimates spread most. Whoever reads all lists allows for more.
+const PASSED_OVER: f32 = 0.003;
 /// Recalls that the curve has points for.
 const LEVELS: [f32; MOST_CURVE_POINTS] = [
     0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 0.999,
@@ -55,7 +59,7 @@ impl Calibration {
         let mut levels = LEVELS.iter().peekable();
         for (at, found) in self.found.iter().enumerate() {
             sum += found;
-            let mean = sum as f32 / self.wanted as f32;
+            let mean = sum as f32 / self.wanted as f32 * (1.0 - PASSED_OVER);
             while let Some(&&level) = levels.peek() {
                 if mean < level || mean - STANDARD_ERRORS * self.error(at, mean) < level {
                     break;

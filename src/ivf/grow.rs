@@ -1,6 +1,7 @@
 //! How an index of lists grows: when a list is divided, and where its rows and its neighbours' then go.
 //!
-//! A list that has outgrown its size is divided by 2-means (one that is far too large into more, by k-means), and the lists around it are arranged anew
+//! A list that has outgrown its size is divided by 2-means (one that is far too large into more, by k-means),
+//! and the lists around it are arranged anew
 //! with it: halves alone (as in SPFresh: Xu et al., SOSP 2023) leave boundaries where the first rows
 //! happened to put them, so that searches have to read more and more lists that hold parts of the same
 //! neighbourhood. Measured on 116,659 sentence embeddings of 384 dimensions, loaded one by one into an
@@ -27,6 +28,9 @@ pub const AROUND: usize = 32;
 const MOST: f64 = 1.5;
 /// A list is dissolved when it has less than this part of an average one's.
 const LEAST: f64 = 0.25;
+/// Lists are dissolved where an index has so many times those that its rows are worth. A few small ones
+/// cost a search nothing.
+const TOO_MANY: f64 = 1.5;
 /// Rows below which one list is as good as many.
 const FEWEST_ROWS_OF_LISTS: f64 = 1_000.0;
 /// Lists are no smaller than this on average, however many are asked for.
@@ -55,8 +59,10 @@ pub fn lists_for(rows: f64) -> f64 {
 /// How large lists of an index are to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sizes {
-    /// copies that a list has on average
+    /// copies that a list is to have on average
     average: f64,
+    /// lists that the rows are worth, or that the user asked for
+    lists: f64,
 }
 
 impl Sizes {
@@ -67,11 +73,16 @@ impl Sizes {
             Some(given) => given.max(1) as f64,
             None => lists_for(rows),
         };
-        let average = match rows < FEWEST_ROWS_OF_LISTS {
-            true => f64::INFINITY,
-            false => (rows / lists).max(FEWEST_ROWS) * copies as f64,
-        };
-        Sizes { average }
+        if rows < FEWEST_ROWS_OF_LISTS {
+            return Sizes {
+                average: f64::INFINITY,
+                lists: f64::INFINITY,
+            };
+        }
+        Sizes {
+            average: (rows / lists).max(FEWEST_ROWS) * copies as f64,
+            lists,
+        }
     }
 
     /// Whether a list with so many copies is to be divided. `undivided` is how many it had when that could
@@ -85,9 +96,10 @@ impl Sizes {
         ((copies as f64 / self.average).ceil() as usize).clamp(2, MOST_PARTS)
     }
 
-    /// Whether a list with so many copies is to be dissolved into its neighbours.
-    pub fn is_too_small(self, copies: usize) -> bool {
-        self.average.is_finite() && (copies as f64) < LEAST * self.average
+    /// Whether a list with so many copies, one of `lists`, is to be dissolved into its neighbours.
+    pub fn is_too_small(self, copies: usize, lists: usize) -> bool {
+        let is_small = copies == 0 || (copies as f64) < LEAST * self.average;
+        is_small && self.average.is_finite() && lists as f64 > TOO_MANY * self.lists
     }
 
     /// Copies that are arranged at a time: more would keep an insert waiting.

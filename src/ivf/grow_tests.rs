@@ -325,7 +325,7 @@ fn rows_that_are_all_the_same_are_not_divided() {
 #[test]
 fn sizes_follow_the_rows_or_the_number_that_was_given() {
     let tiny = Sizes::of(999.0, 1, None);
-    assert!(!tiny.is_too_large(999, 0) && !tiny.is_too_small(1));
+    assert!(!tiny.is_too_large(999, 0) && !tiny.is_too_small(1, 5));
     let few = Sizes::of(1000.0, 2, None);
     assert!(!few.is_too_large(150, 0) && few.is_too_large(200, 0));
     assert!(
@@ -337,7 +337,11 @@ fn sizes_follow_the_rows_or_the_number_that_was_given() {
     assert!(!many.is_too_large(300, 0) && many.is_too_large(400, 0));
     let given = Sizes::of(1e6, 1, Some(100));
     assert!(!given.is_too_large(14_000, 0) && given.is_too_large(16_000, 0));
-    assert!(given.is_too_small(2_400) && !given.is_too_small(2_600));
+    assert!(given.is_too_small(2_400, 200) && !given.is_too_small(2_600, 200));
+    assert!(
+        !given.is_too_small(0, 100),
+        "as many lists as were asked for"
+    );
 }
 
 proptest! {

@@ -7,7 +7,8 @@
 //! share of rows that passed says it takes. Then three have to agree that it is enough: the curve, asked for
 //! the rank that the last of them has among all rows; the last list that mattered, which is to be left behind
 //! by half the way again; and the lists not read, which by their centroids' distances and how far rows were
-//! from such, hold hardly any nearer row.
+//! from such, hold hardly any nearer row. Where all rows count, the curve is asked first, and the others
+//! only where the nearest rows are not where it says.
 
 /// How much farther than the last list that mattered a search looks.
 const MARGIN: f64 = 1.5;
@@ -59,20 +60,40 @@ impl Met {
     }
 }
 
-/// Whether the nearest rows come from so many of the lists read, up to the last of them, that others may be
-/// in the lists beyond: then how many to read. `places` says for each of the nearest how many lists were
-/// read before its own.
-pub fn goes_on(places: impl Iterator<Item = usize>, lists: usize) -> Option<usize> {
-    // Of a search that the curve fits, one of ten nearest rows at most is in the last third. Of one that
-    // goes for rows unlike the table's, or for many, it may be a third of them.
-    let late = (lists as f64 / MARGIN) as usize;
-    let (mut all, mut in_last) = (0usize, 0usize);
-    for place in places {
-        all += 1;
-        in_last += (place >= late) as usize;
+/// What the places of the nearest rows say of a search in which all rows count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// hardly one of them is in the last lists read
+    Near,
+    /// others may be in the lists beyond
+    Wide,
+    /// they are as likely to be in any list: a query unlike the table's rows
+    Anywhere,
+}
+
+impl Spread {
+    /// `places` says for each of the nearest how many lists were read before its own.
+    pub fn of(places: impl Iterator<Item = usize>, lists: usize) -> Spread {
+        // Of a search that the curve fits, one of ten nearest rows at most is in the last third. Of one
+        // that goes for rows unlike the table's, or for many, it may be a third of them.
+        let late = (lists as f64 / MARGIN) as usize;
+        let (mut all, mut in_last) = (0usize, 0usize);
+        for place in places {
+            all += 1;
+            in_last += (place >= late) as usize;
+        }
+        match in_last {
+            0 | 1 => Spread::Near,
+            _ if 3 * in_last >= all => Spread::Anywhere,
+            _ if 10 * in_last > all => Spread::Wide,
+            _ => Spread::Near,
+        }
     }
-    let is_spread = in_last > 1 && in_last * 10 > all;
-    is_spread.then(|| (lists as f64 * MARGIN).ceil() as usize)
+}
+
+/// How many lists a step that goes on leads to.
+pub fn step_from(lists: usize) -> usize {
+    (lists as f64 * MARGIN).ceil() as usize
 }
 
 /// How much farther than their lists' centroids rows are, of some.
@@ -231,9 +252,12 @@ mod tests {
 
     #[test]
     fn nearest_rows_in_the_last_lists_take_a_search_on() {
-        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 9].into_iter(), 30), None);
-        assert_eq!(goes_on([0, 0, 1, 2, 2, 3, 5, 29].into_iter(), 30), None);
-        assert_eq!(goes_on([0, 4, 9, 14, 19, 24, 29].into_iter(), 30), Some(45));
+        let spread = |places: &[usize]| Spread::of(places.iter().copied(), 30);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 5, 9]), Spread::Near);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 5, 29]), Spread::Near);
+        assert_eq!(spread(&[0, 0, 1, 2, 2, 3, 20, 29]), Spread::Wide);
+        assert_eq!(spread(&[0, 4, 9, 14, 20, 24, 29]), Spread::Anywhere);
+        assert_eq!(step_from(30), 45);
     }
 
     #[test]

@@ -210,6 +210,12 @@ impl Codec {
         finite((a.factors.add + b.factors.add + self.between_stored) - 2.0 * (scale * dot))
     }
 
+    /// What the distance of two stored vectors is more than their terms `add`, less twice the product of
+    /// what their codes stand for.
+    pub fn between_stored(&self) -> f32 {
+        self.between_stored
+    }
+
     /// Makes the inline code of the first `code_dims` dimensions, or in so many segments, from a compact
     /// code; `out` has [`Quantizer::code_len`] bytes. The result is the same on every processor.
     ///

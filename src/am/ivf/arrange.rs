@@ -142,7 +142,7 @@ impl<'a> Alone<'a> {
         let Some(cause) = directory.position(list) else {
             return false;
         };
-        let order = nearest(ivf, directory, cause);
+        let order = nearest(&placer.centroids, cause);
         let about = placer.sizes(ivf, &meta, &[]);
         let Some(members) = self.members(directory, &order, about) else {
             return false;
@@ -351,9 +351,8 @@ impl<'a> Alone<'a> {
 }
 
 /// Positions of all lists, nearest to the one at `cause` first.
-fn nearest(ivf: &Ivf, directory: &Directory, cause: usize) -> Vec<usize> {
-    let all = centroids(ivf, directory, 0..directory.lists().len());
-    let distance = |at: usize| all.product(at, &all, at) - 2.0 * all.product(at, &all, cause);
+fn nearest(all: &Rows, cause: usize) -> Vec<usize> {
+    let distance = |at: usize| all.product(at, all, at) - 2.0 * all.product(at, all, cause);
     let mut order: Vec<(f32, usize)> = (0..all.len())
         .map(|at| match at == cause {
             true => (f32::NEG_INFINITY, at),

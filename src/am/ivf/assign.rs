@@ -3,7 +3,7 @@
 
 use super::index::Ivf;
 use super::sample::{Centroids, QueryRow, Scratch, memory, push_row};
-use crate::cluster::{self, Alone, Lists, Pair};
+use crate::cluster::{self, Alone, Lists, Pair, Queries};
 use crate::distance::Value;
 use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::format::RawTid;
@@ -110,6 +110,8 @@ struct Shared<'a> {
     centres: Vec<Centre>,
     copies: usize,
     queries: Vec<Coded>,
+    /// the same, as rows are compared with them
+    compared: Queries,
 }
 
 /// What threads need of an index; the index itself belongs to the backend's thread.
@@ -154,8 +156,8 @@ struct Made {
     codes: Vec<u8>,
     factors: Vec<ListFactors>,
     compacts: Vec<(Compact, Vec<i8>)>,
-    /// by number of the query
-    near: Vec<(u32, Neighbour)>,
+    /// the nearest of a query, by its number
+    near: Vec<(usize, Vec<Neighbour>)>,
 }
 
 impl<'a> Assignment<'a> {
@@ -200,6 +202,7 @@ impl<'a> Assignment<'a> {
                 centroids: rows,
                 centres,
                 copies,
+                compared: compared(ivf, &queries),
                 queries,
             },
             runs: Runs::new(
@@ -272,10 +275,9 @@ impl<'a> Assignment<'a> {
     /// Takes what a chunk became, whose first row has this number in the batch.
     fn keep(&mut self, first: usize, made: Made) {
         for (query, near) in made.near {
-            let known = &mut self.neighbours[query as usize];
-            let at = known.partition_point(|other| other.distance <= near.distance);
-            known.insert(at, near);
-            known.truncate(calibrate::RANK);
+            for near in near {
+                keep_nearest(&mut self.neighbours[query], near);
+            }
         }
         let row_len = self.shared.ivf.row_len;
         let keys_len = self.batch.keys.len() / self.batch.tids.len().max(1);
@@ -373,11 +375,38 @@ fn lists_of(pair: Pair, copies: usize) -> impl Iterator<Item = u32> {
     std::iter::once(pair.first).chain(second)
 }
 
+/// Keeps a row if it is among the nearest.
+fn keep_nearest(known: &mut Vec<Neighbour>, near: Neighbour) {
+    let at = known.partition_point(|other| other.distance <= near.distance);
+    known.insert(at, near);
+    known.truncate(calibrate::RANK);
+}
+
 fn bound_of(near: &[Neighbour]) -> f32 {
     match near.get(calibrate::RANK - 1) {
         Some(last) => last.distance,
         None => f32::INFINITY,
     }
+}
+
+/// Queries as rows are compared with them: by internal distances, or by the signs that differ.
+fn compared(ivf: &Ivf, queries: &[Coded]) -> Queries {
+    let mut rows = cluster::Rows::new(ivf.shape.dims as usize);
+    let mut terms = Vec::with_capacity(queries.len());
+    for query in queries {
+        match &ivf.codec {
+            Some(codec) => {
+                rows.push_scaled(query.factors.scale, &query.code);
+                terms.push(query.factors.add + codec.between_stored());
+            }
+            None => {
+                // signs have a product of the dimensions less twice those that differ
+                rows.push_scaled(0.25, &query.code);
+                terms.push(ivf.shape.dims as f32 / 2.0);
+            }
+        }
+    }
+    Queries::new(&rows, &terms)
 }
 
 fn coded(ivf: &Ivf, query: QueryRow) -> Coded {
@@ -528,7 +557,7 @@ impl Worker {
         coding.encode(codec, centre, row, &mut self.encoder, &mut self.code)
     }
 
-    /// Compares the rows with all queries.
+    /// Compares the rows with all queries, and keeps for each what is nearer than its bound.
     fn compare(
         &self,
         shared: &Shared<'_>,
@@ -538,31 +567,24 @@ impl Worker {
         bounds: &[f32],
         made: &mut Made,
     ) {
-        for (number, (query, &bound)) in shared.queries.iter().zip(bounds).enumerate() {
-            let of_query = CompactRef {
-                factors: query.factors,
-                code: &query.code,
-            };
-            for (n, row) in range.clone().enumerate() {
-                let distance = match shared.ivf.codec {
-                    Some(codec) => codec.distance(
-                        of_query,
-                        CompactRef {
-                            factors: compacts[n],
-                            code: self.rows.code(n),
-                        },
-                    ),
-                    None => signs_apart(&query.code, self.rows.code(n)),
-                };
-                if distance < bound && batch.tids[row] != query.tid {
-                    let near = Neighbour {
-                        distance,
-                        lists: made.lists[n],
-                    };
-                    made.near.push((number as u32, near));
-                }
+        let bounds_before = bounds;
+        let mut bounds = bounds_before.to_vec();
+        let mut nearest: Vec<Vec<Neighbour>> = vec![Vec::new(); shared.queries.len()];
+        let term = |row: usize| match shared.ivf.codec {
+            Some(_) => compacts[row].add,
+            None => 0.0,
+        };
+        let near = |row: usize, query: usize, distance: f32| {
+            let known = &mut nearest[query];
+            if batch.tids[range.start + row] != shared.queries[query].tid {
+                let lists = made.lists[row];
+                keep_nearest(known, Neighbour { distance, lists });
             }
-        }
+            bound_of(known).min(bounds_before[query])
+        };
+        shared.compared.compare(&self.rows, term, &mut bounds, near);
+        let near = nearest.into_iter().enumerate();
+        made.near = near.filter(|(_, near)| !near.is_empty()).collect();
     }
 }
 

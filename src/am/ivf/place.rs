@@ -4,7 +4,7 @@ use super::directory::Directory;
 use super::index::{Ivf, META_BLOCK, raise_damaged};
 use super::sample::signs_of;
 use super::storage::Size;
-use crate::cluster::{Alone, Lists, Rows};
+use crate::cluster::{Rows, nearest_to, two_nearest_to};
 use crate::ivf::format::{ListId, Meta};
 use crate::ivf::grow::Sizes;
 use crate::page::Damage;
@@ -23,7 +23,8 @@ thread_local! {
 pub struct Placer {
     /// the lists
     pub directory: Rc<Directory>,
-    lists: Lists<'static>,
+    /// their centroids, by positions in the directory
+    pub centroids: Rows,
     /// copies in all of them, as far as they were counted
     copies: usize,
 }
@@ -57,7 +58,7 @@ impl Placer {
         let all = 0..directory.lists().len();
         let copies = all.clone().map(|at| counted(ivf, &directory, at)).sum();
         Placer {
-            lists: Lists::owning(centroids(ivf, &directory, all)),
+            centroids: centroids(ivf, &directory, all),
             directory,
             copies,
         }
@@ -67,9 +68,9 @@ impl Placer {
     /// there is only one. `row` has one row.
     pub fn lists_of(&self, row: &Rows, copies: usize) -> (usize, Option<usize>) {
         if copies < 2 {
-            return (self.lists.nearest_here(row)[0].list as usize, None);
+            return (nearest_to(&self.centroids, row, 0).list as usize, None);
         }
-        let pair = self.lists.nearest_two(row, &mut Alone)[0];
+        let pair = two_nearest_to(&self.centroids, row, 0);
         let second = (pair.second != pair.first).then_some(pair.second as usize);
         (pair.first as usize, second)
     }

@@ -17,6 +17,9 @@ use std::rc::Rc;
 /// Pages of which at least this part of the rows are wanted are estimated as a whole.
 const WHOLE: usize = 4;
 
+/// Lists stand for as many of average size where they have this part of their rows.
+const LEAST_FILLED: f64 = 0.25;
+
 /// What is searched for.
 #[derive(Default)]
 pub struct Target {
@@ -200,6 +203,26 @@ impl Probe {
             }
         }
         lists.end
+    }
+
+    /// How many lists to read in place of some of average size, where `copies` are in all lists: more where
+    /// the nearest are nearly empty, as deletes leave them.
+    pub fn filled(&mut self, probes: usize, copies: f64) -> usize {
+        let lists = self.nearest.len();
+        let average = copies / lists as f64;
+        let (mut rows, mut end, mut aim) = (0, 0, probes);
+        loop {
+            self.sort(aim);
+            for place in end..aim {
+                let at = self.nearest[place] as usize;
+                rows += self.counted(&self.directory.lists()[at]);
+            }
+            end = aim;
+            if end >= lists || rows as f64 >= LEAST_FILLED * probes as f64 * average {
+                return end;
+            }
+            aim = (2 * end).min(lists);
+        }
     }
 
     /// Begins to measure how far rows are from their lists' centroids.

@@ -14,13 +14,14 @@ use super::last_scan::LastScan;
 use super::looks::{Looks, key};
 use super::options::{IterativeScan, Settings};
 use super::probe::{FoundRow, Intake, Probe, Reading, Target};
+use super::sieve;
 use crate::am::filter::Filter;
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
 use crate::ivf::format::{Meta, Rerank, RowForm};
 use crate::ivf::order::{Candidate, Candidates, Exact, Order};
-use crate::ivf::reach;
+use crate::ivf::reach::{self, Spread};
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::planner::running::Node;
@@ -181,6 +182,10 @@ impl Search {
         self.probe.begin(ivf, &self.meta, target);
         self.probes = self.probes_for(self.rank);
         self.first_probes = self.probes;
+        if self.is_calibrated() {
+            let rows = self.meta.rows as f64 * self.meta.copies as f64;
+            self.probes = self.probe.filled(self.probes, rows);
+        }
         self.sieve = self.first_sieve();
         self.batch();
     }
@@ -292,7 +297,7 @@ impl Search {
 
     /// Reads the lists of a batch in which all rows count, and more where the nearest seem to be in many;
     /// false where a list is gone by now.
-    fn read_on(&mut self, read: usize, reading: Reading<'_>) -> bool {
+    fn read_on(&mut self, read: usize, mut reading: Reading<'_>) -> bool {
         let mut read = read;
         loop {
             self.probe.sort(self.probes);
@@ -305,19 +310,50 @@ impl Search {
             if !self.probe.read(lists, &self.target, reading, &mut into) {
                 return false;
             }
-            match self.goes_on() {
-                Some(probes) => self.probes = probes,
+            let most = self.probe.directory.lists().len();
+            let step = reach::step_from(read).min(most);
+            let next = match self.spread() {
                 None => return true,
+                Some(Spread::Anywhere) => {
+                    if !reading.is_measured {
+                        self.probe.begin_step();
+                        reading.is_measured = true;
+                    }
+                    step
+                }
+                Some(Spread::Wide) => step,
+                // once the curve has proved not to fit, the lists not read are asked, too
+                Some(Spread::Near) if reading.is_measured => self.likely(read).min(step),
+                Some(Spread::Near) => return true,
+            };
+            if next <= read {
+                return true;
             }
+            self.probes = next;
         }
     }
 
-    /// How many lists to read in all, where the nearest rows seem to be in more than the curve says.
-    fn goes_on(&self) -> Option<usize> {
-        let is_calibrated = self.settings.target_recall.is_some()
-            && self.settings.iterative_scan == IterativeScan::Auto;
+    /// Whether the search is to find a share of the nearest, however many lists it takes.
+    fn is_calibrated(&self) -> bool {
+        self.settings.target_recall.is_some() && self.settings.iterative_scan == IterativeScan::Auto
+    }
+
+    /// How many lists to read by what is known of those that were not.
+    fn likely(&mut self, read: usize) -> usize {
+        let bound = self.candidates.bound();
+        if bound.is_infinite() {
+            return read;
+        }
+        let farthest = self.looks.internal_of(&self.target, bound);
+        let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
+        let tolerated = missed / 2.0 * self.rank as f64;
+        self.probe.likely(read, farthest, 1.0, tolerated)
+    }
+
+    /// Where the nearest rows are; `None` where it does not matter.
+    fn spread(&self) -> Option<Spread> {
         let lists = self.probe.directory.lists().len();
-        if !is_calibrated || self.probes >= lists {
+        if !self.is_calibrated() || self.probes >= lists {
             return None;
         }
         let mut nearest = self.candidates.nearest(|row| (key(row.tid), row.place));
@@ -325,7 +361,7 @@ impl Search {
         nearest.sort_unstable();
         nearest.dedup_by_key(|(tid, _)| *tid);
         let places = nearest.iter().map(|&(_, place)| place as usize);
-        reach::goes_on(places, self.probes).map(|probes| probes.min(lists))
+        Some(Spread::of(places, self.probes))
     }
 
     /// The next row; `None` where there is none.

@@ -22,7 +22,7 @@ use std::ops::Range;
 /// compared with exact distances.
 const DEVIATIONS: f32 = 2.5;
 /// Recall aimed at where the settings do not say.
-const USUAL_RECALL: f32 = 0.95;
+pub(super) const USUAL_RECALL: f32 = 0.95;
 /// Bytes of a row that waits for a closer look.
 const BYTES_PER_ROW: usize = size_of::<Candidate<FoundRow>>();
 /// Bytes of a row that was looked at.

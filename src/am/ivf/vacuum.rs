@@ -10,14 +10,14 @@
 //! 3. Lists with many holes are written anew, nearly empty ones dissolved into their neighbours, and the
 //!    curve is measured again where the index has changed much.
 
-use super::arrange::{Alone, Table};
+use super::arrange::{Alone, Found, Table};
 use super::directory::{Directory, Listed};
 use super::index::{Ivf, META_BLOCK, change_meta, read_meta};
 use super::measure;
 use super::storage::{Steps, Visit};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{ListId, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
-use crate::ivf::grow::Fate;
+use crate::ivf::grow::{Fate, Sizes};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Index;
@@ -86,7 +86,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let (ivf, _) = Ivf::open(index);
         let mut table = Table::new(|| TableReader::of_index(index));
         if !stats.is_null() {
-            tidy(&ivf, &mut table);
+            tidy(&ivf, &mut table, (*stats).num_index_tuples);
             free_space_map::publish(index);
             change_meta(index, Logging::EachChange, |meta| {
                 meta.rows = (*stats).num_index_tuples as u64;
@@ -311,8 +311,10 @@ impl Vacuum<'_> {
 }
 
 /// Writes lists with many holes anew, dissolves nearly empty ones, and divides what has grown too large
-/// while nobody could.
-fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
+/// while nobody could. `rows` are left in the index.
+fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
+    let meta = read_meta(ivf.index);
+    let sizes = Sizes::of(rows, meta.copies as usize, ivf.given_lists(&meta));
     let lists: Vec<ListId> = {
         let directory = Directory::now(ivf);
         directory.lists().iter().map(|listed| listed.id).collect()
@@ -335,22 +337,32 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         if (rows as f64) < LEAST_FILL * entry.rows as f64 {
             alone.note_rows(listed.place, rows);
         }
-        let room = entry.pages as usize * ivf.lists.capacity();
-        if (rows as f64) >= LEAST_FILL * room as f64 {
-            continue;
+        let found = Found {
+            rows,
+            undivided: entry.undivided as usize,
+            room: entry.pages as usize * ivf.lists.capacity(),
+        };
+        let lists = directory.lists().len();
+        // to arrange it means to read its neighbours as well
+        if fate(ivf, sizes, found, lists).is_some() {
+            alone.arrange(list, table, |_, found| fate(ivf, sizes, found, lists));
         }
-        let has_others = directory.lists().len() > 1;
-        alone.arrange(list, table, |sizes, found| {
-            if has_others && sizes.is_too_small(found.rows) {
-                return Some(Fate::Dissolved);
-            }
-            if sizes.is_too_large(found.rows, found.undivided) {
-                return Some(Fate::Divided(sizes.parts(found.rows)));
-            }
-            let has_holes = (found.rows as f64) < LEAST_FILL * found.room as f64;
-            (has_holes && found.room > ivf.lists.capacity()).then_some(Fate::Kept)
-        });
     }
+}
+
+/// What is to become of a list that VACUUM has been through.
+fn fate(ivf: &Ivf, sizes: Sizes, found: Found, lists: usize) -> Option<Fate> {
+    let has_holes = (found.rows as f64) < LEAST_FILL * found.room as f64;
+    if !has_holes {
+        return None;
+    }
+    if lists > 1 && sizes.is_too_small(found.rows, lists) {
+        return Some(Fate::Dissolved);
+    }
+    if sizes.is_too_large(found.rows, found.undivided) {
+        return Some(Fate::Divided(sizes.parts(found.rows)));
+    }
+    (found.room > ivf.lists.capacity()).then_some(Fate::Kept)
 }
 
 /// Copies in a list; `None` where it is gone.

@@ -16,7 +16,7 @@ mod walk;
 pub use link::{SLACK, Worker};
 pub use preview::{Codes, Preview, measure};
 pub use reach::Attached;
-pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, Walk, Work};
+pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, SEEDS, Walk, Work};
 
 #[cfg(test)]
 mod build_tests;

@@ -4,15 +4,13 @@ use super::build::{Graph, Link, Links};
 use super::calibrate::{self, Calibration};
 use super::format::{ENTRY_QUANTIZER, Kept};
 use super::memory::{Backing, Region};
-use super::walk::{BlockStore, Effort, KeySet, Near, Walk};
+use super::walk::{BlockStore, Effort, KeySet, Near, SEEDS, Walk};
 use crate::quantize::{Factors, Quantizer, Query};
 use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Entries from which a search starts, as on pages.
-const SEEDS: usize = 4;
 /// A search of the calibration ends when it has found so many rows.
 const MOST_MEASURED_ROWS: usize = 2_000;
 /// Nodes whose codes a thread makes at a time.

@@ -249,6 +249,11 @@ pub(super) fn bound(worst: f32, multiple: f32) -> f32 {
 /// Nodes asked for ahead of their expansion.
 const FLIGHT: usize = 2;
 
+/// Entries that a search starts from. The nearest few lead to the neighbourhood of most queries; the
+/// others wait until the walk comes to their distance, and most walks end before. A query far from
+/// all rows has about equally near ones in places that do not lead to each other: there they count.
+pub const SEEDS: usize = 32;
+
 /// A walk. It can be used again for another query, which keeps its memory.
 pub struct Walk<S: BlockStore> {
     frontier: BinaryHeap<Reverse<Seen<S::Node>>>,

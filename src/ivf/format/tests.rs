@@ -148,6 +148,12 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
         if shape.has_addresses() {
             assert_eq!(found.address.place(), Some((70_000, last)));
         }
+        assert!(read.unused_is_zero());
+        // the last byte of all is the end of the code that was moved
+        page.contents(layout.contents_len())[layout.contents_len() - 1] = 1;
+        let read = ListPage::of(page.view(), &layout).expect("a sound page");
+        assert!(!read.unused_is_zero(), "a byte of a row that is gone");
+        page.contents(layout.contents_len())[layout.contents_len() - 1] = 0;
         let mut rows = ListPageMut::new(page.contents(layout.contents_len()), &layout);
         for _ in 0..last {
             rows.swap_remove(0);
@@ -190,6 +196,12 @@ fn a_freed_entry_is_erased_and_its_slot_used_again() {
         .map(|(slot, entry, _)| (slot, entry.list))
         .collect();
     assert_eq!(found, [(1, 2)]);
+    assert!(read.unused_is_zero());
+    let end = layout.contents_len() - 1;
+    page.contents(layout.contents_len())[end] = 1;
+    let read = Entries::of(page.view(), layout).expect("a sound page");
+    assert!(!read.unused_is_zero(), "a byte of a list that is gone");
+    page.contents(layout.contents_len())[end] = 0;
     let mut entries = EntriesMut::new(page.contents(layout.contents_len()), layout);
     assert_eq!(entries.add(&entry(3), &[3; 20]), Some(0));
     let read = Entries::of(page.view(), layout).expect("a sound page");
@@ -226,6 +238,12 @@ fn a_vector_page_gives_back_compact_codes() {
         (tid(3), factors, &code[..])
     );
     assert_eq!(read.free_slots().count(), last);
+    assert!(read.unused_is_zero());
+    // the first slot's code begins where those of all others end
+    let first = layout.contents_len() - layout.capacity() * code.len().next_multiple_of(8);
+    page.contents(layout.contents_len())[first] = 1;
+    let read = VectorPage::of(page.view(), layout).expect("a sound page");
+    assert!(!read.unused_is_zero(), "a byte of a code that is gone");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Filters after deletes and updates, before and after VACUUM.
 
-use super::{DEFAULTS, FORCED, LEAST_RECALL, Search, server_of};
+use super::{DEFAULTS, FORCED, Search, server_of};
 
 of_every_method! {
     deleted_rows_never_cost_live_ones_before_and_after_vacuum,
@@ -44,11 +44,8 @@ fn a_deleted_cluster_and_deleted_entry_points_hide_nothing(method: &str) {
         for after in ["", "VACUUM items"] {
             client.batch_execute(after).unwrap();
             for sql in [PLAIN, FILTERED] {
-                // a search far from every row that is left is unlike those that the index was
-                // calibrated with
-                let least_recall = if sql == PLAIN { 0.8 } else { LEAST_RECALL };
                 for settings in [FORCED, DEFAULTS] {
-                    match (Search { sql, least_recall }).check(&mut client, settings) {
+                    match Search::of(sql).check(&mut client, settings) {
                         Ok(recall) => recalls.push(recall),
                         Err(failure) => failures.push(format!("{delete}; {after}: {failure}")),
                     }

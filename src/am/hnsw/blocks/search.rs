@@ -5,15 +5,13 @@ use super::index::Blocks;
 use crate::am::filter::Filter;
 use crate::am::hnsw::scan::each_tid;
 use crate::hnsw::blocks::format::Block;
-use crate::hnsw::blocks::{BlockStore, KeySet, Near};
+use crate::hnsw::blocks::{BlockStore, KeySet, Near, SEEDS};
 use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
 use crate::keys::Verdict;
 use crate::pg::buffer::{Access, Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
 
-/// Entries from which a search starts.
-const SEEDS: usize = 4;
 /// Pages pinned ahead of the one that is read. The server keeps few pins cheaply.
 const PINS_AHEAD: usize = 5;
 
