@@ -1,5 +1,6 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod allocator;
 pub mod allow_list;
 pub mod array;
 pub mod attempt;
@@ -29,6 +30,7 @@ pgrx::pg_module_magic!();
 #[pgrx::pg_guard]
 #[unsafe(export_name = "_PG_init")]
 unsafe extern "C-unwind" fn pg_init() {
+    allocator::init();
     crate::am::hnsw::options::init();
     crate::am::ivf::options::init();
     crate::planner::running::init();

@@ -127,6 +127,12 @@ impl Index {
         }
     }
 
+    /// The index's table.
+    pub fn table(self) -> pg_sys::Oid {
+        // SAFETY: an open index has its pg_index row.
+        unsafe { (*(*self.0).rd_index).indrelid }
+    }
+
     /// Number of columns.
     pub fn columns(self) -> usize {
         // SAFETY: an open relation has a tuple descriptor.

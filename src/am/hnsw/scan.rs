@@ -77,7 +77,7 @@ pub unsafe extern "C-unwind" fn amrescan(
             std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
         }
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Some(filter) = &state.filter {
             // rows that are looked at for the last search keep their page pinned
             filter.end();
@@ -106,7 +106,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
         }
@@ -362,9 +362,9 @@ impl Scan {
     }
 
     /// Notes what the scan did, for `hnsw_last_scan()`.
-    fn note(&self) {
+    fn note(&self, index: Index) {
         if let Some(done) = self.done() {
-            last_scan::note(done);
+            last_scan::note(index, done);
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod concurrent;
 mod crash;
+mod damage;
 mod erasure;
 mod growth;
+mod interleavings;
 mod standby;
 mod vacuum;
 
