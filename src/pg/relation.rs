@@ -188,7 +188,8 @@ impl Turnstile {
         let mode = mode as pg_sys::LOCKMODE;
         // SAFETY: an open relation.
         let is_locked = unsafe { pg_sys::ConditionalLockPage(index.raw(), block, mode) };
-        is_locked.then_some(Turnstile { index, block, mode })
+        // made only where it is locked: dropping one unlocks
+        is_locked.then(|| Turnstile { index, block, mode })
     }
 }
 
