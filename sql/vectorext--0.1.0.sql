@@ -1536,6 +1536,273 @@ CREATE FUNCTION binary_quantize(bytevec, threshold double precision) RETURNS bit
     AS 'MODULE_PATHNAME', 'bytevec_binary_quantize_above' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION binary_quantize(bytevec, double precision) IS 'binary quantize by a threshold';
 
+-- ====================================================================================== spheres
+
+-- WHERE embedding <<=>> sphere($1, 0.3) says what WHERE embedding <=> $1 < 0.3 does, as one operator that
+-- an index can serve. Nothing is in a sphere whose centre or radius is NULL.
+
+CREATE TYPE sphere_vector AS (center vector, radius double precision);
+COMMENT ON TYPE sphere_vector IS 'what is nearer to a vector than a radius';
+
+CREATE FUNCTION sphere(vector, double precision) RETURNS sphere_vector
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(vector, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION vector_in_l2_sphere(vector, sphere_vector) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_in_l2_sphere(vector, sphere_vector) IS 'implementation of <<->> operator';
+
+CREATE OPERATOR <<->> (
+    LEFTARG = vector, RIGHTARG = sphere_vector, FUNCTION = vector_in_l2_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<->> (vector, sphere_vector) IS 'Euclidean distance to the centre less than the radius';
+
+CREATE FUNCTION vector_in_ip_sphere(vector, sphere_vector) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_in_ip_sphere(vector, sphere_vector) IS 'implementation of <<#>> operator';
+
+CREATE OPERATOR <<#>> (
+    LEFTARG = vector, RIGHTARG = sphere_vector, FUNCTION = vector_in_ip_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<#>> (vector, sphere_vector) IS 'negative inner product to the centre less than the radius';
+
+CREATE FUNCTION vector_in_cosine_sphere(vector, sphere_vector) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_in_cosine_sphere(vector, sphere_vector) IS 'implementation of <<=>> operator';
+
+CREATE OPERATOR <<=>> (
+    LEFTARG = vector, RIGHTARG = sphere_vector, FUNCTION = vector_in_cosine_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<=>> (vector, sphere_vector) IS 'cosine distance to the centre less than the radius';
+
+CREATE FUNCTION vector_in_l1_sphere(vector, sphere_vector) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vector_in_l1_sphere(vector, sphere_vector) IS 'implementation of <<+>> operator';
+
+CREATE OPERATOR <<+>> (
+    LEFTARG = vector, RIGHTARG = sphere_vector, FUNCTION = vector_in_l1_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<+>> (vector, sphere_vector) IS 'taxicab distance to the centre less than the radius';
+
+CREATE TYPE sphere_halfvec AS (center halfvec, radius double precision);
+COMMENT ON TYPE sphere_halfvec IS 'what is nearer to a halfvec than a radius';
+
+CREATE FUNCTION sphere(halfvec, double precision) RETURNS sphere_halfvec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(halfvec, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION halfvec_in_l2_sphere(halfvec, sphere_halfvec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_in_l2_sphere(halfvec, sphere_halfvec) IS 'implementation of <<->> operator';
+
+CREATE OPERATOR <<->> (
+    LEFTARG = halfvec, RIGHTARG = sphere_halfvec, FUNCTION = halfvec_in_l2_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<->> (halfvec, sphere_halfvec) IS 'Euclidean distance to the centre less than the radius';
+
+CREATE FUNCTION halfvec_in_ip_sphere(halfvec, sphere_halfvec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_in_ip_sphere(halfvec, sphere_halfvec) IS 'implementation of <<#>> operator';
+
+CREATE OPERATOR <<#>> (
+    LEFTARG = halfvec, RIGHTARG = sphere_halfvec, FUNCTION = halfvec_in_ip_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<#>> (halfvec, sphere_halfvec) IS 'negative inner product to the centre less than the radius';
+
+CREATE FUNCTION halfvec_in_cosine_sphere(halfvec, sphere_halfvec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_in_cosine_sphere(halfvec, sphere_halfvec) IS 'implementation of <<=>> operator';
+
+CREATE OPERATOR <<=>> (
+    LEFTARG = halfvec, RIGHTARG = sphere_halfvec, FUNCTION = halfvec_in_cosine_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<=>> (halfvec, sphere_halfvec) IS 'cosine distance to the centre less than the radius';
+
+CREATE FUNCTION halfvec_in_l1_sphere(halfvec, sphere_halfvec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION halfvec_in_l1_sphere(halfvec, sphere_halfvec) IS 'implementation of <<+>> operator';
+
+CREATE OPERATOR <<+>> (
+    LEFTARG = halfvec, RIGHTARG = sphere_halfvec, FUNCTION = halfvec_in_l1_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<+>> (halfvec, sphere_halfvec) IS 'taxicab distance to the centre less than the radius';
+
+CREATE TYPE sphere_bf16vec AS (center bf16vec, radius double precision);
+COMMENT ON TYPE sphere_bf16vec IS 'what is nearer to a bf16vec than a radius';
+
+CREATE FUNCTION sphere(bf16vec, double precision) RETURNS sphere_bf16vec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(bf16vec, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION bf16vec_in_l2_sphere(bf16vec, sphere_bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_in_l2_sphere(bf16vec, sphere_bf16vec) IS 'implementation of <<->> operator';
+
+CREATE OPERATOR <<->> (
+    LEFTARG = bf16vec, RIGHTARG = sphere_bf16vec, FUNCTION = bf16vec_in_l2_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<->> (bf16vec, sphere_bf16vec) IS 'Euclidean distance to the centre less than the radius';
+
+CREATE FUNCTION bf16vec_in_ip_sphere(bf16vec, sphere_bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_in_ip_sphere(bf16vec, sphere_bf16vec) IS 'implementation of <<#>> operator';
+
+CREATE OPERATOR <<#>> (
+    LEFTARG = bf16vec, RIGHTARG = sphere_bf16vec, FUNCTION = bf16vec_in_ip_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<#>> (bf16vec, sphere_bf16vec) IS 'negative inner product to the centre less than the radius';
+
+CREATE FUNCTION bf16vec_in_cosine_sphere(bf16vec, sphere_bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_in_cosine_sphere(bf16vec, sphere_bf16vec) IS 'implementation of <<=>> operator';
+
+CREATE OPERATOR <<=>> (
+    LEFTARG = bf16vec, RIGHTARG = sphere_bf16vec, FUNCTION = bf16vec_in_cosine_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<=>> (bf16vec, sphere_bf16vec) IS 'cosine distance to the centre less than the radius';
+
+CREATE FUNCTION bf16vec_in_l1_sphere(bf16vec, sphere_bf16vec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bf16vec_in_l1_sphere(bf16vec, sphere_bf16vec) IS 'implementation of <<+>> operator';
+
+CREATE OPERATOR <<+>> (
+    LEFTARG = bf16vec, RIGHTARG = sphere_bf16vec, FUNCTION = bf16vec_in_l1_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<+>> (bf16vec, sphere_bf16vec) IS 'taxicab distance to the centre less than the radius';
+
+CREATE TYPE sphere_bytevec AS (center bytevec, radius double precision);
+COMMENT ON TYPE sphere_bytevec IS 'what is nearer to a bytevec than a radius';
+
+CREATE FUNCTION sphere(bytevec, double precision) RETURNS sphere_bytevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(bytevec, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION bytevec_in_l2_sphere(bytevec, sphere_bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_in_l2_sphere(bytevec, sphere_bytevec) IS 'implementation of <<->> operator';
+
+CREATE OPERATOR <<->> (
+    LEFTARG = bytevec, RIGHTARG = sphere_bytevec, FUNCTION = bytevec_in_l2_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<->> (bytevec, sphere_bytevec) IS 'Euclidean distance to the centre less than the radius';
+
+CREATE FUNCTION bytevec_in_ip_sphere(bytevec, sphere_bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_in_ip_sphere(bytevec, sphere_bytevec) IS 'implementation of <<#>> operator';
+
+CREATE OPERATOR <<#>> (
+    LEFTARG = bytevec, RIGHTARG = sphere_bytevec, FUNCTION = bytevec_in_ip_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<#>> (bytevec, sphere_bytevec) IS 'negative inner product to the centre less than the radius';
+
+CREATE FUNCTION bytevec_in_cosine_sphere(bytevec, sphere_bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_in_cosine_sphere(bytevec, sphere_bytevec) IS 'implementation of <<=>> operator';
+
+CREATE OPERATOR <<=>> (
+    LEFTARG = bytevec, RIGHTARG = sphere_bytevec, FUNCTION = bytevec_in_cosine_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<=>> (bytevec, sphere_bytevec) IS 'cosine distance to the centre less than the radius';
+
+CREATE FUNCTION bytevec_in_l1_sphere(bytevec, sphere_bytevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bytevec_in_l1_sphere(bytevec, sphere_bytevec) IS 'implementation of <<+>> operator';
+
+CREATE OPERATOR <<+>> (
+    LEFTARG = bytevec, RIGHTARG = sphere_bytevec, FUNCTION = bytevec_in_l1_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<+>> (bytevec, sphere_bytevec) IS 'taxicab distance to the centre less than the radius';
+
+CREATE TYPE sphere_sparsevec AS (center sparsevec, radius double precision);
+COMMENT ON TYPE sphere_sparsevec IS 'what is nearer to a sparsevec than a radius';
+
+CREATE FUNCTION sphere(sparsevec, double precision) RETURNS sphere_sparsevec
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(sparsevec, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION sparsevec_in_l2_sphere(sparsevec, sphere_sparsevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_in_l2_sphere(sparsevec, sphere_sparsevec) IS 'implementation of <<->> operator';
+
+CREATE OPERATOR <<->> (
+    LEFTARG = sparsevec, RIGHTARG = sphere_sparsevec, FUNCTION = sparsevec_in_l2_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<->> (sparsevec, sphere_sparsevec) IS 'Euclidean distance to the centre less than the radius';
+
+CREATE FUNCTION sparsevec_in_ip_sphere(sparsevec, sphere_sparsevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_in_ip_sphere(sparsevec, sphere_sparsevec) IS 'implementation of <<#>> operator';
+
+CREATE OPERATOR <<#>> (
+    LEFTARG = sparsevec, RIGHTARG = sphere_sparsevec, FUNCTION = sparsevec_in_ip_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<#>> (sparsevec, sphere_sparsevec) IS 'negative inner product to the centre less than the radius';
+
+CREATE FUNCTION sparsevec_in_cosine_sphere(sparsevec, sphere_sparsevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_in_cosine_sphere(sparsevec, sphere_sparsevec) IS 'implementation of <<=>> operator';
+
+CREATE OPERATOR <<=>> (
+    LEFTARG = sparsevec, RIGHTARG = sphere_sparsevec, FUNCTION = sparsevec_in_cosine_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<=>> (sparsevec, sphere_sparsevec) IS 'cosine distance to the centre less than the radius';
+
+CREATE FUNCTION sparsevec_in_l1_sphere(sparsevec, sphere_sparsevec) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sparsevec_in_l1_sphere(sparsevec, sphere_sparsevec) IS 'implementation of <<+>> operator';
+
+CREATE OPERATOR <<+>> (
+    LEFTARG = sparsevec, RIGHTARG = sphere_sparsevec, FUNCTION = sparsevec_in_l1_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<+>> (sparsevec, sphere_sparsevec) IS 'taxicab distance to the centre less than the radius';
+
+CREATE TYPE sphere_bit AS (center "bit", radius double precision);
+COMMENT ON TYPE sphere_bit IS 'what is nearer to a bit than a radius';
+
+CREATE FUNCTION sphere(bit, double precision) RETURNS sphere_bit
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION sphere(bit, double precision) IS 'sphere of a centre and a radius';
+
+CREATE FUNCTION bit_in_hamming_sphere(bit, sphere_bit) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bit_in_hamming_sphere(bit, sphere_bit) IS 'implementation of <<~>> operator';
+
+CREATE OPERATOR <<~>> (
+    LEFTARG = bit, RIGHTARG = sphere_bit, FUNCTION = bit_in_hamming_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<~>> (bit, sphere_bit) IS 'Hamming distance to the centre less than the radius';
+
+CREATE FUNCTION bit_in_jaccard_sphere(bit, sphere_bit) RETURNS boolean
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bit_in_jaccard_sphere(bit, sphere_bit) IS 'implementation of <<%>> operator';
+
+CREATE OPERATOR <<%>> (
+    LEFTARG = bit, RIGHTARG = sphere_bit, FUNCTION = bit_in_jaccard_sphere,
+    RESTRICT = areasel, JOIN = areajoinsel
+);
+COMMENT ON OPERATOR <<%>> (bit, sphere_bit) IS 'Jaccard distance to the centre less than the radius';
+
 -- ============================================================================= access methods
 
 CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
@@ -1618,111 +1885,133 @@ CREATE FUNCTION sparsevec_l1_space() RETURNS integer
 CREATE OPERATOR CLASS vector_l2_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (vector, sphere_vector),
 	FUNCTION 1 vector_l2_space();
 
 CREATE OPERATOR CLASS vector_ip_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (vector, sphere_vector),
 	FUNCTION 1 vector_ip_space();
 
 CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (vector, sphere_vector),
 	FUNCTION 1 vector_cosine_space();
 
 CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING hnsw AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (vector, sphere_vector),
 	FUNCTION 1 vector_l1_space();
 
 CREATE OPERATOR CLASS halfvec_l2_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_l2_space();
 
 CREATE OPERATOR CLASS halfvec_ip_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_ip_space();
 
 CREATE OPERATOR CLASS halfvec_cosine_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_cosine_space();
 
 CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING hnsw AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_l1_space();
 
 CREATE OPERATOR CLASS bf16vec_l2_ops
 	FOR TYPE bf16vec USING hnsw AS
 	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_l2_space();
 
 CREATE OPERATOR CLASS bf16vec_ip_ops
 	FOR TYPE bf16vec USING hnsw AS
 	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_ip_space();
 
 CREATE OPERATOR CLASS bf16vec_cosine_ops
 	FOR TYPE bf16vec USING hnsw AS
 	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_cosine_space();
 
 CREATE OPERATOR CLASS bf16vec_l1_ops
 	FOR TYPE bf16vec USING hnsw AS
 	OPERATOR 1 <+> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_l1_space();
 
 CREATE OPERATOR CLASS bytevec_l2_ops
 	FOR TYPE bytevec USING hnsw AS
 	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_l2_space();
 
 CREATE OPERATOR CLASS bytevec_ip_ops
 	FOR TYPE bytevec USING hnsw AS
 	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_ip_space();
 
 CREATE OPERATOR CLASS bytevec_cosine_ops
 	FOR TYPE bytevec USING hnsw AS
 	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_cosine_space();
 
 CREATE OPERATOR CLASS bytevec_l1_ops
 	FOR TYPE bytevec USING hnsw AS
 	OPERATOR 1 <+> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_l1_space();
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<~>> (bit, sphere_bit),
 	FUNCTION 1 bit_hamming_space();
 
 CREATE OPERATOR CLASS bit_jaccard_ops
 	FOR TYPE bit USING hnsw AS
 	OPERATOR 1 <%> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<%>> (bit, sphere_bit),
 	FUNCTION 1 bit_jaccard_space();
 
 CREATE OPERATOR CLASS sparsevec_l2_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (sparsevec, sphere_sparsevec),
 	FUNCTION 1 sparsevec_l2_space();
 
 CREATE OPERATOR CLASS sparsevec_ip_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (sparsevec, sphere_sparsevec),
 	FUNCTION 1 sparsevec_ip_space();
 
 CREATE OPERATOR CLASS sparsevec_cosine_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (sparsevec, sphere_sparsevec),
 	FUNCTION 1 sparsevec_cosine_space();
 
 CREATE OPERATOR CLASS sparsevec_l1_ops
 	FOR TYPE sparsevec USING hnsw AS
 	OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (sparsevec, sphere_sparsevec),
 	FUNCTION 1 sparsevec_l1_space();
 
 -- Filter columns of hnsw: USING hnsw (embedding vector_cosine_ops, tenant_id, price, labels). The

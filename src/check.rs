@@ -48,6 +48,12 @@ impl<'a> Findings<'a> {
         Findings { take, errors: 0 }
     }
 
+    /// A finding as it is.
+    pub fn take(&mut self, finding: Finding) {
+        self.errors += (finding.severity == Severity::Error) as u64;
+        (self.take)(finding);
+    }
+
     /// Damage.
     pub fn error(&mut self, block: u32, offset: impl Into<Option<u16>>, message: impl ToString) {
         self.errors += 1;
@@ -115,6 +121,13 @@ pub fn header(page: PageView<'_>, block: u32, special: usize, found: &mut Findin
         );
     }
     whole
+}
+
+/// Checks a page that holds one structure: all behind it is free.
+pub fn whole(page: PageView<'_>, block: u32, found: &mut Findings<'_>) {
+    if page.bounds().1 != page.u16_at(16) {
+        found.error(block, None, "page header: items where none can be");
+    }
 }
 
 /// Checks line pointers: in use or empty, items side by side from pd_upper to the special area.

@@ -10,8 +10,10 @@ from . import data, plot
 from .build import build, constructions, memory_to_build
 from .churn import churn
 from .cold import cold
+from .costs import costs
 from .engine import Engine
 from .exact import exact_search
+from .filters import filters
 from .frugal import frugal
 from .ivf import ivf
 from .layouts import layouts, shapes
@@ -87,6 +89,10 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 constructions(contenders, report)
             case "churn" if options.churn:
                 churn(contenders, report)
+            case "filters" if options.access_method == "hnsw":
+                filters(contenders, report)
+            case "costs" if options.access_method == "hnsw":
+                costs(contenders, report)
             case "ivf" if options.access_method == "hnsw":
                 ivf(contenders, report)
             case "frugal" if options.access_method == "hnsw":

@@ -45,6 +45,12 @@ IVF_SIZE = 0.15
 IVF_SEARCH = {"prepared": 10.0, "statement": 20.0}
 """Rate against ivfflat's at recall 0.95; in one statement for a large table."""
 
+FILTERED = {"f": 10.0, "p": 3.0}
+"""Rate against the peer's at a condition that one row in a hundred meets: on a filter column, on another."""
+
+FILTER_COLUMNS = 1.1
+"""Time of a search without a condition by an index with filter columns against one without."""
+
 COMPACT_SIZE = 0.4
 COMPACT_RATE = 2.0
 
@@ -59,6 +65,10 @@ def ivf(form: str, recall: float, rows: int) -> str:
     if recall != 0.95 or (form == "statement" and rows < LARGE):
         return ""
     return at_least(IVF_SEARCH.get(form))
+
+
+def filtered(column: str, share: float) -> str:
+    return at_least(FILTERED.get(column)) if share == 0.01 else ""
 
 
 def insert(access_method: str) -> str:

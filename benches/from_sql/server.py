@@ -24,6 +24,11 @@ class Load:
     rate: float
     latencies: np.ndarray
 
+    @staticmethod
+    def percentiles(loads: "list[Load]", *wanted: float) -> list[float]:
+        """Microseconds, over several runs."""
+        return [float(value) for value in np.percentile(np.concatenate([load.latencies for load in loads]), wanted)]
+
 
 class Server:
     """Own data directory, unix socket only, never root; gone when the `with` block ends."""

@@ -86,21 +86,33 @@ impl Column {
     /// `datum` is a non-NULL value of the column's type.
     pub unsafe fn value(self, datum: Datum) -> Value {
         // SAFETY: as promised by the caller.
+        let (column, value) = unsafe { Column::of_value(self.space, datum) };
+        if column.dims != self.dims {
+            self.raise_different(column.dims);
+        }
+        value
+    }
+
+    /// A value, and the column of such values.
+    ///
+    /// # Safety
+    /// `datum` is a non-NULL value of the space's type.
+    #[inline]
+    pub unsafe fn of_value(space: Space, datum: Datum) -> (Column, Value) {
+        // SAFETY: as promised by the caller.
         let detoasted = unsafe { Detoasted::new(datum) };
         let body = detoasted.body();
         let word =
             |at: usize| i32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
-        let (dims, payload) = match self.space.element {
+        let (dims, payload) = match space.element {
             Element::F32 | Element::F16 | Element::Bf16 | Element::I8 => {
                 (word(0) & 0xffff, &body[4..])
             }
             Element::Bit => (word(0), &body[4..]),
             Element::Sparse => (word(0), body),
         };
-        if dims as u32 != self.dims {
-            self.raise_different(dims as u32);
-        }
-        Value::new(self.space, payload)
+        let dims = dims as u32;
+        (Column { space, dims }, Value::new(space, payload))
     }
 
     #[cold]

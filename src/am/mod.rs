@@ -2,15 +2,27 @@
 
 mod check;
 pub mod column;
+pub mod ended;
 pub mod filter;
 pub mod hnsw;
 pub mod ivf;
 pub mod mean;
 pub mod ordered;
+pub mod sphere;
 
-use pgrx::pg_sys::IndexOptInfo;
+use pgrx::pg_sys::{IndexAmRoutine, IndexOptInfo};
 
 /// Whether an index that the planner considers is of an access method of this extension.
 pub fn is_ours(index: &IndexOptInfo) -> bool {
     hnsw::cost::is_ours(index) || ivf::cost::is_ours(index)
+}
+
+/// Whether an access method is one of this extension.
+pub fn is_our_method(routine: &IndexAmRoutine) -> bool {
+    hnsw::is_ours(routine) || ivf::is_ours(routine)
+}
+
+/// Whether scans of an index end where distances go beyond a bound among the plan's conditions.
+pub fn ends_at_a_bound(index: &IndexOptInfo) -> bool {
+    hnsw::cost::is_ours(index)
 }

@@ -100,7 +100,9 @@ pub fn page(
             return None;
         }
     };
-    if contents_of(kind) == Contents::Items {
+    if contents_of(kind) == Contents::Whole {
+        check::whole(page, block, found);
+    } else {
         check::items(page, block, found);
         if opaque.next != 0 {
             found.error(block, None, "a chain leads on from a page that is in none");

@@ -50,4 +50,6 @@ impl Params {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;

@@ -72,6 +72,18 @@ pub fn page(
     if (kind == PageKind::Meta) != (block == 0) {
         found.error(block, None, "block 0 and only it is the metapage");
     }
+    check::whole(page, block, found);
+    let len = match kind {
+        PageKind::Directory => Some(expected.entries.contents_len()),
+        PageKind::List => Some(expected.lists.contents_len()),
+        PageKind::Vectors => Some(expected.vectors.contents_len()),
+        PageKind::Meta => Some(size_of::<Meta>()),
+        _ => None,
+    };
+    let is_of_length = |len| page.contents().is_ok_and(|contents| contents.len() == len);
+    if !len.is_none_or(is_of_length) {
+        found.error(block, None, "contents of another length");
+    }
     let outcome = match kind {
         PageKind::Meta => meta(page),
         PageKind::Centroid => centroid(page),
@@ -135,7 +147,7 @@ fn directory(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str
         }
     }
     if !entries.unused_is_zero() {
-        return Err("bytes of a list that is gone");
+        return Err("something where no entry is");
     }
     Ok(())
 }
@@ -149,6 +161,9 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
     if !rows.tids().iter().all(|tid| seen.insert(*tid)) {
         return Err("the same row twice");
     }
+    if !rows.unused_is_zero() {
+        return Err("something where no row is");
+    }
     let finite = |factors: &[f32]| factors.iter().all(|x| x.is_finite());
     if !finite(rows.adds()) || !finite(rows.scales()) || !finite(rows.norms()) {
         return Err("factors that are not finite");
@@ -160,9 +175,6 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
                 return Err("something behind a value");
             }
         }
-    }
-    if !rows.unused_is_zero() {
-        return Err("bytes of rows that are gone");
     }
     Ok(())
 }
@@ -181,7 +193,7 @@ fn vectors(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> 
         }
     }
     if !slots.unused_is_zero() {
-        return Err("bytes of compact codes that are gone");
+        return Err("something where no compact code is");
     }
     Ok(())
 }

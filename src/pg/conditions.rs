@@ -141,20 +141,19 @@ unsafe fn order_of(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::Node {
 }
 
 /// The btree operator family of floating-point numbers.
-const FLOAT_OPS: Oid = Oid::from_u32(1970);
+pub const FLOAT_OPS: Oid = Oid::from_u32(1970);
 
-/// The radius of a condition `order < radius`, or `<=`, or the other way round: an expression that
-/// is the same for all rows. `None` for other conditions.
+/// The two sides of a condition `distance < radius`, or `<=`, or the other way round, where the radius
+/// is an expression that is the same for all rows. `None` for other conditions.
 ///
 /// # Safety
-/// Both are valid expressions, or NULL.
-pub unsafe fn radius_in(
+/// `condition` is a valid expression, or NULL.
+pub unsafe fn bound_of(
     condition: *mut pg_sys::Node,
-    order: *mut pg_sys::Node,
-) -> Option<*mut pg_sys::Node> {
+) -> Option<(*mut pg_sys::Node, *mut pg_sys::Node)> {
     // SAFETY: an expression's tag names its struct.
     unsafe {
-        if condition.is_null() || order.is_null() || (*condition).type_ != NodeTag::T_OpExpr {
+        if condition.is_null() || (*condition).type_ != NodeTag::T_OpExpr {
             return None;
         }
         let operator = condition.cast::<pg_sys::OpExpr>();
@@ -167,12 +166,53 @@ pub unsafe fn radius_in(
             _ => return None,
         };
         let of_type = pg_sys::exprType(radius);
-        let is_radius = pg_sys::equal(distance.cast(), order.cast())
-            && (of_type == pg_sys::FLOAT8OID || of_type == pg_sys::FLOAT4OID)
+        let is_radius = (of_type == pg_sys::FLOAT8OID || of_type == pg_sys::FLOAT4OID)
             && !pg_sys::contain_var_clause(radius)
             && !pg_sys::contain_volatile_functions(radius)
             && !pg_sys::contain_subplans(radius);
-        is_radius.then_some(radius)
+        is_radius.then_some((distance, radius))
+    }
+}
+
+/// The radius of a condition `order < radius`, as [`bound_of`] finds it; `None` for bounds on anything
+/// else than `order`, whichever of its two sides comes first.
+///
+/// # Safety
+/// Both are valid expressions, or NULL.
+pub unsafe fn radius_in(
+    condition: *mut pg_sys::Node,
+    order: *mut pg_sys::Node,
+) -> Option<*mut pg_sys::Node> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if order.is_null() {
+            return None;
+        }
+        let (distance, radius) = bound_of(condition)?;
+        is_same_distance(distance, order).then_some(radius)
+    }
+}
+
+unsafe fn is_same_distance(a: *mut pg_sys::Node, b: *mut pg_sys::Node) -> bool {
+    // SAFETY: valid expressions; the tag names the struct.
+    unsafe {
+        if pg_sys::equal(a.cast(), b.cast()) {
+            return true;
+        }
+        if (*a).type_ != NodeTag::T_OpExpr || (*b).type_ != NodeTag::T_OpExpr {
+            return false;
+        }
+        let (a, b) = (a.cast::<pg_sys::OpExpr>(), b.cast::<pg_sys::OpExpr>());
+        let sides = |of: *mut pg_sys::OpExpr| {
+            let mut sides = list::of::<std::ffi::c_void>((*of).args);
+            Some((sides.next()?, sides.next()?))
+        };
+        let (Some((a_left, a_right)), Some((b_left, b_right))) = (sides(a), sides(b)) else {
+            return false;
+        };
+        pg_sys::get_commutator((*a).opno) == (*b).opno
+            && pg_sys::equal(a_left, b_right)
+            && pg_sys::equal(a_right, b_left)
     }
 }
 

@@ -391,25 +391,29 @@ impl Open {
 #[inline]
 pub unsafe fn check_tid(scan: pg_sys::IndexScanDesc, tid: RawTid) {
     // SAFETY: as promised by the caller.
-    let is_there = unsafe { has_block(Index::new((*scan).heapRelation), block_of(tid)) };
-    if !is_there {
-        // SAFETY: as promised by the caller.
-        unsafe { raise_past_the_end(scan) };
+    unsafe { check_tid_of((*scan).heapRelation, (*scan).indexRelation, tid) }
+}
+
+/// # Safety
+/// The table and its index are open.
+#[inline]
+unsafe fn check_tid_of(heap: pg_sys::Relation, index: pg_sys::Relation, tid: RawTid) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if !has_block(Index::new(heap), block_of(tid)) {
+            raise_past_the_end(heap, Index::new(index));
+        }
     }
 }
 
 /// # Safety
-/// As [`check_tid`].
+/// As [`check_tid_of`].
 #[cold]
-unsafe fn raise_past_the_end(scan: pg_sys::IndexScanDesc) {
+unsafe fn raise_past_the_end(heap: pg_sys::Relation, index: Index) {
     // SAFETY: as promised by the caller. Other table access methods may count otherwise.
-    let index = unsafe {
-        let heap = (*scan).heapRelation;
-        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
-            return;
-        }
-        Index::new((*scan).indexRelation)
-    };
+    if !unsafe { std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) } {
+        return;
+    }
     raise_index(
         pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
         format!(
@@ -497,6 +501,7 @@ impl Open {
 /// same value.
 pub struct TableReader {
     heap: pg_sys::Relation,
+    index: pg_sys::Relation,
     snapshot: pg_sys::SnapshotData,
     open: Open,
     opened_heap: bool,
@@ -531,6 +536,7 @@ impl TableReader {
             snapshot.vistest = pg_sys::GlobalVisTestFor(heap);
             TableReader {
                 heap,
+                index: index.raw(),
                 snapshot,
                 open: Open::new(heap, index.raw(), pg_sys::CurrentMemoryContext),
                 opened_heap,
@@ -545,6 +551,7 @@ impl TableReader {
         let snapshot = &raw mut self.snapshot;
         // SAFETY: what is opened is valid until `end`; the snapshot is ours.
         unsafe {
+            check_tid_of(self.heap, self.index, tid);
             let all = Conditions::default();
             let value =
                 pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot, &all));

@@ -1,5 +1,6 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod allocator;
 pub mod allow_list;
 pub mod array;
 pub mod attempt;
@@ -29,10 +30,11 @@ pgrx::pg_module_magic!();
 #[pgrx::pg_guard]
 #[unsafe(export_name = "_PG_init")]
 unsafe extern "C-unwind" fn pg_init() {
+    allocator::init();
     crate::am::hnsw::options::init();
     crate::am::ivf::options::init();
     crate::planner::running::init();
-    crate::planner::allow_list::init();
+    crate::planner::paths::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();
     crate::planner::junk::init();

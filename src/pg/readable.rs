@@ -136,32 +136,53 @@ fn relation_name(oid: pg_sys::Oid) -> Option<String> {
     }
 }
 
+/// Whether the current role may SELECT every row of a table; no where there is no such table.
+pub fn may_read(table: pg_sys::Oid) -> bool {
+    relation_name(table).is_some() && rights(table) == Rights::All
+}
+
+/// What the current role may see of a table.
+#[derive(PartialEq, Eq)]
+enum Rights {
+    /// every row
+    All,
+    /// those that a policy lets through
+    SomeRows,
+    /// it lacks SELECT
+    Nothing,
+}
+
+fn rights(table: pg_sys::Oid) -> Rights {
+    // SAFETY: reads the catalog.
+    unsafe {
+        let role = pg_sys::GetUserId();
+        let answer = pg_sys::pg_class_aclcheck(table, role, pg_sys::ACL_SELECT as pg_sys::AclMode);
+        if answer != pg_sys::AclResult::ACLCHECK_OK {
+            return Rights::Nothing;
+        }
+        let row_security = pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true);
+        match row_security as u32 == pg_sys::CheckEnableRlsResult::RLS_ENABLED {
+            true => Rights::SomeRows,
+            false => Rights::All,
+        }
+    }
+}
+
 /// Raises 42501 unless the current role may SELECT every row of a table.
 fn check_may_read(table: pg_sys::Oid) {
     let name = relation_name(table).unwrap_or_else(|| raise_missing(table));
-    // SAFETY: reads the catalog.
-    let (may_select, row_security) = unsafe {
-        let role = pg_sys::GetUserId();
-        let answer = pg_sys::pg_class_aclcheck(table, role, pg_sys::ACL_SELECT as pg_sys::AclMode);
-        (
-            answer == pg_sys::AclResult::ACLCHECK_OK,
-            pg_sys::check_enable_rls(table, pg_sys::InvalidOid, true),
-        )
+    let hint = match rights(table) {
+        Rights::All => return,
+        Rights::SomeRows => {
+            Some("Row-level security hides rows of it that its indexes tell of.".into())
+        }
+        Rights::Nothing => None,
     };
-    if !may_select {
-        raise_index(
-            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("permission denied for table {name}"),
-            None,
-        );
-    }
-    if row_security as u32 == pg_sys::CheckEnableRlsResult::RLS_ENABLED {
-        raise_index(
-            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("permission denied for table {name}"),
-            Some("Row-level security hides rows of it that its indexes tell of.".into()),
-        );
-    }
+    raise_index(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for table {name}"),
+        hint,
+    );
 }
 
 #[cold]

@@ -127,6 +127,12 @@ impl Index {
         }
     }
 
+    /// The index's table.
+    pub fn table(self) -> pg_sys::Oid {
+        // SAFETY: an open index has its pg_index row.
+        unsafe { (*(*self.0).rd_index).indrelid }
+    }
+
     /// Number of columns.
     pub fn columns(self) -> usize {
         // SAFETY: an open relation has a tuple descriptor.
@@ -182,7 +188,8 @@ impl Turnstile {
         let mode = mode as pg_sys::LOCKMODE;
         // SAFETY: an open relation.
         let is_locked = unsafe { pg_sys::ConditionalLockPage(index.raw(), block, mode) };
-        is_locked.then_some(Turnstile { index, block, mode })
+        // made only where it is locked: dropping one unlocks
+        is_locked.then(|| Turnstile { index, block, mode })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Temporary files that threads use as plain memory.
 
-use crate::hnsw::blocks::memory::{Backing, Quota};
+use crate::hnsw::blocks::memory::{Backing, OverQuota, Quota};
 use pgrx::pg_sys;
 use std::fs::File;
 use std::io;
@@ -45,8 +45,30 @@ impl Files {
     }
 }
 
+/// Raises what kept a build from memory or temporary files: 53400 for files that would be more than
+/// `temp_file_limit`, 53200 for memory that the system refused, 58030 for a file that could not be used.
+pub fn raise_io(error: io::Error) -> ! {
+    if OverQuota::is(&error) {
+        raise_limit();
+    }
+    if error.kind() == io::ErrorKind::OutOfMemory {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            "out of memory",
+            "Lower maintenance_work_mem, or give the server more memory."
+        );
+    }
+    pgrx::ereport!(
+        ERROR,
+        pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
+        format!("could not extend the temporary files of an index build: {error}"),
+        "Free disk space, or raise maintenance_work_mem so that none are needed."
+    );
+}
+
 /// Raises 53400 in the server's words: files would be more than `temp_file_limit`.
-pub fn raise_limit() -> ! {
+fn raise_limit() -> ! {
     // SAFETY: reads a setting.
     let kilobytes = unsafe { pg_sys::temp_file_limit };
     pgrx::ereport!(

@@ -60,6 +60,7 @@ pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl Fn
             );
         }
         while running.load(Ordering::Acquire) > 0 {
+            super::allocator::end_if_refused();
             pgrx::check_for_interrupts!();
             watch();
             std::thread::park_timeout(PATIENCE);

@@ -6,47 +6,28 @@
 //! [`AllowList`](crate::pg::allow_list::AllowList). The scan puts its rows to all conditions all the
 //! same, so the list saves work and decides nothing.
 
-use super::allow_list_scan;
+use super::{allow_list_scan, paths};
 use crate::am::hnsw::cost;
 use crate::pg::list;
 use pgrx::pg_sys::{self, NodeTag};
-use std::cell::Cell;
-
-thread_local! {
-    static PREVIOUS: Cell<pg_sys::set_rel_pathlist_hook_type> = const { Cell::new(None) };
-}
 
 /// What looking up a row in the list, and reading it from the table, costs in units of
 /// cpu_tuple_cost beside its page.
 const FETCH: f64 = 2.0;
 
-/// Installs the hook. Called once, when the library is loaded.
+/// Makes the plan node known to the server. Called once, when the library is loaded.
 pub fn init() {
-    // SAFETY: called from _PG_init, on the backend's thread.
-    unsafe {
-        PREVIOUS.set(pg_sys::set_rel_pathlist_hook);
-        pg_sys::set_rel_pathlist_hook = Some(set_rel_pathlist);
-    }
     allow_list_scan::init();
 }
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn set_rel_pathlist(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    relid: pg_sys::Index,
-    entry: *mut pg_sys::RangeTblEntry,
-) {
-    // SAFETY: the server passes a relation whose paths it has made.
+/// Adds paths of the node to those of a table.
+///
+/// # Safety
+/// `rel` is a table whose paths the server has made.
+pub unsafe fn add(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) {
+    // SAFETY: the planner's lists.
     unsafe {
-        if let Some(previous) = PREVIOUS.get() {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| previous(root, rel, relid, entry));
-        }
-        if (*entry).rtekind != pg_sys::RTEKind::RTE_RELATION
-            || (*rel).baserestrictinfo.is_null()
-            || !pg_sys::enable_indexscan
-            || !pg_sys::enable_bitmapscan
-        {
+        if !pg_sys::enable_bitmapscan {
             return;
         }
         let searches: Vec<_> = list::of::<pg_sys::Path>((*rel).pathlist)
@@ -67,12 +48,11 @@ unsafe extern "C-unwind" fn set_rel_pathlist(
 
 /// Whether a path is an ordered scan of a vector index over the whole table.
 unsafe fn is_search(path: *mut pg_sys::Path) -> bool {
-    // SAFETY: a path's tag names its struct; a path of an index has its description.
+    // SAFETY: a valid path; a path of an index has its description.
     unsafe {
-        if (*path).type_ != NodeTag::T_IndexPath || !(*path).param_info.is_null() {
+        let Some(path) = paths::index_path(path) else {
             return false;
-        }
-        let path = path.cast::<pg_sys::IndexPath>();
+        };
         let index = (*path).indexinfo;
         // what a partial index's predicate implies is not put to rows again
         !(*path).indexorderbys.is_null()
@@ -88,35 +68,21 @@ unsafe fn bitmap_of(
     rel: *mut pg_sys::RelOptInfo,
 ) -> Option<*mut pg_sys::BitmapHeapPath> {
     // SAFETY: copies of the planner's structs, in its memory, where they stay as long as the paths
-    // that refer to them. The copy has no joins, so that no parameterised paths are made.
+    // that refer to them.
     unsafe {
-        let copy = pg_sys::palloc(size_of::<pg_sys::RelOptInfo>()).cast::<pg_sys::RelOptInfo>();
-        copy.write(*rel);
-        (*copy).pathlist = std::ptr::null_mut();
-        (*copy).partial_pathlist = std::ptr::null_mut();
-        (*copy).joininfo = std::ptr::null_mut();
-        (*copy).has_eclass_joins = false;
-        (*copy).consider_parallel = false;
-        (*copy).indexlist = std::ptr::null_mut();
+        let mut indexes = std::ptr::null_mut();
         for index in list::of::<pg_sys::IndexOptInfo>((*rel).indexlist) {
             if (*index).amhasgetbitmap && !crate::am::is_ours(&*index) {
                 let bitmap_only = pg_sys::palloc(size_of::<pg_sys::IndexOptInfo>())
                     .cast::<pg_sys::IndexOptInfo>();
                 bitmap_only.copy_from_nonoverlapping(index, 1);
                 (*bitmap_only).amhasgettuple = false;
-                (*copy).indexlist = pg_sys::lappend((*copy).indexlist, bitmap_only.cast());
+                indexes = pg_sys::lappend(indexes, bitmap_only.cast());
             }
         }
-        if (*copy).indexlist.is_null() {
-            return None;
-        }
-        pg_sys::create_index_paths(root, copy);
-        let cheapest = list::of::<pg_sys::Path>((*copy).pathlist)
-            .filter(|&path| {
-                (*path).type_ == NodeTag::T_BitmapHeapPath && (*path).param_info.is_null()
-            })
+        let cheapest = paths::of_indexes(root, rel, indexes)
+            .filter(|&path| (*path).type_ == NodeTag::T_BitmapHeapPath)
             .min_by(|&a, &b| (*a).total_cost.total_cmp(&(*b).total_cost))?;
-        (*cheapest).parent = rel;
         Some(cheapest.cast())
     }
 }

@@ -155,7 +155,7 @@ unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     unsafe {
         let relation = pg_sys::index_open(index, pg_sys::NoLock as i32);
         let method = (*relation).rd_indam;
-        let ours = crate::am::hnsw::is_ours(&*method) || crate::am::ivf::is_ours(&*method);
+        let ours = crate::am::is_our_method(&*method);
         pg_sys::index_close(relation, pg_sys::NoLock as i32);
         ours
     }

@@ -1,6 +1,6 @@
 //! Which node of a running query's plan an index scan runs for.
 //!
-//! An index scan is not told. An executor hook notes every ordered one with the Limit node above it.
+//! An index scan is not told. An executor hook notes those of vectors with the Limit node above them.
 
 use super::allow_list_scan;
 use super::limit::Limit;
@@ -171,7 +171,7 @@ mod server {
     }
 }
 
-/// Visits a plan state tree with its subplans and notes ordered index scans. Those below Limit nodes
+/// Visits a plan state tree with its subplans and notes index scans of vectors. Those below Limit nodes
 /// come before, so that they are found with the Limit nearest to them.
 unsafe extern "C-unwind" fn walk(
     state: *mut pg_sys::PlanState,
@@ -186,11 +186,21 @@ unsafe extern "C-unwind" fn walk(
         if (*state).type_ == pg_sys::NodeTag::T_IndexScanState {
             let scan = state.cast::<pg_sys::IndexScanState>();
             let found = &mut *found.cast::<Found>();
-            if (*scan).iss_NumOrderByKeys > 0 && found.iter().all(|node| node.scan != scan) {
+            if is_search(scan) && found.iter().all(|node| node.scan != scan) {
                 found.push(Node { scan, limit: None });
             }
         }
         server::planstate_tree_walker(state, walk, found)
+    }
+}
+
+/// Whether an index scan is in an order of operators, or of one of our indexes without any.
+unsafe fn is_search(scan: *mut pg_sys::IndexScanState) -> bool {
+    // SAFETY: a scan of a plan that was started; EXPLAIN alone opens no index.
+    unsafe {
+        let index = (*scan).iss_RelationDesc;
+        (*scan).iss_NumOrderByKeys > 0
+            || (!index.is_null() && crate::am::is_our_method(&*(*index).rd_indam))
     }
 }
 

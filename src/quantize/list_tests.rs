@@ -220,6 +220,54 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn codes_and_codebooks_of_any_bytes_are_estimated_from_without_harm(
+        dims in 1usize..150, which in 0usize..3, coding in 0..QUANTIZERS.len() + 3, seed: u64,
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let codec = Codec::new(METRICS[which], dims, seed, &normal(&mut random, dims), 9.0);
+        let list = List::at(&codec, &normal(&mut random, dims));
+        let book = |random: &mut fastrand::Rng, bits: usize| {
+            let shape = PqShape::new(dims, random.usize(1..=dims), bits).unwrap();
+            // with even bytes no float is infinite, which is refused, as another test shows
+            let bytes: Vec<u8> = (0..shape.codebook_len()).map(|_| random.u8(..) & 0xfe).collect();
+            Coding::Pq(Codebook::from_bytes(shape, &bytes).unwrap())
+        };
+        let coding = match coding.checked_sub(QUANTIZERS.len()) {
+            None => Coding::Grid(QUANTIZERS[coding]),
+            Some(0) => Coding::Binary,
+            Some(n) => book(&mut random, 4 * n),
+        };
+        let query = codec.query(&normal(&mut random, dims));
+        let base = query.base(list.as_ref());
+        let mut lookup = Lookup::default();
+        coding.prepare(&query, &mut lookup);
+        coding.enter(&query, list.as_ref(), &mut lookup);
+        let rows = random.usize(..40);
+        let codes: Vec<u8> = (0..rows * coding.code_len(dims)).map(|_| random.u8(..)).collect();
+        // as they come from a page: any bits
+        let factors: Vec<f32> = (0..rows).map(|_| f32::from_bits(random.u32(..))).collect();
+        let mut out = vec![0.0; rows];
+        let of = Lookups { query: &query, lookup: &lookup, base };
+        coding.estimate(of, &codes, &factors, &factors, &mut out);
+        // a compact code of any bytes
+        let code: Vec<i8> = (0..dims).map(|_| random.i8(..)).collect();
+        let factors = crate::quantize::Compact {
+            add: f32::from_bits(random.u32(..)),
+            scale: f32::from_bits(random.u32(..)),
+            error: f32::from_bits(random.u32(..)),
+            sum: random.i32(..),
+        };
+        let compact = crate::quantize::CompactRef { factors, code: &code };
+        let _ = (query.distance(compact), query.error_bound(compact), codec.distance(compact, compact));
+        let mut decoded = Rotated::default();
+        codec.decode(compact, &mut decoded);
+        let mut made = vec![0; coding.code_len(dims)];
+        coding.encode(&codec, list.as_ref(), &decoded, &mut ListEncoder::default(), &mut made);
+    }
+}
+
 /// A codebook for residuals like those of the tests: normal ones.
 fn codebook(dims: usize, segments: usize, bits: usize) -> Codebook {
     codebook_of_length(0.6, dims, segments, bits)

@@ -5,3 +5,4 @@ mod bit;
 mod cast;
 mod dense;
 mod sparsevec;
+mod sphere;

@@ -175,6 +175,18 @@ impl Server {
         self.start_again();
     }
 
+    /// Stops in good order and starts again with so much address space for each process.
+    pub fn restart_with_memory(&self, kilobytes: u64) {
+        self.pg_ctl(["stop", "--mode=fast", "--wait"]);
+        let start = format!(
+            "ulimit -v {kilobytes} && exec '{}' start --silent --wait -D '{}' --log '{}'",
+            bindir().join("pg_ctl").display(),
+            self.data().display(),
+            self.directory.join("log").display(),
+        );
+        self.run("/bin/sh", ["-c", &start]);
+    }
+
     /// Stops in good order, lets `change` do something to the files, and starts again.
     pub fn change_while_stopped(&self, change: impl FnOnce()) {
         self.pg_ctl(["stop", "--mode=fast", "--wait"]);

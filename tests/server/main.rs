@@ -5,6 +5,7 @@
 mod backup;
 mod bad_input;
 mod binary_copy;
+mod cancel;
 mod dump_and_restore;
 mod filters;
 mod fuzz;
@@ -15,5 +16,7 @@ mod installation;
 mod ivf;
 mod ivf_build;
 mod lists_check;
+mod memory;
 mod replication;
+mod security;
 mod torture;

@@ -20,11 +20,14 @@ pub struct Filter {
     /// what is asked of keys; none are kept in the plain layout
     pub conditions: Conditions,
     allowed: Option<Rc<AllowList>>,
+    /// there are conditions that keys tell nothing of
+    asks_rows: bool,
     check: RefCell<Check>,
 }
 
 impl Filter {
-    /// The filter of a scan whose keys and arguments are set; `None` where it wants all rows.
+    /// The filter of a scan whose keys and arguments are set; `None` where it wants all rows. Where it
+    /// `asks_rows`, every row that is not denied is put to all conditions.
     ///
     /// # Safety
     /// `scan` is begun, and open as long as the result is used.
@@ -32,25 +35,22 @@ impl Filter {
         scan: pg_sys::IndexScanDesc,
         index: Index,
         allowed: Option<Rc<AllowList>>,
+        asks_rows: bool,
     ) -> Option<Filter> {
-        // SAFETY: the descriptor has as many keys as it says.
-        let keys = unsafe {
-            match (*scan).numberOfKeys {
-                1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
-                _ => &[],
-            }
-        };
+        // SAFETY: as promised by the caller.
+        let keys = unsafe { keys_of(scan) };
         let conditions = match keys {
             [] => Conditions::default(),
             // SAFETY: the scan's own keys, on its index.
             _ => unsafe { FilterColumns::of(index).conditions(keys) },
         };
-        if conditions.is_empty() && allowed.is_none() {
+        if conditions.is_empty() && allowed.is_none() && !asks_rows {
             return None;
         }
         Some(Filter {
             conditions,
             allowed,
+            asks_rows,
             // SAFETY: as promised by the caller.
             check: RefCell::new(unsafe { Check::new(scan, keys) }),
         })
@@ -65,6 +65,7 @@ impl Filter {
         }
         match &self.allowed {
             Some(allowed) if !allowed.contains(tid) => Verdict::No,
+            _ if self.asks_rows => Verdict::Open,
             _ => verdict,
         }
     }
@@ -88,5 +89,19 @@ impl Filter {
     /// Lets go of the table.
     pub fn end(&self) {
         self.check.borrow_mut().end();
+    }
+}
+
+/// The conditions of a scan.
+///
+/// # Safety
+/// `scan` is begun, with its keys set.
+pub unsafe fn keys_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a [pg_sys::ScanKeyData] {
+    // SAFETY: the descriptor has as many keys as it says.
+    unsafe {
+        match (*scan).numberOfKeys {
+            1.. => std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize),
+            _ => &[],
+        }
     }
 }

@@ -86,7 +86,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // the answers.
     unsafe {
         let info = &*(*path).indexinfo;
-        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let quals = quals_on_filter_columns(path);
         let matching = match quals.is_null() {
             true => 1.0,
             false => pg_sys::clauselist_selectivity(
@@ -97,8 +97,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 std::ptr::null_mut(),
             ),
         };
-        let estimate = if (*path).indexorderbys.is_null() || asks_for_null_vectors(path) {
-            // without an order there is nothing to search for
+        let in_sphere = is_in_sphere(path);
+        let has_target = in_sphere || !(*path).indexorderbys.is_null();
+        let estimate = if !has_target || asks_for_null_vectors(path) {
+            // there is nothing to search for
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -133,15 +135,48 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             }
             .estimate()
         };
-        let share = match has_radius(&*path) {
+        let share = match in_sphere || has_radius(&*path) {
             true => WITHIN_RADIUS,
             false => 1.0,
         };
         *startup_cost = estimate.startup;
-        *total_cost = estimate.startup + (estimate.total - estimate.startup) * share;
+        *total_cost = match estimate.startup.is_finite() {
+            true => estimate.startup + (estimate.total - estimate.startup) * share,
+            false => f64::INFINITY,
+        };
         *selectivity = matching * share;
         *correlation = 0.0;
         *pages = info.pages as f64;
+    }
+}
+
+/// The conditions of a path on other columns than the vector.
+///
+/// # Safety
+/// `path` is a valid path of an index.
+unsafe fn quals_on_filter_columns(path: *const pg_sys::IndexPath) -> *mut pg_sys::List {
+    // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
+    unsafe {
+        let clauses = list::of::<pg_sys::IndexClause>((*path).indexclauses)
+            .filter(|&clause| (*clause).indexcol > 0)
+            .fold(std::ptr::null_mut(), |list, clause| {
+                pg_sys::lappend(list, clause.cast())
+            });
+        pg_sys::get_quals_from_indexclauses(clauses)
+    }
+}
+
+/// Whether a condition is that the vector is in a sphere: no other operator on it is one.
+///
+/// # Safety
+/// `path` is a valid path of an index.
+unsafe fn is_in_sphere(path: *const pg_sys::IndexPath) -> bool {
+    // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
+    unsafe {
+        list::of::<pg_sys::IndexClause>((*path).indexclauses).any(|clause| {
+            let expression = (*(*clause).rinfo).clause;
+            (*clause).indexcol == 0 && (*expression).type_ == pg_sys::NodeTag::T_OpExpr
+        })
     }
 }
 

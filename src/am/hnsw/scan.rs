@@ -14,7 +14,8 @@ use super::last_scan::{self, LastScan};
 use super::options::{self, IterativeScan};
 use super::place;
 use super::storage::{Hnsw, PageNode, PageStore};
-use crate::am::filter::Filter;
+use crate::am::filter::{Filter, keys_of};
+use crate::am::sphere::{self, Target};
 use crate::distance::Value;
 use crate::hnsw::format::{Meta, Node, NodeId, Opaque, PageKind, RawTid};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
@@ -24,9 +25,9 @@ use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
 use crate::planner::limit::Limit;
-use crate::planner::running;
+use crate::planner::running::{self, Node as PlanNode};
 use pgrx::PgSqlErrorCode as Code;
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -76,7 +77,7 @@ pub unsafe extern "C-unwind" fn amrescan(
             std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
         }
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Some(filter) = &state.filter {
             // rows that are looked at for the last search keep their page pinned
             filter.end();
@@ -105,7 +106,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Phase::Blocks(blocks) = &mut state.phase {
             blocks.end();
         }
@@ -156,17 +157,29 @@ pub unsafe extern "C-unwind" fn amgettuple(
     }
 }
 
+/// What a search is asked for.
+pub struct Request {
+    /// from where, and how far
+    pub target: Target,
+    /// the plan node that it is for
+    pub node: Option<PlanNode>,
+    /// which rows are wanted; `None` where all are
+    pub filter: Option<Rc<Filter>>,
+    /// how it goes on
+    pub mode: IterativeScan,
+}
+
+impl Request {
+    /// The LIMIT above it.
+    pub fn limit(&self) -> Option<Limit> {
+        self.node.and_then(|node| node.limit)
+    }
+}
+
 /// Begins a scan at its first row.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
-    // SAFETY: as promised by the caller; the order-by key was set by `amrescan`.
-    let (index, query, node) = unsafe {
-        if (*scan).numberOfOrderBys < 1 {
-            pgrx::ereport!(
-                ERROR,
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "cannot scan hnsw index without order"
-            );
-        }
+    // SAFETY: as promised by the caller; keys of both kinds were set by `amrescan`.
+    let (index, keys, order, node) = unsafe {
         let snapshot = (*scan).xs_snapshot;
         let mvcc = !snapshot.is_null()
             && matches!(
@@ -187,45 +200,91 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
         if let Some(counts) = (*scan).instrument.as_mut() {
             counts.nsearches += 1;
         }
-        let key = &*(*scan).orderByData;
-        let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
-        let query: Option<Datum> = (!is_null).then_some(key.sk_argument);
-        (index, query, running::node_of(scan))
+        let order = ((*scan).numberOfOrderBys > 0).then(|| &*(*scan).orderByData);
+        (index, keys_of(scan), order, running::node_of(scan))
     };
+    // SAFETY: the scan's own keys.
+    let Some(spheres) = (unsafe { sphere::of_scan(keys) }) else {
+        state.phase = Phase::Done;
+        return;
+    };
+    let center = match order {
+        Some(key) => {
+            let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
+            (!is_null).then_some(key.sk_argument)
+        }
+        None => spheres.first().map(|sphere| sphere.center),
+    };
+    if order.is_none() && center.is_none() {
+        pgrx::ereport!(
+            ERROR,
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot scan hnsw index without order"
+        );
+    }
     let (hnsw, meta) = Hnsw::open(index);
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
-    let query = query.map(|datum| unsafe { hnsw.column.value(datum) });
+    let query = center.map(|datum| unsafe { hnsw.column.value(datum) });
     // a NULL query, or a zero vector under cosine, is at no distance from anything
     let query = query.filter(|query| hnsw.column.is_indexable(query));
+    if order.is_none() && query.is_none() {
+        // nothing is in a sphere around it
+        state.phase = Phase::Done;
+        return;
+    }
+    let radius = node.and_then(|node| node.radius());
+    // SAFETY: the spheres are of the operator class's type.
+    let target = query.map(|query| unsafe { Target::new(hnsw.column, query, radius, &spheres) });
+    let has_others = target.as_ref().is_none_or(|target| target.has_others);
     let allowed = node.and_then(|node| node.allowed());
+    let asks_rows = has_others && !spheres.is_empty();
     // SAFETY: the scan is begun, with its keys set.
-    let filter = unsafe { Filter::of(scan, index, allowed.clone()) }.map(Rc::new);
-    if let (Some(query), Some(node), Some(list)) = (&query, &node, allowed) {
+    let filter = unsafe { Filter::of(scan, index, allowed.clone(), asks_rows) }.map(Rc::new);
+    if let (Some(target), Some(node), Some(list)) = (&target, &node, allowed) {
         let wanted = node.limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(usize::MAX, |rows| rows as usize);
-        let rows = hnsw.estimated_nodes(query.payload().len());
+        let rows = hnsw.estimated_nodes(target.query.payload().len());
         if let Some(listed) = list.count()
             && cost::is_few(listed as f64, wanted, rows)
         {
             // no keys are looked at: the executor decides
             state.recheck = true;
-            state.read_listed(&hnsw, query, &list, &node.conditions());
+            state.read_listed(&hnsw, &target.query, &list, &node.conditions());
             return;
         }
     }
-    if query.is_some()
-        && let Some(mut blocks) = state.blocks(hnsw, &meta)
-    {
-        state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
-        state.filter = filter.clone();
-        blocks.begin(&meta, query.unwrap_or_default(), node, filter);
+    state.filter = filter.clone();
+    let Some(target) = target else {
+        // no keys are looked at: the executor decides
+        state.recheck = filter.is_some();
+        state.phase = Phase::Sweep(Box::new(Sweep::new(hnsw, None)));
+        return;
+    };
+    let limit = node.and_then(|node| node.limit);
+    // Who asks for all rows within a distance gets them: other modes are for those that are ordered.
+    let is_bounded = target.within < f64::INFINITY;
+    let asks_for_all = order.is_none() || (is_bounded && limit.is_none());
+    let request = Request {
+        target,
+        node,
+        mode: match asks_for_all {
+            true => IterativeScan::Auto,
+            false => options::ITERATIVE_SCAN.get(),
+        },
+        filter,
+    };
+    // a sphere's edge is drawn by the operator
+    let has_spheres = !spheres.is_empty();
+    if let Some(mut blocks) = state.blocks(hnsw, &meta) {
+        let needs_recheck = request.filter.as_ref().is_some_and(|f| f.needs_recheck());
+        state.recheck = needs_recheck || has_spheres;
+        blocks.begin(&meta, request);
         state.phase = Phase::Blocks(blocks);
         return;
     }
-    // no keys are kept of these nodes, or none are looked at: the executor decides
-    state.recheck = filter.is_some();
-    state.filter = filter;
-    state.begin(hnsw, &meta, query, node.and_then(|node| node.limit));
+    // no keys are kept of these nodes: the executor decides
+    state.recheck = request.filter.is_some() || has_spheres;
+    state.begin(hnsw, &meta, request);
 }
 
 /// State of a scan.
@@ -303,9 +362,9 @@ impl Scan {
     }
 
     /// Notes what the scan did, for `hnsw_last_scan()`.
-    fn note(&self) {
+    fn note(&self, index: Index) {
         if let Some(done) = self.done() {
-            last_scan::note(done);
+            last_scan::note(index, done);
         }
     }
 
@@ -355,15 +414,10 @@ impl Scan {
         Some(Box::new(BlockScan::new(Rc::new(blocks), meta, reader)))
     }
 
-    fn begin(&mut self, hnsw: Hnsw, meta: &Meta, query: Option<Value>, limit: Option<Limit>) {
-        // A NULL query, or a zero vector under cosine, is at no distance from anything: every row
-        // in any order.
-        let query = query.filter(|query| hnsw.column.is_indexable(query));
-        let Some(query) = query else {
-            self.phase = Phase::Sweep(Box::new(Sweep::new(hnsw, None)));
-            return;
-        };
-        let mut store = PageStore::new(hnsw, query);
+    /// Begins a search of the plain layout.
+    fn begin(&mut self, hnsw: Hnsw, meta: &Meta, request: Request) {
+        let limit = request.limit();
+        let mut store = PageStore::new(hnsw, request.target.query);
         let Some((entry, entry_level)) = store.entry(meta) else {
             self.phase = Phase::Done;
             return;
@@ -373,12 +427,14 @@ impl Scan {
         let stream = Stream::new(&mut store, entry);
         let most_visits = hnsw.estimated_nodes(store.query.payload().len()) * WALK_SHARE;
         let ef_search = options::ef_search() as usize;
-        let mode = options::ITERATIVE_SCAN.get();
-        let ef = match (mode, limit.and_then(|limit| limit.wanted())) {
+        let wanted = limit.and_then(|limit| limit.wanted());
+        let ef = match (request.mode, wanted) {
             // room beyond the last row asked for, so that it, too, is the right one
             (IterativeScan::Auto, Some(rows)) => {
                 ef_search.max((rows as usize).saturating_add(rows as usize / 2))
             }
+            // what is missed then is missing
+            (IterativeScan::Auto, None) if request.target.within < f64::INFINITY => 4 * ef_search,
             _ => ef_search,
         };
         self.phase = Phase::Walk(Box::new(Walk {
@@ -387,8 +443,11 @@ impl Scan {
             batch: Vec::new(),
             batches: 0,
             ef,
-            mode,
+            mode: request.mode,
             order: Order::of(limit),
+            within: Distance(request.target.within),
+            is_limited: wanted.is_some(),
+            late: Vec::new(),
             handed_out: FxHashSet::default(),
             most_visits: most_visits as u64,
             memory_limit: memory_limit(),
@@ -420,7 +479,7 @@ impl Scan {
                             &mut self.pending,
                         );
                     }
-                    None if walk.mode == IterativeScan::Auto => {
+                    None if walk.mode == IterativeScan::Auto && !walk.is_at_edge() => {
                         self.walked = walk.done();
                         self.phase = Phase::Sweep(Box::new(Sweep::after(walk)));
                     }
@@ -533,6 +592,12 @@ struct Walk {
     ef: usize,
     mode: IterativeScan,
     order: Order<Candidate<PageNode>>,
+    /// rows beyond are of no use
+    within: Distance,
+    /// not all rows are wanted
+    is_limited: bool,
+    /// rows within, too late to be in order; they come last
+    late: Vec<Candidate<PageNode>>,
     handed_out: FxHashSet<NodeId>,
     most_visits: u64,
     memory_limit: usize,
@@ -552,12 +617,20 @@ impl Walk {
     fn next(&mut self) -> Option<PageNode> {
         self.order.catch_up();
         loop {
-            while let Some(candidate) = self.batch.pop() {
+            while let Some(&candidate) = self.batch.last() {
+                if candidate.distance > self.within {
+                    // left where it is: the walk is at the edge
+                    return self.late.pop().map(|late| late.node);
+                }
+                self.batch.pop();
                 let late = self
                     .order
                     .accepted
                     .is_some_and(|last| candidate.distance < last.distance);
                 if late && self.mode != IterativeScan::RelaxedOrder {
+                    if self.within < Distance(f64::INFINITY) {
+                        self.late.push(candidate);
+                    }
                     continue;
                 }
                 self.order.hand_out(candidate);
@@ -570,6 +643,23 @@ impl Walk {
                 return None;
             }
         }
+    }
+
+    /// Whether what is left is too far.
+    fn is_at_edge(&self) -> bool {
+        let next = self.batch.last();
+        next.is_some_and(|candidate| candidate.distance > self.within)
+    }
+
+    /// Whether rows within may be missing from the batch: its last ones are those that a walk knows
+    /// least of.
+    fn is_short(&self) -> bool {
+        let inside = self.batch.iter().filter(|row| row.distance <= self.within);
+        let inside = inside.count();
+        let is_at_edge = inside < self.batch.len();
+        self.within < Distance(f64::INFINITY)
+            && 3 * inside > self.batch.len()
+            && (is_at_edge || !self.is_limited)
     }
 
     /// Searches the next batch; false where the walk ends.
@@ -597,7 +687,7 @@ impl Walk {
             return !self.batch.is_empty();
         }
         let max_tuples = options::MAX_SCAN_TUPLES.get() as u64;
-        self.batch = self.stream.next_batch(&mut self.store, self.ef, |stream| {
+        let proceed = |stream: &Stream<PageStore>| {
             pgrx::check_for_interrupts!();
             match mode {
                 IterativeScan::Auto => {
@@ -606,7 +696,17 @@ impl Walk {
                 }
                 _ => first || stream.visited() < max_tuples,
             }
-        });
+        };
+        self.batch = self.stream.next_batch(&mut self.store, self.ef, proceed);
+        while mode == IterativeScan::Auto && self.is_short() && !self.is_over_bound() {
+            let more = self.batch.len().max(self.ef);
+            let more = self.stream.next_batch(&mut self.store, more, proceed);
+            if more.is_empty() {
+                break;
+            }
+            self.batch.extend(more);
+            self.batch.sort_unstable();
+        }
         let visited_all = first && self.batch.len() < self.ef;
         if mode == IterativeScan::Auto && visited_all && self.stream.visited() >= most_visits {
             // the walk came by every row it can reach; the sweep knows the place of the others, too
@@ -645,6 +745,8 @@ struct Sweep {
     batch: Vec<Candidate<PageNode>>,
     /// where the next pass goes on
     last: Option<Candidate<PageNode>>,
+    /// rows beyond are of no use
+    within: Distance,
     /// handed out by the walk before
     handed_out: FxHashSet<NodeId>,
     /// nearer than what was accepted when the sweep found them, farthest first; they come last
@@ -665,6 +767,7 @@ impl Sweep {
             store,
             batch: Vec::new(),
             last: None,
+            within: Distance(f64::INFINITY),
             handed_out: FxHashSet::default(),
             late: Vec::new(),
             passes: 0,
@@ -679,6 +782,7 @@ impl Sweep {
         let hnsw = walk.store.hnsw;
         let query = std::mem::take(&mut walk.store.query);
         let mut sweep = Sweep::new(hnsw, Some(PageStore::new(hnsw, query)));
+        sweep.within = walk.within;
         sweep.last = walk.order.accepted;
         sweep.handed_out = std::mem::take(&mut walk.handed_out);
         sweep
@@ -725,7 +829,7 @@ impl Sweep {
                     }
                     None => Some(Distance(0.0)),
                 };
-                let Some(distance) = distance else {
+                let Some(distance) = distance.filter(|&distance| distance <= self.within) else {
                     continue;
                 };
                 let node = PageNode {

@@ -4,7 +4,7 @@ use super::directory::{Directory, Listed};
 use super::index::Ivf;
 use super::last_scan::LastScan;
 use super::looks::key;
-use super::storage::Visit;
+use super::storage::{Steps, Visit};
 use crate::hnsw::format::RawTid;
 use crate::pg::buffer::Hints;
 use rustc_hash::FxHashSet;
@@ -56,10 +56,14 @@ impl All {
     fn read(&mut self, listed: &Listed) -> bool {
         let mut block = listed.first;
         let hints = Hints::of(self.ivf.index);
+        let mut steps = Steps::new();
         while block != 0 {
             self.pages += 1;
-            let page = hints.pin(self.ivf.index, block).lock();
-            let Visit::Page(page) = self.ivf.list_page(block, page.page(), listed.id) else {
+            steps.step(&self.ivf, block);
+            let locked = hints.pin(self.ivf.index, block).lock();
+            let Visit::Page(page) = self.ivf.list_page(block, locked.page(), listed.id) else {
+                drop(locked);
+                self.ivf.check_gone(listed.id, block);
                 return false;
             };
             self.rows.extend_from_slice(page.tids());

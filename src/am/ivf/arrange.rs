@@ -16,7 +16,7 @@ use super::index::{Ivf, META_BLOCK, change_meta, raise_damaged, read_meta};
 use super::measure;
 use super::place::{Placer, centroids};
 use super::sample::{Centroids, Scratch, memory, push_row};
-use super::storage::{ListLock, Size, Visit};
+use super::storage::{ListLock, Size, Steps, Visit};
 use crate::cluster::Rows;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
@@ -430,8 +430,10 @@ impl Pooled {
     /// Reads the copies of a list.
     fn read(&mut self, ivf: &Ivf, member: &Member, is_cause: bool) {
         let mut block = member.entry.first;
+        let mut steps = Steps::new();
         while block != 0 {
             pgrx::check_for_interrupts!();
+            steps.step(ivf, block);
             let page = Shared::read(ivf.index, block, Access::Random);
             let Visit::Page(page) = ivf.list_page(block, page.page(), member.id) else {
                 raise_damaged(

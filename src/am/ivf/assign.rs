@@ -5,7 +5,7 @@ use super::index::Ivf;
 use super::sample::{Centroids, QueryRow, Scratch, memory, push_row};
 use crate::cluster::{self, Alone, Lists, Pair, Queries};
 use crate::distance::Value;
-use crate::hnsw::blocks::memory::{Backing, OverQuota};
+use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{self, Calibration};
 use crate::ivf::format::{
@@ -158,20 +158,6 @@ struct Made {
     compacts: Vec<(Compact, Vec<i8>)>,
     /// the nearest of a query, by its number
     near: Vec<(usize, Vec<Neighbour>)>,
-}
-
-/// Raises 53400 for temporary files that would be more than `temp_file_limit`, 58030 for one that
-/// could not be used.
-fn raise_io(error: io::Error) -> ! {
-    if OverQuota::is(&error) {
-        temporary::raise_limit();
-    }
-    pgrx::ereport!(
-        ERROR,
-        pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
-        format!("could not extend the temporary files of an index build: {error}"),
-        "Free disk space, or raise maintenance_work_mem so that none are needed."
-    );
 }
 
 impl<'a> Assignment<'a> {
@@ -332,7 +318,7 @@ impl<'a> Assignment<'a> {
                 record[code_from..].copy_from_slice(code);
                 self.runs
                     .push(list, &record)
-                    .unwrap_or_else(|error| raise_io(error));
+                    .unwrap_or_else(|error| temporary::raise_io(error));
                 code_at += 1;
             }
         }

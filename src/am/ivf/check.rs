@@ -3,34 +3,81 @@
 //!
 //! Lists grow meanwhile: what does not fit is looked at again with the entry as it is then, and rows that
 //! seem missing are looked for once more. The check has the right to arrange lists anew, so that nobody
-//! else does; VACUUM waits for it where it needs that right.
+//! else does; VACUUM waits for it where it needs that right. Replay on a standby asks nobody: what was
+//! found while it arranged lists is forgotten, and the check begins anew.
 
+use super::directory::Directory;
 use super::index::{self, Ivf, META_BLOCK};
-use crate::am::check::claims::{self, CLAIM, Claim, Items, fingerprint};
+use super::sample::{Scratch, push_row};
+use crate::am::check::claims::{
+    self, CLAIM, Claim, Claims, Items, fingerprint, fingerprint_of_keys,
+};
 use crate::am::column;
 use crate::am::filter::keys::FilterColumns;
-use crate::check::Findings;
-use crate::distance::Value;
+use crate::check::{Findings, Severity};
+use crate::cluster::Rows;
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::ivf::check::{self as structure, Expected};
 use crate::ivf::format::{
-    Entries, Entry, ListPage, Meta, Opaque, PageKind, RowForm, VectorAddress, VectorPage,
+    Bf16, Entries, Entry, ListId, ListPage, ListRow, Meta, Opaque, PageKind, RowForm,
+    VectorAddress, VectorPage,
 };
 use crate::pg::attempt::{PageCopy, attempt};
 use crate::pg::buffer::{Access, Strategy};
+use crate::pg::error::raise_index;
 use crate::pg::relation::{Index, Turnstile};
 use crate::pg::rows::Values;
 use crate::pg::table::Table;
-use crate::quantize::Rotated;
+use crate::quantize::{CompactRef, ListEncoder, ListFactors, Rotated};
+use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
+use std::rc::Rc;
 
 /// Looks at what seems wrong.
 const LOOKS: usize = 3;
 
+/// Times that a check on a standby begins, where replay arranges lists again and again.
+const BEGINNINGS: usize = 5;
+
 /// Checks an index, and against its table where that is given.
+///
+/// Raises 55000 on a standby where lists are arranged all the time.
 pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
+    // SAFETY: reads the server's state.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return check_during_replay(index, table, found);
+    }
+    // lists are not arranged anew meanwhile: their rows would be seen twice, or not at all
+    let _alone = Turnstile::lock(index, META_BLOCK, pg_sys::ExclusiveLock);
+    look(index, table, found);
+}
+
+fn check_during_replay(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
+    let generation = || attempt(|| index::read_meta(index).generation).ok();
+    for _ in 0..BEGINNINGS {
+        let before = generation();
+        let mut findings = Vec::new();
+        let mut take = |finding| findings.push(finding);
+        look(index, table, &mut Findings::new(&mut take));
+        if findings.is_empty() || generation() == before {
+            return findings.into_iter().for_each(|finding| found.take(finding));
+        }
+    }
+    raise_index(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "could not check index \"{}\": replay arranges its lists all the time",
+            index.name()
+        ),
+        Some(
+            "Call pg_wal_replay_pause() first, and pg_wal_replay_resume() after the check.".into(),
+        ),
+    )
+}
+
+fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     let access = Access::Sequential(Strategy::bulk_read());
     if index.blocks() == 0 {
         return found.error(META_BLOCK, None, "the index has no metapage");
@@ -56,22 +103,30 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Ok(ivf) => ivf,
         Err(message) => return found.error(META_BLOCK, None, message),
     };
-    // lists are not arranged anew meanwhile: their rows would be seen twice, or not at all
-    let _alone = Turnstile::lock(index, META_BLOCK, pg_sys::ExclusiveLock);
+    // damage of the directory is told below
+    let directory = attempt(|| Directory::now(&ivf)).ok();
     let mut check = Check {
         index,
         access,
         expected: Expected::new(shape),
         ivf,
+        directory,
         pages: FxHashMap::default(),
+        list_of: FxHashMap::default(),
         vectors: FxHashMap::default(),
-        filter_columns: FilterColumns::of(index),
         rows: 0,
         page,
+        filter_columns: FilterColumns::of(index),
+        row: RowOfTable::default(),
     };
     check.pages(found);
-    check.chain(meta.centroid, PageKind::Centroid, found);
-    check.chain(meta.codebook, PageKind::Codebook, found);
+    let centroid_len = match meta.centroid {
+        0 => 0,
+        _ => 4 * meta.dims as usize,
+    };
+    check.chain(meta.centroid, PageKind::Centroid, centroid_len, found);
+    let codebook_len = meta.codebook_len as usize;
+    check.chain(meta.codebook, PageKind::Codebook, codebook_len, found);
     check.directory(found);
     check.leftovers(found);
     check.rows(table, found);
@@ -82,14 +137,33 @@ struct Check {
     access: Access,
     expected: Expected,
     ivf: Ivf,
+    /// the lists with their centroids, where the directory can be read
+    directory: Option<Rc<Directory>>,
     /// pages that something must lead to
     pages: FxHashMap<u32, PageKind>,
+    /// pages of lists that the directory has
+    list_of: FxHashMap<u32, ListId>,
     /// what stands for each compact code, and its row
     vectors: FxHashMap<(u32, usize), (RawTid, u64)>,
-    /// make keys of the table's rows
-    filter_columns: FilterColumns,
     rows: u64,
     page: PageCopy,
+    /// make keys of the table's rows
+    filter_columns: FilterColumns,
+    row: RowOfTable,
+}
+
+/// The row of the table that was looked at last.
+#[derive(Default)]
+struct RowOfTable {
+    scratch: Scratch,
+    rows: Rows,
+    /// stands for the value, where lists keep values
+    value: u64,
+    /// stands for the keys of its filter columns
+    keys: u64,
+    decoded: Rotated,
+    encoder: ListEncoder,
+    code: Vec<u8>,
 }
 
 /// A list as a directory page has it.
@@ -105,16 +179,10 @@ struct Row {
     tid: NodeId,
     is_second: bool,
     address: VectorAddress,
-    /// stands for its value, and for its keys
+    /// stands for its value
     fingerprint: u64,
-}
-
-/// A second copy of a row.
-#[derive(Clone, Copy)]
-struct Second {
-    tid: NodeId,
-    item: NodeId,
-    fingerprint: u64,
+    /// stands for its keys
+    keys: u64,
 }
 
 impl Check {
@@ -159,22 +227,27 @@ impl Check {
         }
     }
 
-    /// A chain of pages that never changes.
-    fn chain(&mut self, first: u32, kind: PageKind, found: &mut Findings<'_>) {
+    /// A chain of pages that never changes, with so many bytes on them.
+    fn chain(&mut self, first: u32, kind: PageKind, len: usize, found: &mut Findings<'_>) {
         let mut block = first;
+        let mut bytes = 0;
         while block != 0 {
             if self.pages.remove(&block) != Some(kind) {
                 let message = format!("a chain of pages of kind {kind:?} goes on where none is");
                 return found.error(block, None, message);
             }
-            block = self.next_of(block);
+            block = match self.page.read(self.index, block, Access::Random) {
+                Ok(()) => {
+                    let page = self.page.page();
+                    bytes += page.contents().map_or(0, <[u8]>::len);
+                    Opaque::of(page).map_or(0, |(_, opaque)| opaque.next)
+                }
+                Err(_) => 0,
+            };
         }
-    }
-
-    fn next_of(&mut self, block: u32) -> u32 {
-        match self.page.read(self.index, block, Access::Random) {
-            Ok(()) => Opaque::of(self.page.page()).map_or(0, |(_, opaque)| opaque.next),
-            Err(_) => 0,
+        if bytes != len {
+            let message = format!("{bytes} bytes on pages of kind {kind:?}, and not {len}");
+            found.error(first, None, message);
         }
     }
 
@@ -202,6 +275,7 @@ impl Check {
                     found.error(block, None, message);
                 }
                 self.list(place, found);
+                self.centroid(place, found);
             }
             block = next;
         }
@@ -262,6 +336,25 @@ impl Check {
         }
     }
 
+    /// The centroid of a list has the factors that its bytes have.
+    fn centroid(&self, place: Place, found: &mut Findings<'_>) {
+        let (Some(directory), Some(codec)) = (&self.directory, &self.ivf.codec) else {
+            return;
+        };
+        let at = directory.position(ListId(place.entry.list));
+        let Some(centre) = at.and_then(|at| directory.centre(at)) else {
+            return;
+        };
+        let expected = codec.centre_of(centre.factors.scale, centre.code);
+        if bytemuck::bytes_of(&expected) != bytemuck::bytes_of(&centre.factors) {
+            let message = format!(
+                "centroid of list {} contradicts its factors",
+                place.entry.list
+            );
+            found.error(place.block, None, message);
+        }
+    }
+
     /// From a list's first page to its last.
     fn list_pages(&mut self, entry: Entry) -> Result<(), (u32, String)> {
         let mut block = entry.first;
@@ -301,6 +394,7 @@ impl Check {
         }
         for block in seen {
             self.pages.remove(&block);
+            self.list_of.insert(block, ListId(entry.list));
         }
         Ok(())
     }
@@ -330,13 +424,12 @@ impl Check {
             let edge = |pass: u64| (pass * heap_blocks / passes) as u32;
             let last = pass + 1 == passes;
             let range = edge(pass)..if last { u32::MAX } else { edge(pass + 1) };
-            let mut firsts: Vec<Claim> = Vec::new();
-            let mut seconds: Vec<Second> = Vec::new();
+            let mut all = Claims::default();
             for block in 1..self.index.blocks() {
-                self.claims(block, &range, &mut firsts, &mut seconds, found);
+                self.claims(block, &range, &mut all, found);
             }
-            self.seconds(&firsts, seconds, found);
-            claims::check(self, table, edge(pass)..edge(pass + 1), firsts, found);
+            self.seconds(&all, found);
+            claims::check(self, table, edge(pass)..edge(pass + 1), all, found);
         }
     }
 
@@ -345,8 +438,7 @@ impl Check {
         &mut self,
         block: u32,
         range: &Range<u32>,
-        firsts: &mut Vec<Claim>,
-        seconds: &mut Vec<Second>,
+        all: &mut Claims,
         found: &mut Findings<'_>,
     ) {
         pgrx::check_for_interrupts!();
@@ -361,19 +453,15 @@ impl Check {
             };
             if self.expected.shape.has_addresses() && !self.is_at(&row) {
                 // the row may have been taken out since
-                let tid = row.tid.into();
-                if self.has(item, tid) {
+                if self.has_any(item, row.tid) {
                     let message = "row without its compact code";
                     found.error(block, item.offset, message);
                 }
             }
+            let claim = Claim::new(row.tid, item, row.fingerprint, row.keys);
             match row.is_second {
-                true => seconds.push(Second {
-                    tid: row.tid,
-                    item,
-                    fingerprint: row.fingerprint,
-                }),
-                false => firsts.push(Claim::new(row.tid, item, row.fingerprint)),
+                true => all.copies.push(claim),
+                false => all.items.push(claim),
             }
         }
     }
@@ -407,48 +495,61 @@ impl Check {
         let Ok(page) = ListPage::of(self.page.page(), &self.expected.lists) else {
             return Vec::new();
         };
-        let shape = &self.expected.shape;
+        let is_listed = |directory: &Rc<Directory>| directory.position(page.list).is_some();
+        if !self.directory.as_ref().is_none_or(is_listed) {
+            // left by a crash: nobody reads its rows
+            return Vec::new();
+        }
         let rows = (0..page.count()).map(|n| page.row(n));
         rows.filter_map(|row| {
-            let value = match (shape.form, row.address.place()) {
-                (RowForm::Values, _) => fingerprint(&row.code[..shape.row_len as usize]),
-                (_, Some(at)) => self.vectors.get(&at).map_or(0, |(_, value)| *value),
-                _ => 0,
-            };
             Some(Row {
                 tid: row.tid.id()?,
                 is_second: row.is_second,
                 address: row.address,
-                fingerprint: with_keys(value, row.keys.iter()),
+                fingerprint: self.fingerprint_of(&row),
+                keys: fingerprint_of_keys(&row.keys.iter().collect::<Vec<u64>>()),
             })
         })
         .collect()
     }
 
-    /// A second copy has a first one, with the same keys.
-    fn seconds(&mut self, firsts: &[Claim], seconds: Vec<Second>, found: &mut Findings<'_>) {
-        if seconds.is_empty() {
-            return;
-        }
-        let first = |claim: &Claim| (claim.row(), claim.fingerprint());
-        let known: FxHashMap<NodeId, u64> = firsts.iter().map(first).collect();
-        let mut alone: FxHashMap<NodeId, NodeId> = FxHashMap::default();
-        let mut other: FxHashMap<NodeId, NodeId> = FxHashMap::default();
-        for second in seconds {
-            match known.get(&second.tid) {
-                None => drop(alone.insert(second.tid, second.item)),
-                Some(&of_first) if of_first != second.fingerprint => {
-                    other.insert(second.tid, second.item);
-                }
-                Some(_) => {}
+    /// Stands for all that a list, and a vector page, keep of a row.
+    fn fingerprint_of(&self, row: &ListRow<'_>) -> u64 {
+        let shape = &self.expected.shape;
+        match shape.form {
+            RowForm::Values => fingerprint_of_value(
+                &row.code[..shape.row_len as usize],
+                shape.has_norms().then_some(row.norm_squared),
+            ),
+            RowForm::Codes(_) => {
+                let at = row.address.place();
+                let compact = at.and_then(|at| self.vectors.get(&at));
+                fingerprint_of_code(
+                    row.factors,
+                    row.code,
+                    compact.map_or(0, |(_, value)| *value),
+                )
             }
         }
-        self.contradictions(other, found);
+    }
+
+    /// A second copy has a first one.
+    fn seconds(&mut self, claims: &Claims, found: &mut Findings<'_>) {
+        if claims.copies.is_empty() {
+            return;
+        }
+        let known: FxHashSet<NodeId> = claims.items.iter().map(Claim::row).collect();
+        let mut alone: FxHashMap<NodeId, NodeId> = FxHashMap::default();
+        for copy in &claims.copies {
+            if !known.contains(&copy.row()) {
+                alone.insert(copy.row(), copy.item());
+            }
+        }
         for _ in 0..LOOKS {
             self.keep_those_not_found(&mut alone);
         }
         for (tid, item) in alone {
-            if self.has(item, tid.into()) {
+            if self.has_any(item, tid) {
                 // searches find it there, in fewer cases
                 let message = format!(
                     "row ({},{}) has a second copy alone: VACUUM is between its lists, or was cut short",
@@ -459,31 +560,47 @@ impl Check {
         }
     }
 
-    /// Copies of a row that seem to be of different rows. A heap TID may have become another row's between
-    /// reading the one and the other.
-    fn contradictions(&mut self, mut other: FxHashMap<NodeId, NodeId>, found: &mut Findings<'_>) {
-        for _ in 0..LOOKS {
-            if other.is_empty() {
-                return;
-            }
-            let mut copies: FxHashMap<NodeId, FxHashSet<u64>> = FxHashMap::default();
-            for block in 1..self.index.blocks() {
-                pgrx::check_for_interrupts!();
-                for row in self.rows_on(block) {
-                    if other.contains_key(&row.tid) {
-                        copies.entry(row.tid).or_default().insert(row.fingerprint);
-                    }
-                }
-            }
-            other.retain(|tid, _| copies.get(tid).is_some_and(|of_row| of_row.len() > 1));
+    /// Whether a page has a copy of a row. Rows change places on their page.
+    fn has_any(&mut self, item: NodeId, tid: NodeId) -> bool {
+        self.rows_on(item.block).iter().any(|row| row.tid == tid)
+    }
+
+    /// What lists keep as the code of the row of the table that was looked at last.
+    fn has_code(&mut self, claim: &Claim) -> bool {
+        let list = self.list_of.get(&claim.item().block);
+        let (Some(directory), Some(codec), Some(coding)) =
+            (&self.directory, &self.ivf.codec, &self.ivf.coding)
+        else {
+            return true;
+        };
+        let at = list.and_then(|list| directory.position(*list));
+        let Some(centre) = at.and_then(|at| directory.centre(at)) else {
+            return true;
+        };
+        let RowOfTable {
+            scratch,
+            decoded,
+            encoder,
+            code,
+            ..
+        } = &mut self.row;
+        let compact = CompactRef {
+            factors: scratch.factors,
+            code: &scratch.code,
+        };
+        let kept = match self.expected.shape.has_addresses() {
+            true => code_fingerprint(compact.factors, compact.code),
+            false => 0,
+        };
+        code.resize(self.expected.shape.row_len as usize, 0);
+        // who puts a row into a list has its value; who arranges lists, what its compact code stands for
+        let factors = coding.encode(codec, centre, &scratch.rotated, encoder, code);
+        if fingerprint_of_code(rounded(factors), code, kept) == claim.value {
+            return true;
         }
-        for (tid, item) in other {
-            let message = format!(
-                "the copies of row ({},{}) have different keys",
-                tid.block, tid.offset
-            );
-            found.error(item.block, item.offset, message);
-        }
+        codec.decode(compact, decoded);
+        let factors = coding.encode(codec, centre, decoded, encoder, code);
+        fingerprint_of_code(rounded(factors), code, kept) == claim.value
     }
 
     /// Looks through all lists for first copies of rows.
@@ -502,18 +619,35 @@ impl Check {
     }
 }
 
-/// Stands for a value and the keys beside it.
-fn with_keys(value: u64, keys: impl Iterator<Item = u64>) -> u64 {
-    keys.fold(value, |so_far, key| {
-        fingerprint(bytemuck::bytes_of(&[so_far, key]))
-    })
-}
-
 /// Stands for a compact code.
 fn code_fingerprint(factors: crate::quantize::Compact, code: &[i8]) -> u64 {
     let mut bytes = bytemuck::bytes_of(&factors).to_vec();
     bytes.extend_from_slice(bytemuck::cast_slice(code));
     fingerprint(&bytes)
+}
+
+/// Stands for a value in full.
+fn fingerprint_of_value(payload: &[u8], norm_squared: Option<f32>) -> u64 {
+    let norm = norm_squared.map_or(0, |norm| norm.to_bits() as u64 + 1);
+    fingerprint(payload) ^ norm.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Stands for a code, and the compact code beside it.
+fn fingerprint_of_code(factors: ListFactors, code: &[u8], compact: u64) -> u64 {
+    let mut bytes = code.to_vec();
+    for factor in [factors.add, factors.scale, factors.error] {
+        bytes.extend_from_slice(&factor.to_ne_bytes());
+    }
+    bytes.extend_from_slice(&compact.to_ne_bytes());
+    fingerprint(&bytes)
+}
+
+/// Factors as a list page keeps them.
+fn rounded(factors: ListFactors) -> ListFactors {
+    ListFactors {
+        error: Bf16::at_least(factors.error).get(),
+        ..factors
+    }
 }
 
 impl Items for Check {
@@ -524,46 +658,69 @@ impl Items for Check {
         // rows change places on their page
         let rows = self.rows_on(item.block);
         rows.iter().any(|row| row.tid == wanted && !row.is_second)
-            || rows
-                .get(item.offset as usize - 1)
-                .is_some_and(|row| row.tid == wanted)
     }
 
-    fn fingerprint_of(&mut self, row: Values<'_>) -> Option<u64> {
+    fn has_copy(&mut self, copy: NodeId, tid: RawTid) -> bool {
+        tid.id().is_some_and(|tid| self.has_any(copy, tid))
+    }
+
+    fn look_at(&mut self, row: Values<'_>) -> bool {
+        let Some(value) = row.first() else {
+            return false;
+        };
         // SAFETY: the server computed it as the index's first column.
-        let value = unsafe { self.ivf.column.value(row.first()?) };
+        let value = unsafe { self.ivf.column.value(value) };
         if !self.ivf.column.is_indexable(&value) {
-            return None;
+            return false;
         }
-        let of_value = self.fingerprint_of_value(&value);
+        let shape = &self.expected.shape;
+        match shape.form {
+            RowForm::Values => {
+                let norm = value.operand().norm_squared;
+                self.row.value =
+                    fingerprint_of_value(value.payload(), shape.has_norms().then_some(norm));
+            }
+            RowForm::Codes(_) => {
+                let RowOfTable { scratch, rows, .. } = &mut self.row;
+                if rows.dims() != shape.dims as usize {
+                    *rows = Rows::new(shape.dims as usize);
+                }
+                rows.clear();
+                let codec = self.ivf.codec.as_deref();
+                push_row(codec, self.ivf.column, value.payload(), scratch, rows);
+            }
+        }
         // SAFETY: values of the index's columns.
-        let keys = unsafe { self.filter_columns.keys(row) };
-        Some(with_keys(of_value, keys.iter().copied()))
+        self.row.keys = fingerprint_of_keys(unsafe { self.filter_columns.keys(row) });
+        true
+    }
+
+    fn difference(&mut self, item: &Claim) -> Option<&'static str> {
+        if item.keys != self.row.keys {
+            return Some("key of a filter column");
+        }
+        match self.expected.shape.form {
+            RowForm::Values => (item.value != self.row.value).then_some("value"),
+            RowForm::Codes(_) => (!self.has_code(item)).then_some("code"),
+        }
+    }
+
+    fn difference_of_copy(&mut self, copy: &Claim, _item: Option<&Claim>) -> Option<&'static str> {
+        self.difference(copy)
+    }
+
+    fn severity_of_two(&self, one: NodeId, other: NodeId) -> Severity {
+        // a crash leaves old lists beside the new ones that were to take their places; scans hand a row
+        // out once
+        match self.list_of.get(&one.block) == self.list_of.get(&other.block) {
+            true => Severity::Error,
+            false => Severity::Warning,
+        }
     }
 
     fn look_again(&mut self, missing: &mut FxHashMap<NodeId, ()>) {
         for _ in 0..LOOKS {
             self.keep_those_not_found(missing);
         }
-    }
-}
-
-impl Check {
-    fn fingerprint_of_value(&self, value: &Value) -> u64 {
-        if self.expected.shape.form == RowForm::Values {
-            return fingerprint(value.payload());
-        }
-        if !self.expected.shape.has_addresses() {
-            // its code is relative to its list, and nothing else of its value is kept
-            return 0;
-        }
-        let mut floats = Vec::new();
-        index::floats_of(self.ivf.column, value.payload(), &mut floats);
-        let codec = self.ivf.codec();
-        let mut rotated = Rotated::default();
-        codec.rotate(&floats, &mut rotated);
-        let mut code = vec![0i8; floats.len()];
-        let factors = codec.encode_rotated(&rotated, &mut code);
-        code_fingerprint(factors, &code)
     }
 }

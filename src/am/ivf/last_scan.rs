@@ -1,8 +1,9 @@
 //! `ivf_last_scan()`: what the last ivf index scan of this backend did.
 
+use crate::am::ended::Ended;
 use crate::pg::fmgr::{float4, int8};
+use crate::pg::relation::Index;
 use crate::pg_fn;
-use pgrx::pg_sys;
 use std::cell::Cell;
 
 /// What a scan did.
@@ -27,26 +28,19 @@ pub struct LastScan {
 }
 
 thread_local! {
-    /// with the role that the scan ran for
-    static LAST: Cell<Option<(pg_sys::Oid, LastScan)>> = const { Cell::new(None) };
+    static LAST: Cell<Option<Ended<LastScan>>> = const { Cell::new(None) };
 }
 
-fn current_role() -> pg_sys::Oid {
-    // SAFETY: reads the backend's state.
-    unsafe { pg_sys::GetUserId() }
-}
-
-/// Keeps what a scan did that ends now.
-pub fn note(done: LastScan) {
-    LAST.set(Some((current_role(), done)));
+/// Keeps what a scan of an index did that ends now.
+pub fn note(index: Index, done: LastScan) {
+    LAST.set(Some(Ended::now(index, done)));
 }
 
 pg_fn! {
-    /// `ivf_last_scan()`: NULL where no scan has ended yet, or the last one ran for another role (in a
-    /// SECURITY DEFINER function, say): what it did tells of rows the caller may not read.
+    /// `ivf_last_scan()`: NULL where no scan has ended yet, or the caller may not know what it did.
     fn ivf_last_scan(call) {
-        match LAST.get() {
-            Some((role, done)) if role == current_role() => call.row(&[
+        match LAST.get().and_then(Ended::told) {
+            Some(done) => call.row(&[
                 Some(int8(done.lists)),
                 Some(int8(done.probes)),
                 Some(int8(done.pages)),
@@ -56,7 +50,7 @@ pg_fn! {
                 Some(int8(done.returned)),
                 done.target_recall.map(float4),
             ]),
-            _ => call.null(),
+            None => call.null(),
         }
     }
 }

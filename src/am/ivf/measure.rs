@@ -4,7 +4,7 @@
 use super::arrange::{Alone, Table};
 use super::directory::{Directory, Target};
 use super::index::{Ivf, change_meta, floats_of, read_meta};
-use super::storage::Visit;
+use super::storage::{Steps, Visit};
 use crate::distance::{Operand, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{Calibration, RANK};
@@ -198,7 +198,9 @@ fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]
         }
     }
     let mut block = listed.first;
+    let mut steps = Steps::new();
     while block != 0 {
+        steps.step(ivf, block);
         let page = Shared::read(ivf.index, block, Access::Random);
         let Visit::Page(page) = ivf.list_page(block, page.page(), listed.id) else {
             return;

@@ -2,7 +2,7 @@
 
 use super::directory::{self, Directory, Listed};
 use super::index::Ivf;
-use super::storage::Visit;
+use super::storage::{Steps, Visit};
 use crate::am::filter::Filter;
 use crate::distance::{Metric, Operand, Value};
 use crate::hnsw::format::RawTid;
@@ -299,10 +299,14 @@ impl Probe {
     fn read_list(&mut self, listed: &Listed, list: List<'_>, into: &mut impl Intake) -> bool {
         let mut block = listed.first;
         let ivf = self.ivf.clone();
+        let mut steps = Steps::new();
         while block != 0 {
             self.pages += 1;
-            let page = self.hints.pin(ivf.index, block).lock();
-            let Visit::Page(page) = ivf.list_page(block, page.page(), listed.id) else {
+            steps.step(&ivf, block);
+            let locked = self.hints.pin(ivf.index, block).lock();
+            let Visit::Page(page) = ivf.list_page(block, locked.page(), listed.id) else {
+                drop(locked);
+                ivf.check_gone(listed.id, block);
                 return false;
             };
             block = page.next;

@@ -13,6 +13,7 @@ use crate::am::ordered;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Meta;
 use crate::pg::heap::HeapReader;
+use crate::pg::relation::Index;
 use crate::planner::running;
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -48,7 +49,7 @@ pub unsafe extern "C-unwind" fn amrescan(
     unsafe {
         ordered::take_keys(scan, keys, orderbys);
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Some(filter) = &state.filter {
             // rows that are looked at for the last search keep their page pinned
             filter.end();
@@ -73,7 +74,7 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
         let state = state_of(scan);
-        state.note();
+        state.note(Index::new((*scan).indexRelation));
         if let Phase::Search(search) = &mut state.phase {
             search.end();
         }
@@ -119,7 +120,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     let (ivf, meta) = Ivf::open(index);
     let allowed = node.and_then(|node| node.allowed());
     // SAFETY: the scan is begun, with its keys set.
-    state.filter = unsafe { Filter::of(scan, index, allowed) }.map(Rc::new);
+    state.filter = unsafe { Filter::of(scan, index, allowed, false) }.map(Rc::new);
     let filter = state.filter.clone();
     // SAFETY: a non-NULL value of the column's type: the operator's right side.
     let query = query.map(|datum| unsafe { ivf.column.value(datum) });
@@ -180,15 +181,13 @@ impl Scan {
     }
 
     /// Notes what the scan did, for `ivf_last_scan()`.
-    fn note(&self) {
+    fn note(&self, index: Index) {
         let done = match &self.phase {
             Phase::Start => return,
             Phase::Search(search) => search.done(),
             Phase::All(all) => all.done(),
         };
-        last_scan::note(LastScan {
-            returned: self.returned,
-            ..done
-        });
+        let returned = self.returned;
+        last_scan::note(index, LastScan { returned, ..done });
     }
 }

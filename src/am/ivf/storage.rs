@@ -4,8 +4,8 @@
 //! change takes its pages in the same order. A page whose kind is not sure yet (from the free space map)
 //! is only tried for while another is held.
 
-use super::directory::EntryPlace;
-use super::index::{Ivf, change_meta};
+use super::directory::{Directory, EntryPlace};
+use super::index::{Ivf, change_meta, raise_damaged};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
     Entries, EntriesMut, Entry, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,
@@ -23,6 +23,40 @@ pub enum Visit<'a> {
     Page(ListPage<'a>),
     /// a page of another list, or of none: the list was split, merged or emptied meanwhile
     Gone,
+}
+
+/// Pages that are followed before it is asked how many there are.
+const FEW_PAGES: u32 = 64;
+
+/// Steps along the pages of a list. One in a circle, which only damage makes, is longer than the index.
+pub struct Steps {
+    taken: u32,
+    most: u32,
+}
+
+impl Steps {
+    /// At the first page.
+    pub fn new() -> Steps {
+        Steps {
+            taken: 0,
+            most: FEW_PAGES,
+        }
+    }
+
+    /// On to a page; called without locks on pages. Raises XX002 where the pages have no end, and answers
+    /// interrupts.
+    pub fn step(&mut self, ivf: &Ivf, block: u32) {
+        self.taken += 1;
+        if self.taken.is_multiple_of(FEW_PAGES) {
+            pgrx::check_for_interrupts!();
+        }
+        if self.taken > self.most {
+            self.most = ivf.index.blocks();
+            if self.taken > self.most {
+                raise_damaged(ivf.index, block, Damage("list without an end"));
+            }
+        }
+    }
 }
 
 /// A heavyweight lock on a list: inserts share it, whoever arranges lists anew has it alone. It says nothing
@@ -66,6 +100,18 @@ impl Ivf {
         })
     }
 
+    /// Raises XX002 for a page that a list leads to and that is not of it, unless the list is gone: lists are
+    /// taken out of the directory before their pages are anything else.
+    pub fn check_gone(&self, list: ListId, block: u32) {
+        if Directory::now(self).position(list).is_some() {
+            raise_damaged(
+                self.index,
+                block,
+                Damage("page of another list than its chain"),
+            );
+        }
+    }
+
     /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
     /// one. `None` where the list is gone by now, else what it has become.
     ///
@@ -84,10 +130,17 @@ impl Ivf {
             undivided: entry.undivided as usize,
         };
         let mut pages = entry.pages;
+        let mut steps = Steps::new();
         loop {
+            steps.step(self, last);
             let mut page = Exclusive::lock(self.index, last, Access::Random);
             let (count, next) = match self.list_page(last, page.page(), list) {
-                Visit::Gone => return None,
+                // nobody arranges the list, and the directory has it
+                Visit::Gone => raise_damaged(
+                    self.index,
+                    last,
+                    Damage("page of another list than its chain"),
+                ),
                 Visit::Page(found) => (found.count(), found.next),
             };
             if next != 0 {

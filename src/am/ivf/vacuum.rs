@@ -14,7 +14,7 @@ use super::arrange::{Alone, Found, Table};
 use super::directory::{Directory, Listed};
 use super::index::{Ivf, META_BLOCK, change_meta, read_meta};
 use super::measure;
-use super::storage::Visit;
+use super::storage::{Steps, Visit};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{ListId, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
 use crate::ivf::grow::{Fate, Sizes};
@@ -186,10 +186,14 @@ impl Vacuum<'_> {
         let ivf = self.ivf;
         let mut left = Left::default();
         let mut block = listed.first;
+        let mut steps = Steps::new();
         while block != 0 {
             delay_point();
+            steps.step(ivf, block);
             let mut page = Exclusive::lock(ivf.index, block, self.access);
             let Visit::Page(found) = ivf.list_page(block, page.page(), listed.id) else {
+                drop(page);
+                ivf.check_gone(listed.id, block);
                 return left;
             };
             block = found.next;
@@ -365,9 +369,13 @@ fn fate(ivf: &Ivf, sizes: Sizes, found: Found, lists: usize) -> Option<Fate> {
 fn count(ivf: &Ivf, list: ListId, first: u32) -> Option<usize> {
     let mut rows = 0;
     let mut block = first;
+    let mut steps = Steps::new();
     while block != 0 {
-        let page = Shared::read(ivf.index, block, Access::Random);
-        let Visit::Page(page) = ivf.list_page(block, page.page(), list) else {
+        steps.step(ivf, block);
+        let locked = Shared::read(ivf.index, block, Access::Random);
+        let Visit::Page(page) = ivf.list_page(block, locked.page(), list) else {
+            drop(locked);
+            ivf.check_gone(list, block);
             return None;
         };
         rows += page.count();

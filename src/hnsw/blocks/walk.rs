@@ -210,6 +210,9 @@ pub struct Effort {
     pub ef: usize,
     /// rows farther than this are of no use; infinite where all are
     pub within: f32,
+    /// how many standard deviations of an estimate a row may be nearer than it seems, where `within`
+    /// says how far the walk goes
+    pub deviations: f32,
 }
 
 impl Default for Effort {
@@ -219,6 +222,7 @@ impl Default for Effort {
             multiple: 1.0,
             ef: 0,
             within: f32::INFINITY,
+            deviations: 0.0,
         }
     }
 }
@@ -268,6 +272,9 @@ pub struct Walk<S: BlockStore> {
     floor: Nearest,
     /// of all rows, wanted or not
     arrival: Nearest,
+    /// sum of what estimates of expanded nodes were off by, squared; of walks within a distance
+    squared_errors: f64,
+    estimates_seen: u64,
     effort: Effort,
     work: Work,
 }
@@ -284,6 +291,8 @@ impl<S: BlockStore> Default for Walk<S> {
             floor: Nearest::default(),
             effort: Effort::default(),
             arrival: Nearest::of_rank(ARRIVED),
+            squared_errors: 0.0,
+            estimates_seen: 0,
             work: Work::default(),
         }
     }
@@ -304,6 +313,7 @@ impl<S: BlockStore> Walk<S> {
             }
         }
         self.arrival.reset::<S::Row>(ARRIVED, &[]);
+        (self.squared_errors, self.estimates_seen) = (0.0, 0);
         self.aim(Effort {
             rank: 1,
             ..Effort::default()
@@ -337,6 +347,7 @@ impl<S: BlockStore> Walk<S> {
             multiple,
             ef,
             within,
+            deviations,
             ..
         } = self.effort;
         let mut farthest = bound(self.nearest.worst(), multiple);
@@ -345,9 +356,18 @@ impl<S: BlockStore> Walk<S> {
         }
         if within < f32::INFINITY {
             let arrived = self.arrival.worst().max(within);
-            farthest = farthest.min(bound(arrived, multiple));
+            let unsure = arrived + deviations * self.deviation();
+            farthest = farthest.min(bound(arrived, multiple).max(unsure));
         }
         farthest
+    }
+
+    /// How far off estimates are, as far as the walk has seen.
+    fn deviation(&self) -> f32 {
+        match self.estimates_seen {
+            0 => 0.0,
+            count => (self.squared_errors / count as f64).sqrt() as f32,
+        }
     }
 
     /// Expands a node: the nearest of the frontier, except that a few are taken out ahead, so that
@@ -403,6 +423,9 @@ impl<S: BlockStore> Walk<S> {
             && let Some(near) = &near
         {
             self.arrival.push(near.distance);
+            let error = (next.estimate - near.distance) as f64;
+            self.squared_errors += error * error;
+            self.estimates_seen += 1;
         }
         Some(near.filter(wanted).map(|near| {
             self.nearest.push(near.distance);

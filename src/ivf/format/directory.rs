@@ -127,14 +127,17 @@ impl<'a> Entries<'a> {
         (entry.list != 0).then(|| (entry, &centroid[..self.layout.centroid_len]))
     }
 
-    /// Whether nothing is left of lists that are gone, as it must be.
-    pub fn unused_is_zero(self) -> bool {
-        let is_free = |slot: usize| slot >= self.count || self.get(slot).is_none();
-        (0..self.layout.capacity())
-            .filter(|&slot| is_free(slot))
-            .all(|slot| {
-                let bytes = &self.bytes[HEAD + slot * self.layout.size..][..self.layout.size];
-                bytes.iter().all(|&byte| byte == 0)
+    /// Whether all is zero where no entry is.
+    pub fn unused_is_zero(&self) -> bool {
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        let used = size_of::<Entry>() + self.layout.centroid_len;
+        let (head, slots) = self.bytes.split_at(HEAD);
+        is_zero(&head[4..])
+            && slots.chunks(self.layout.size).enumerate().all(|(n, slot)| {
+                match n < self.count && self.get(n).is_some() {
+                    true => is_zero(&slot[used..]),
+                    false => is_zero(slot),
+                }
             })
     }
 

@@ -327,12 +327,20 @@ impl<'a> ListPage<'a> {
         &self.bytes[self.layout.codes_at..][..self.count * self.layout.code_len]
     }
 
-    /// Whether nothing is left of rows that were taken out, as it must be.
+    /// Whether all is zero where no row is.
     pub fn unused_is_zero(&self) -> bool {
-        self.layout.arrays().all(|(at, size)| {
-            let unused = &self.bytes[at + self.count * size..at + self.layout.capacity * size];
-            unused.iter().all(|&byte| byte == 0)
-        })
+        let is_zero = |from: usize, to: usize| self.bytes[from..to].iter().all(|&byte| byte == 0);
+        let mut arrays: Vec<(usize, usize)> = self.layout.arrays().collect();
+        arrays.sort_unstable();
+        // behind the number of rows
+        let mut end = 4;
+        for (at, size) in arrays {
+            if !is_zero(end, at) {
+                return false;
+            }
+            end = at + self.count * size;
+        }
+        is_zero(end, self.bytes.len())
     }
 
     /// The code of a row, or its value with its padding.

@@ -312,34 +312,120 @@ fn a_metapage_that_contradicts_itself_is_refused() {
     }
 }
 
+/// What indexes are like, among those whose rows fit on a page.
+fn shapes() -> impl Strategy<Value = Shape> {
+    let code = prop_oneof![
+        Just(Code::Grid(Quantizer::Rabitq1)),
+        Just(Code::Grid(Quantizer::Rabitq5)),
+        Just(Code::Grid(Quantizer::Sq8)),
+        Just(Code::Binary),
+        Just(Code::Pq {
+            segments: 1,
+            bits: 4
+        }),
+    ];
+    let rerank = prop_oneof![Just(Rerank::Heap), Just(Rerank::Index), Just(Rerank::None)];
+    let coded = (1u32..1200, code, rerank).prop_map(|(dims, code, rerank)| Shape {
+        form: RowForm::Codes(code),
+        row_len: code.code_len(dims as usize).expect("a code") as u32,
+        ..coded(dims, Quantizer::Rabitq1, rerank)
+    });
+    let bits = (1u32..60_000).prop_map(|dims| Shape {
+        space: Space {
+            element: Element::Bit,
+            metric: Metric::Jaccard,
+        },
+        row_len: dims.div_ceil(8),
+        ..plain(dims)
+    });
+    let any = prop_oneof![coded, (1u32..1900).prop_map(plain), bits];
+    (any, 0usize..4)
+        .prop_map(|(shape, filters)| filtered(filters as _, shape))
+        .prop_filter("does not fit", |shape| shape.fits())
+}
+
+fn read_all(shape: Shape, page: PageView<'_>) {
+    let mut take = |_| {};
+    let expected = crate::ivf::check::Expected::new(shape);
+    crate::ivf::check::page(
+        &expected,
+        page,
+        3,
+        &mut crate::check::Findings::new(&mut take),
+    );
+    if let Ok(page) = ListPage::of(page, &expected.lists) {
+        for row in 0..page.count() {
+            let _ = page.row(row);
+        }
+        let _ = (
+            page.codes().len(),
+            page.norms().len(),
+            page.addresses().len(),
+        );
+    }
+    if let Ok(page) = Entries::of(page, expected.entries) {
+        page.iter().count();
+    }
+    if let Ok(page) = VectorPage::of(page, expected.vectors) {
+        page.free_slots().count();
+    }
+    let _ = Meta::of(page).map(|meta| (meta.shape().is_ok(), meta.curve().len()));
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
     #[test]
     fn no_page_however_damaged_is_read_out_of_bounds(
-        noise in proptest::collection::vec(any::<u8>(), 64),
+        shape in shapes(),
         kind in 0u16..9,
+        noise: u64,
+        density in prop_oneof![Just(0u8), Just(20), Just(255)],
+        count in prop_oneof![0u32..300, any::<u32>()],
+        lower in proptest::option::of(any::<u16>()),
+        flips in proptest::collection::vec((0usize..8192, any::<u8>()), 0..4),
     ) {
-        let shape = filtered(2, coded(64, Quantizer::Rabitq1, Rerank::Index));
-        let (list, entries, vectors) = (
-            ListLayout::of(&shape),
-            EntryLayout::of(&shape),
-            VectorLayout::of(&shape),
-        );
         let mut special = Opaque::new(PageKind::List);
         special.kind = kind;
-        let mut page = Page::new(&special, CONTENTS);
-        page.0[crate::page::HEADER - 14..][..noise.len()].copy_from_slice(&noise);
-        let view = page.view();
-        if let Ok(page) = ListPage::of(view, &list) {
-            for row in 0..page.count() {
-                page.row(row);
+        let expected = crate::ivf::check::Expected::new(shape);
+        let len = match kind {
+            1 => size_of::<Meta>(),
+            4 => expected.entries.contents_len(),
+            5 => expected.lists.contents_len(),
+            6 => expected.vectors.contents_len(),
+            _ => CONTENTS,
+        };
+        let mut page = Page::new(&special, len);
+        let mut random = fastrand::Rng::with_seed(noise);
+        for byte in page.contents(len) {
+            if random.u8(..) <= density {
+                *byte = random.u8(..);
             }
         }
-        if let Ok(page) = Entries::of(view, entries) {
-            page.iter().count();
+        page.contents(len)[..4].copy_from_slice(&count.to_ne_bytes());
+        page.0[18..20].copy_from_slice(&(8192u16 | 4).to_ne_bytes());
+        if let Some(lower) = lower {
+            page.0[12..14].copy_from_slice(&lower.to_ne_bytes());
         }
-        if let Ok(page) = VectorPage::of(view, vectors) {
-            page.free_slots().count();
+        for (at, byte) in flips {
+            page.0[at] = byte;
         }
-        let _ = Meta::of(view).map(Meta::shape);
+        read_all(shape, page.view());
+    }
+
+    #[test]
+    fn a_metapage_of_any_bytes_says_what_it_is_or_is_refused(noise: u64, flips in 0usize..12) {
+        let sound = Meta::new(Method::Ivf, &coded(384, Quantizer::Rabitq1, Rerank::Heap));
+        let mut page = Page::new(&Opaque::new(PageKind::Meta), size_of::<Meta>());
+        page.contents(size_of::<Meta>()).copy_from_slice(bytemuck::bytes_of(&sound));
+        let mut random = fastrand::Rng::with_seed(noise);
+        for _ in 0..flips {
+            let at = random.usize(..size_of::<Meta>());
+            page.contents(size_of::<Meta>())[at] = random.u8(..);
+        }
+        if let Ok(shape) = Meta::of(page.view()).and_then(Meta::shape) {
+            prop_assert!(shape.fits());
+            read_all(shape, page.view());
+        }
     }
 }

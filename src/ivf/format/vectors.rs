@@ -147,14 +147,23 @@ impl<'a> VectorPage<'a> {
         Some((tid, CompactRef { factors, code }))
     }
 
-    /// Whether nothing is left of codes that were freed, as it must be.
-    pub fn unused_is_zero(self) -> bool {
+    /// Whether all is zero where no code is.
+    pub fn unused_is_zero(&self) -> bool {
         let layout = self.layout;
-        self.free_slots().all(|slot| {
-            let ranges = [layout.tid(slot), layout.factors(slot), layout.code(slot)];
-            let mut bytes = ranges.into_iter().flat_map(|range| &self.bytes[range]);
-            bytes.all(|&byte| byte == 0)
-        })
+        let is_zero = |range: std::ops::Range<usize>| self.bytes[range].iter().all(|&b| b == 0);
+        let tids_end = HEAD + layout.capacity * size_of::<RawTid>();
+        is_zero(0..HEAD)
+            && is_zero(tids_end..layout.factors_at())
+            && (0..layout.capacity).all(|slot| {
+                let code = layout.code(slot);
+                let padding = code.end..code.start + layout.code_len();
+                let is_free = self.get(slot).is_none();
+                is_zero(padding)
+                    && (!is_free
+                        || (is_zero(layout.tid(slot))
+                            && is_zero(layout.factors(slot))
+                            && is_zero(code)))
+            })
     }
 
     /// Slots that are free.

@@ -45,7 +45,8 @@ pub unsafe fn dot_vnni(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
     }
     let [s, t, u, v] = sums;
     let sum = _mm512_add_epi32(_mm512_add_epi32(s, t), _mm512_add_epi32(u, v));
-    _mm512_reduce_add_epi32(sum) - 128 * sum_b
+    // a sum from a damaged page may be any number
+    _mm512_reduce_add_epi32(sum).wrapping_sub(sum_b.wrapping_mul(128))
 }
 
 /// # Safety

@@ -47,3 +47,23 @@ CREATE INDEX ON t USING hnsw (v vector_l2_ops, v vector_l2_ops);
 CREATE INDEX ON t USING hnsw (tenant, v vector_l2_ops);
 DROP TABLE t, b;
 DROP FUNCTION differs;
+
+-- spheres, and distances below a bound
+CREATE TABLE s (id int, v vector(3), h halfvec(3), n int);
+INSERT INTO s SELECT i, ARRAY[i % 10, i / 10 % 10, i / 100]::vector, ARRAY[i % 10, i / 10 % 10, i / 100]::halfvec, i % 3
+FROM generate_series(0, 999) i;
+CREATE INDEX s_v ON s USING hnsw (v vector_l2_ops, n);
+CREATE INDEX s_h ON s USING hnsw (h halfvec_l1_ops);
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM s WHERE v <<->> sphere('[5,5,5]'::vector, 1.5) AND n IN (0, 2);
+SELECT array_agg(id ORDER BY id) FROM s WHERE v <<->> sphere('[5,5,5]'::vector, 1.5) AND n IN (0, 2);
+EXPLAIN (COSTS OFF) SELECT id FROM s WHERE v <-> '[5,5,5]' <= 1 AND n IN (0, 2);
+SELECT array_agg(id ORDER BY id) FROM s WHERE v <-> '[5,5,5]' <= 1 AND n IN (0, 2);
+SELECT array_agg(id ORDER BY id) FROM s WHERE 1 >= '[5,5,5]'::vector <-> v;
+EXPLAIN (COSTS OFF) SELECT id FROM s WHERE h <<+>> sphere('[0,0,9]'::halfvec, 1.5) ORDER BY h <+> '[0,0,9]' LIMIT 3;
+SELECT id FROM s WHERE h <<+>> sphere('[0,0,9]'::halfvec, 1.5) ORDER BY h <+> '[0,0,9]', id;
+SELECT '[1,2]'::vector <<->> sphere('[1,1]'::vector, 1) AS edge, '[1,2]'::vector <<->> sphere('[1,1]'::vector, 1.1::real) AS inside,
+  '[1,2]'::vector <<#>> sphere('[2,1]'::vector, -3.5) AS ip, B'101' <<~>> sphere(B'111', 2) AS hamming,
+  '[1,2]'::vector <<->> ROW('[1,2]', NULL)::sphere_vector AS unknown;
+SELECT sphere('[1,2,3]'::vector, 0.5), sphere('{1:2}/3'::sparsevec, 1), sphere(B'101', 1);
+DROP TABLE s;

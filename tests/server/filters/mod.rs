@@ -17,6 +17,8 @@ mod changes;
 mod columns;
 mod distances;
 mod plans;
+mod spheres;
+mod tenants;
 mod where_clauses;
 
 use postgres::Client;

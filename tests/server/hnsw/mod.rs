@@ -8,7 +8,7 @@ pub mod damage;
 mod erasure;
 pub mod filters;
 mod interleavings;
-mod memory;
+pub mod memory;
 mod order;
 mod soak;
 mod standby;

@@ -2,9 +2,11 @@
 
 mod concurrent;
 mod crash;
+mod damage;
 mod erasure;
 mod filters;
 mod growth;
+mod interleavings;
 mod standby;
 mod vacuum;
 

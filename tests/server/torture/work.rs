@@ -169,25 +169,18 @@ pub fn vacuum(client: Client, seed: u64, killed: &AtomicBool) -> u64 {
 /// Makes indexes, again and anew.
 pub fn define(client: Client, seed: u64, killed: &AtomicBool) -> u64 {
     repeat(client, seed, killed, |random| {
-        let Kind {
-            table,
-            method,
-            class,
-            options,
-            ..
-        } = any_table(random);
+        let kind = any_table(random);
+        let (table, definition) = (kind.table, kind.definition());
         match random.u8(0..5) {
             0 => vec![format!("REINDEX INDEX {table}_v")],
             1 => vec![format!("REINDEX INDEX CONCURRENTLY {table}_v")],
             2 => vec![
                 format!("DROP INDEX IF EXISTS {table}_x"),
-                format!("CREATE INDEX {table}_x ON {table} USING {method} (v {class}) {options}"),
+                format!("CREATE INDEX {table}_x {definition}"),
             ],
             3 => vec![
                 format!("DROP INDEX CONCURRENTLY IF EXISTS {table}_x"),
-                format!(
-                    "CREATE INDEX CONCURRENTLY {table}_x ON {table} USING {method} (v {class}) {options}"
-                ),
+                format!("CREATE INDEX CONCURRENTLY {table}_x {definition}"),
             ],
             _ => vec![format!("DROP INDEX IF EXISTS {table}_x")],
         }
@@ -197,18 +190,15 @@ pub fn define(client: Client, seed: u64, killed: &AtomicBool) -> u64 {
 /// Searches and checks.
 pub fn read(client: Client, seed: u64, killed: &AtomicBool) -> u64 {
     repeat(client, seed, killed, |random| {
-        let Kind {
-            table, dims, class, ..
-        } = any_table(random);
-        let operator = match *class {
-            "vector_ip_ops" => "<#>",
-            "vector_cosine_ops" => "<=>",
-            _ => "<->",
-        };
+        let kind = any_table(random);
+        let (table, dims, operator) = (kind.table, kind.dims, kind.operator());
         let query = random.u32(..);
         vec![
             "SET enable_seqscan = off".into(),
             format!("SELECT id FROM {table} ORDER BY v {operator} vec({query}, {dims}) LIMIT 20"),
+            format!(
+                "SELECT id FROM {table} WHERE version < 100 ORDER BY v {operator} vec({query}, {dims}) LIMIT 20"
+            ),
             format!(
                 "SELECT vector_index_check('{table}_v', {}, true)",
                 random.bool()

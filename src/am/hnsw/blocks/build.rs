@@ -21,7 +21,7 @@ use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
 use crate::hnsw::blocks::format::{BlockMut, Kept, Span, encode_value};
 use crate::hnsw::blocks::map::MapRow;
-use crate::hnsw::blocks::memory::{Backing, OverQuota};
+use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
 use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
@@ -132,20 +132,6 @@ struct Load {
     rows: u64,
 }
 
-/// Raises 53400 for temporary files that would be more than `temp_file_limit`, 58030 for one that
-/// could not be used.
-fn raise_io(error: io::Error) -> ! {
-    if OverQuota::is(&error) {
-        temporary::raise_limit();
-    }
-    pgrx::ereport!(
-        ERROR,
-        pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
-        format!("could not extend the temporary files of an index build: {error}"),
-        "Free disk space, or raise maintenance_work_mem so that none are needed."
-    );
-}
-
 impl Load {
     fn new(blocks: Rc<Blocks>, codec: Codec) -> Self {
         let shape = Shape {
@@ -156,7 +142,8 @@ impl Load {
         let files = temporary::Files::within_limit();
         let mut opened = files.clone();
         let spill: Spill = Box::new(move || opened.file());
-        let intake = Intake::new(codec, shape, memory(), spill).unwrap_or_else(|e| raise_io(e));
+        let intake =
+            Intake::new(codec, shape, memory(), spill).unwrap_or_else(|e| temporary::raise_io(e));
         Load {
             code: vec![0; blocks.hnsw.column.dims as usize],
             blocks,
@@ -187,7 +174,7 @@ impl Load {
         match self.intake.push(compact, hash_of(value)) {
             Ok(Pushed::New(_)) => self.tids.push_first(tid, keys),
             Ok(Pushed::Duplicate(node)) => self.tids.push_more(node, tid, keys),
-            Err(error) => raise_io(error),
+            Err(error) => temporary::raise_io(error),
         }
         progress::tuples_done(self.rows);
     }
@@ -202,7 +189,7 @@ impl Load {
             ..
         } = self;
         let spill = intake.is_spilled().then_some(&mut files);
-        let mut graph = intake.finish().unwrap_or_else(|e| raise_io(e));
+        let mut graph = intake.finish().unwrap_or_else(|e| temporary::raise_io(e));
         let held_back = match graph.len() {
             few if few < LEAST_MEASURED => 0,
             many => MOST_HELD_BACK.min(many / HELD_BACK_SHARE),
@@ -210,7 +197,7 @@ impl Load {
         let nodes = graph.len();
         let linked = nodes - held_back;
         link(&mut graph, 0..linked, &blocks.hnsw);
-        let codes = codes_of(&blocks, &graph, spill).unwrap_or_else(|e| raise_io(e));
+        let codes = codes_of(&blocks, &graph, spill).unwrap_or_else(|e| temporary::raise_io(e));
         let calibration = calibrate(&graph, codes.as_ref(), linked);
         if held_back > 0 {
             link(&mut graph, linked..nodes, &blocks.hnsw);
@@ -273,7 +260,7 @@ fn link(graph: &mut Graph, turns: Range<usize>, hnsw: &Hnsw) {
         || {},
     );
     let (_, attached) = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let attached = attached.unwrap_or_else(|e| raise_io(e));
+    let attached = attached.unwrap_or_else(|e| temporary::raise_io(e));
     pgrx::debug1!(
         "attached {} nodes that nothing led to, {} as entries",
         attached.by_link + attached.as_entry,

@@ -16,6 +16,7 @@ use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
 use crate::distance::{Metric, Value};
+use crate::hnsw::blocks::SEEDS;
 use crate::hnsw::blocks::format::{
     Block, BlockMut, Kept, Span, compact_of, encode_value, hash_of_value,
 };
@@ -355,7 +356,7 @@ impl Insert {
             ..
         } = self;
         store.query.reset_of(&blocks.codec, compact_of(value));
-        store.seeds(&meta, seeds);
+        store.seeds(&meta, SEEDS, seeds);
         let mut steps = 0usize;
         let reached = calibrate::trace(
             walk,
@@ -384,7 +385,7 @@ impl Insert {
         } = self;
         let compact = compact_of(value);
         store.query.reset_of(&blocks.codec, compact);
-        store.seeds(meta, seeds);
+        store.seeds(meta, SEEDS, seeds);
         walk.start(seeds.drain(..));
         walk.aim(Effort {
             rank: effective_ef_construction(&blocks.hnsw),

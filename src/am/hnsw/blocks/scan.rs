@@ -15,15 +15,16 @@ use super::index::Blocks;
 use super::map;
 use super::map_scan::{MapScan, Plan};
 use super::measure::Measure;
-use super::search::{PageBlocks, ScanRow};
+use super::search::{PageBlocks, SEEDS_OF_ALL, ScanRow};
 use super::sweep::{self, Sweep};
 use crate::am::filter::Filter;
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::{Order, memory_limit};
+use crate::am::hnsw::scan::{Order, Request, memory_limit};
+use crate::am::sphere::Target;
 use crate::distance::Value;
 use crate::hnsw::blocks::map::{MapLayout, MapPage};
-use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, Walk, calibrate};
+use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, SEEDS, Walk, calibrate};
 use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::keys::{self, Verdict};
 use crate::pg::conditions::Conditions;
@@ -47,6 +48,8 @@ const LEAST_FILTERED_WALK: f64 = 100.0;
 const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
+/// A rank that no row has.
+const MOST_ROWS: usize = usize::MAX / 8;
 /// How much farther a walk looks each time it looks whether it has gone far enough.
 const MARGIN_GROWTH: f32 = 1.5;
 /// Expansions between two looks at interrupts.
@@ -79,6 +82,8 @@ pub struct BlockScan {
     node: Option<Node>,
     /// internal distance beyond which no row passes; infinite where all may
     within: f32,
+    /// all rows up to there are wanted
+    wants_all: bool,
     /// what visible rows have to pass to count as found, once rows have been filtered out
     sieve: Option<Conditions>,
     /// rows that the snapshot did not see
@@ -129,6 +134,7 @@ impl BlockScan {
             order: Order::of(None),
             node: None,
             within: f32::INFINITY,
+            wants_all: false,
             sieve: None,
             unseen: 0,
             handed_out: Vec::new(),
@@ -140,15 +146,15 @@ impl BlockScan {
         }
     }
 
-    /// Starts a search for a plan node. `filter` is which rows are wanted.
-    pub fn begin(
-        &mut self,
-        meta: &Meta,
-        query: Value,
-        node: Option<Node>,
-        filter: Option<Rc<Filter>>,
-    ) {
-        let limit = node.and_then(|node| node.limit);
+    /// Starts a search.
+    pub fn begin(&mut self, meta: &Meta, request: Request) {
+        let limit = request.limit();
+        let Request {
+            target: Target { query, within, .. },
+            node,
+            filter,
+            mode,
+        } = request;
         self.node = node;
         self.sieve = None;
         self.unseen = 0;
@@ -163,9 +169,9 @@ impl BlockScan {
         super::index::floats_of(blocks.hnsw.column.space.element, &query, &mut self.floats);
         self.store.query.reset(&blocks.codec, &self.floats);
         self.measure.query = query;
-        if let Some(radius) = node.and_then(|node| node.radius()) {
+        if within < f64::INFINITY {
             // what rounding could make of it; rows are put to the condition all the same
-            let internal = self.store.query.internal(radius);
+            let internal = self.store.query.internal(within);
             self.within = internal + internal.abs() * 1e-5 + f32::MIN_POSITIVE;
         }
         self.ranking.clear();
@@ -177,7 +183,7 @@ impl BlockScan {
         self.measure.filter = filter;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
         self.order = Order::of(limit);
-        self.mode = options::ITERATIVE_SCAN.get();
+        self.mode = mode;
         self.target = options::TARGET_RECALL.get() as f32;
         self.memory_limit = memory_limit();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
@@ -190,6 +196,9 @@ impl BlockScan {
         let wanted = limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(0, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         let classic = self.target <= 0.0;
+        self.wants_all = within < f64::INFINITY
+            && self.mode == IterativeScan::Auto
+            && limit.and_then(|limit| limit.wanted()).is_none();
         self.ef = match self.mode {
             IterativeScan::Auto if !classic && !options::ef_search_is_set() => 0,
             // room beyond the last row asked for, so that it, too, is the right one
@@ -217,7 +226,11 @@ impl BlockScan {
             return;
         }
         let mut seeds = std::mem::take(&mut self.seeds);
-        self.store.seeds(meta, &mut seeds);
+        let count = match self.wants_all {
+            true => SEEDS_OF_ALL,
+            false => SEEDS,
+        };
+        self.store.seeds(meta, count, &mut seeds);
         self.walk.start(seeds.drain(..));
         self.seeds = seeds;
         self.walk.aim(self.effort);
@@ -246,7 +259,11 @@ impl BlockScan {
             _ => candidates * self.wanted_share(filter, layout, &pages),
         };
         // in units of an expansion, about a microsecond
-        let expansions = 40.0 + 2.0 * self.effort.rank as f64;
+        let rank = match self.wants_all {
+            true => CALIBRATED_RANK,
+            false => self.effort.rank,
+        };
+        let expansions = 40.0 + 2.0 * rank as f64;
         let walk = expansions.max(self.ef as f64) * rows / wanted.max(0.5);
         let map = 0.3 * pages.len() as f64 + 0.002 * candidates + 0.01 * wanted + 60.0;
         if walk < map {
@@ -302,20 +319,13 @@ impl BlockScan {
     fn begin_map(&mut self, layout: MapLayout, pages: Vec<u32>) {
         self.reranked = self.ranking.measured();
         self.ranking.clear();
-        // As many deviations as leave so many of the rows wanted beyond: the tail of a normal
-        // distribution, roughly.
-        let target = match self.ef {
-            0 => self.target,
-            _ => self.target.max(0.99),
-        };
-        let deviations = (2.0 * (0.25 / (1.0 - target)).max(1.0).ln()).sqrt();
         self.map_scan = Some(Box::new(MapScan::new(
             layout,
             Plan {
                 pages,
                 handed_out: self.handed_out.drain(..).collect(),
                 rank: self.effort.rank.max(CALIBRATED_RANK),
-                deviations,
+                deviations: self.deviations(),
                 sieve: self.sieve,
                 within: self.within,
                 memory_limit: self.memory_limit,
@@ -324,17 +334,36 @@ impl BlockScan {
     }
 
     fn aim_at(&mut self, rank: usize) {
+        let (rank, multiple) = match self.wants_all {
+            // the distance alone says how far, and before the first row is handed out
+            true => (MOST_ROWS, self.multiple_at(CALIBRATED_RANK)),
+            false => (rank, self.multiple_at(rank)),
+        };
         self.effort = Effort {
             rank,
-            multiple: self.multiple_at(rank),
+            multiple,
             ef: self.ef,
             within: self.within,
+            deviations: self.deviations(),
         };
+    }
+
+    /// How many standard deviations of an estimate a row may be nearer than it seems: as many as leave
+    /// so many of the rows wanted beyond. The tail of a normal distribution, roughly.
+    fn deviations(&self) -> f32 {
+        let target = match self.ef {
+            0 => self.target,
+            _ => self.target.max(0.99),
+        };
+        (2.0 * (0.25 / (1.0 - target)).max(1.0).ln()).sqrt()
     }
 
     /// Which rank the row that the walk compares with has among all rows, those that fail the
     /// conditions too, as the walk has found so far.
     fn rank_of_all(&self) -> usize {
+        if self.wants_all {
+            return CALIBRATED_RANK;
+        }
         let expanded = self.walk.work().expanded as usize;
         let found = self.walk.found().len().max(1);
         (self.effort.rank.saturating_mul(expanded) / found)
@@ -509,7 +538,7 @@ impl BlockScan {
                 if self.ef > 0 {
                     self.ef *= 2;
                 }
-                self.aim_at(2 * self.effort.rank);
+                self.aim_at(self.effort.rank.saturating_mul(2));
             }
             self.allowed = match self.mode {
                 IterativeScan::Auto => self.effort.rank.max(self.ef),

@@ -5,13 +5,15 @@ use super::index::Blocks;
 use crate::am::filter::Filter;
 use crate::am::hnsw::scan::each_tid;
 use crate::hnsw::blocks::format::Block;
-use crate::hnsw::blocks::{BlockStore, KeySet, Near, SEEDS};
+use crate::hnsw::blocks::{BlockStore, KeySet, Near};
 use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};
 use crate::keys::Verdict;
 use crate::pg::buffer::{Access, Hints, Pinned};
 use crate::quantize::Query;
 use std::rc::Rc;
 
+/// Entries from which a search starts where all rows within a distance are wanted: they may be in islands.
+pub const SEEDS_OF_ALL: usize = 64;
 /// Pages pinned ahead of the one that is read. The server keeps few pins cheaply.
 const PINS_AHEAD: usize = 5;
 
@@ -167,11 +169,11 @@ impl<K: Keep> PageBlocks<K> {
         }
     }
 
-    /// Nodes to start from, with their estimated distances.
-    pub fn seeds(&mut self, meta: &Meta, seeds: &mut Vec<(NodeId, f32)>) {
+    /// Nodes to start from, `count` of them, with their estimated distances.
+    pub fn seeds(&mut self, meta: &Meta, count: usize, seeds: &mut Vec<(NodeId, f32)>) {
         self.visited.clear();
         seeds.clear();
-        let table = entries::nearest(&self.blocks, &self.hints, &self.query, meta, SEEDS, seeds);
+        let table = entries::nearest(&self.blocks, &self.hints, &self.query, meta, count, seeds);
         self.pages = table as u64;
         if seeds.is_empty()
             && let Some(entry) = meta.entry.id()

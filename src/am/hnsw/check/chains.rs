@@ -2,7 +2,7 @@
 //! entry table; and what nobody refers to.
 
 use super::{Check, Item, LOOKS, Wrong};
-use crate::am::check::claims::{Claim, Items, fingerprint};
+use crate::am::check::claims::{Claim, Claims, Items, fingerprint, fingerprint_of_keys};
 use crate::am::hnsw::blocks::entries::wanted;
 use crate::am::hnsw::storage::{META_BLOCK, chunk_of_node};
 use crate::check::Findings;
@@ -25,32 +25,36 @@ impl Check {
         item: &Item,
         range: &Range<u32>,
         is_first: bool,
-        all: &mut Vec<Claim>,
+        all: &mut Claims,
         found: &mut Findings<'_>,
     ) {
-        let (value, tids) = match self.value_and_tids(id, item) {
+        let (value, rows) = match self.value_and_rows(id, item) {
             Ok(read) => read,
             Err(_) => {
                 if is_first {
                     self.settle(id, found, |check, item| {
-                        check.value_and_tids(id, item).map(drop)
+                        check.value_and_rows(id, item).map(drop)
                     });
                 }
                 // what can be read of a damaged node is not lost
-                (0, self.node(item).tids().to_vec())
+                let node = self.node(item);
+                (0, rows_of(node.tids(), node.keys()).collect())
             }
         };
         let mut seen = FxHashSet::default();
-        for tid in tids.into_iter().filter_map(RawTid::id) {
-            if range.contains(&tid.block) && seen.insert(tid) {
-                all.push(Claim::new(tid, id, value));
+        for (tid, keys) in rows {
+            if let Some(tid) = tid.id()
+                && range.contains(&tid.block)
+                && seen.insert(tid)
+            {
+                all.items.push(Claim::new(tid, id, value, keys));
             }
         }
     }
 
-    /// What stands for a node's value, and all its heap TIDs.
-    fn value_and_tids(&mut self, id: NodeId, item: &Item) -> Result<(u64, Vec<RawTid>), Wrong> {
-        let tids = self.all_tids(id, item)?;
+    /// What stands for a node's value; and all its heap TIDs, each with what stands for its keys.
+    fn value_and_rows(&mut self, id: NodeId, item: &Item) -> Result<(u64, Vec<Row>), Wrong> {
+        let tids = self.all_rows(id, item)?;
         let node = self.node(item);
         if let Some(block) = self.as_block(item) {
             return Ok((fingerprint(block.value()), tids));
@@ -98,9 +102,9 @@ impl Check {
     }
 
     /// A node's heap TIDs: its own, and those of its lists.
-    fn all_tids(&mut self, id: NodeId, item: &Item) -> Result<Vec<RawTid>, Wrong> {
+    fn all_rows(&mut self, id: NodeId, item: &Item) -> Result<Vec<Row>, Wrong> {
         let node = self.node(item);
-        let mut tids = node.tids().to_vec();
+        let mut rows: Vec<Row> = rows_of(node.tids(), node.keys()).collect();
         let generation = node.header.generation;
         let mut next = node.header.more_tids;
         let mut seen = FxHashSet::default();
@@ -128,13 +132,13 @@ impl Check {
             if list.header.generation != generation {
                 return Err(wrong("is of another node"));
             }
-            tids.extend_from_slice(list.tids);
+            rows.extend(rows_of(list.tids, list.keys));
             next = list.header.next;
         }
         for at in seen {
             self.lists.remove(&at);
         }
-        Ok(tids)
+        Ok(rows)
     }
 
     /// What no node and no chain leads to.
@@ -314,13 +318,69 @@ impl Items for Check {
         if self.node(&copy).is_deleted() {
             return false;
         }
-        match self.all_tids(item, &copy) {
-            Ok(tids) => tids.contains(&tid),
+        match self.all_rows(item, &copy) {
+            Ok(rows) => rows.iter().any(|(of, _)| *of == tid),
             Err(_) => self.node(&copy).tids().contains(&tid),
         }
     }
 
-    fn fingerprint_of(&mut self, row: Values<'_>) -> Option<u64> {
-        self.codes.fingerprint_of(row.first()?)
+    fn has_copy(&mut self, copy: NodeId, tid: RawTid) -> bool {
+        self.map_rows(copy.block).iter().any(|row| row.tid == tid)
     }
+
+    fn look_at(&mut self, row: Values<'_>) -> bool {
+        let value = row
+            .first()
+            .and_then(|value| self.codes.fingerprint_of(value));
+        let Some(value) = value else {
+            return false;
+        };
+        let keys = match self.shape.keys() {
+            0 => 0,
+            // SAFETY: the server computed it as a row of the index.
+            _ => fingerprint_of_keys(unsafe { self.filters.keys(row) }),
+        };
+        self.row = (value, keys);
+        true
+    }
+
+    fn difference(&mut self, item: &Claim) -> Option<&'static str> {
+        let (value, keys) = self.row;
+        if item.value != value {
+            Some("value")
+        } else if item.keys != keys {
+            Some("key of a filter column")
+        } else {
+            None
+        }
+    }
+
+    fn difference_of_copy(&mut self, copy: &Claim, item: Option<&Claim>) -> Option<&'static str> {
+        if item.is_some_and(|item| stands_for(item.item()) != copy.value) {
+            Some("node in the code map")
+        } else if copy.keys != self.row.1 {
+            Some("key in the code map")
+        } else {
+            None
+        }
+    }
+
+    fn copies_are(&self) -> Option<&'static str> {
+        self.expected.map().map(|_| "the code map")
+    }
+}
+
+/// A heap TID, and what stands for its keys.
+type Row = (RawTid, u64);
+
+/// Heap TIDs with their keys, which are one TID's after another's.
+fn rows_of<'a>(tids: &'a [RawTid], keys: &'a [u64]) -> impl Iterator<Item = Row> + 'a {
+    let columns = keys.len() / tids.len().max(1);
+    let of = move |n: usize| fingerprint_of_keys(&keys[n * columns..][..columns]);
+    tids.iter().enumerate().map(move |(n, &tid)| (tid, of(n)))
+}
+
+/// Stands for the address of a node.
+pub fn stands_for(node: NodeId) -> u64 {
+    (node.block as u64) << 16 | node.offset as u64
 }

@@ -1,14 +1,18 @@
-//! The code map: its directory leads to every page of it, pages to their places in the directory, and
-//! entries have their nodes' codes.
+//! The code map: its directory leads to every page of it and knows between which keys their entries are,
+//! pages to their places in the directory, and entries have their nodes' codes. That each row has an entry
+//! with its keys is found with the table ([`crate::am::check::claims`]).
 
-use super::Check;
+use super::chains::stands_for;
+use super::{Check, Claims};
+use crate::am::check::claims::{Claim, fingerprint_of_keys};
 use crate::am::hnsw::storage::META_BLOCK;
 use crate::check::Findings;
-use crate::hnsw::blocks::map::{Directory, MapLayout, MapPage, Place};
-use crate::hnsw::format::NodeId;
+use crate::hnsw::blocks::map::{Directory, MapLayout, MapPage, MapRow, Place, widen};
+use crate::hnsw::format::{NodeId, RawTid};
 use crate::pg::attempt::PageCopy;
 use crate::pg::buffer::Access;
 use rustc_hash::FxHashSet;
+use std::ops::Range;
 
 /// Looks at a page whose entries and nodes do not go together.
 const LOOKS: usize = 3;
@@ -77,11 +81,72 @@ impl Check {
                 );
             }
             wrong = self.map_codes(layout, &map);
+            if wrong.is_ok() && !self.is_within(layout, &map)? {
+                wrong = Err("the directory of the code map does not know of all its keys".into());
+            }
             if wrong.is_ok() {
                 break;
             }
         }
         wrong
+    }
+
+    /// Whether the directory's zone of a page, as it is now, includes the page's. Keys are entered there
+    /// before they are on the page, or together with them.
+    fn is_within(&mut self, layout: MapLayout, map: &MapPage<'_>) -> Result<bool, String> {
+        let Place { block, slot } = map.place;
+        let mut page = PageCopy::new();
+        page.read(self.index, block, Access::Random)?;
+        let directory = Directory::of(page.page(), layout).map_err(|damage| damage.0)?;
+        if slot as usize >= directory.count {
+            return Ok(false);
+        }
+        let mut zone = directory.page(slot as usize).1.to_vec();
+        let (lows, highs) = map.zone().split_at(layout.keys);
+        // the zone of an empty page has the greatest number below zero
+        let is_empty = map.count == 0;
+        Ok(is_empty || (!widen(&mut zone, lows) && !widen(&mut zone, highs)))
+    }
+
+    /// Adds what the map's entries say of rows in a range of the table's blocks.
+    pub fn map_claims(&mut self, range: &Range<u32>, all: &mut Claims) {
+        for block in self.map_pages.clone() {
+            pgrx::check_for_interrupts!();
+            for (n, row) in self.map_rows(block).into_iter().enumerate() {
+                let (Some(tid), Some(node)) = (row.tid.id(), row.node.id()) else {
+                    continue; // told with the page
+                };
+                if range.contains(&tid.block) {
+                    let offset = n as u16 + 1;
+                    let entry = NodeId { block, offset };
+                    let claim = Claim::new(tid, entry, stands_for(node), row.keys);
+                    all.copies.push(claim);
+                }
+            }
+        }
+    }
+
+    /// The entries of a page of the map, without codes; none where that is not what the page is.
+    pub fn map_rows(&mut self, block: u32) -> Vec<Entry> {
+        let Some(layout) = self.expected.map() else {
+            return Vec::new();
+        };
+        if self.other.read(self.index, block, Access::Random).is_err() {
+            return Vec::new();
+        }
+        let Ok(map) = MapPage::of(self.other.page(), layout) else {
+            return Vec::new();
+        };
+        let keys_of = |n: usize| -> Vec<u64> {
+            let columns = 0..layout.keys;
+            columns.map(|column| map.keys(column)[n]).collect()
+        };
+        let entry = |(n, row): (usize, &MapRow)| Entry {
+            tid: row.tid,
+            node: row.node,
+            keys: fingerprint_of_keys(&keys_of(n)),
+        };
+        map.rows().iter().enumerate().map(entry).collect()
     }
 
     /// Entries of nodes that are there have the codes of these.
@@ -119,4 +184,14 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// An entry of the map.
+pub struct Entry {
+    /// the row
+    pub tid: RawTid,
+    /// its node
+    node: RawTid,
+    /// stands for its keys
+    keys: u64,
 }

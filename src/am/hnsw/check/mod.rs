@@ -13,9 +13,10 @@ mod map;
 mod reach;
 
 use super::storage::META_BLOCK;
-use crate::am::check::claims::{self, CLAIM, Claim};
+use crate::am::check::claims::{self, CLAIM, Claims};
 use crate::am::column;
 use crate::am::column::Column;
+use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::check::{self as structure, Expected};
@@ -81,8 +82,11 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         lists: FxHashSet::default(),
         chunks: FxHashSet::default(),
         used_pages: FxHashSet::default(),
+        map_pages: Vec::new(),
         listed: 0,
         codes,
+        filters: FilterColumns::of(index),
+        row: (0, 0),
         page,
         other: PageCopy::new(),
     };
@@ -110,9 +114,14 @@ struct Check {
     chunks: FxHashSet<u32>,
     /// pages of chains: centroid, entry table
     used_pages: FxHashSet<u32>,
+    /// pages of the code map
+    map_pages: Vec<u32>,
     /// heap TIDs of all nodes
     listed: u64,
     codes: Codes,
+    filters: FilterColumns,
+    /// what stands for the value and the keys of the row looked at last
+    row: (u64, u64),
     page: PageCopy,
     other: PageCopy,
 }
@@ -215,6 +224,7 @@ impl Check {
                 PageKind::Centroid | PageKind::Codebook | PageKind::Entries => {
                     self.used_pages.insert(block);
                 }
+                PageKind::Map => self.map_pages.push(block),
                 _ => {}
             }
         }
@@ -244,7 +254,9 @@ impl Check {
             }
         }
         self.codes.forget();
-        let passes = (self.listed as usize * CLAIM).div_ceil(memory()).max(1) as u64;
+        let of_row = 1 + self.expected.map().is_some() as usize;
+        let claims = self.listed as usize * of_row * CLAIM;
+        let passes = claims.div_ceil(memory()).max(1) as u64;
         let heap_blocks = table.map_or(u32::MAX as u64, |table| table.blocks() as u64);
         for pass in 0..passes {
             let edge = |pass: u64| (pass * heap_blocks / passes) as u32;
@@ -252,7 +264,8 @@ impl Check {
             // TIDs past the end of the table are wrong; the last pass takes them
             let end = if last { u32::MAX } else { edge(pass + 1) };
             let range = edge(pass)..end;
-            let mut all: Vec<Claim> = Vec::new();
+            let mut all = Claims::default();
+            self.map_claims(&range, &mut all);
             for block in 1..self.blocks {
                 self.each_node(block, |check, id, item| {
                     check.claims(id, item, &range, pass == 0, &mut all, found);

@@ -46,7 +46,7 @@ pub const TYPES: &[(&str, &str, &[&str])] = &[
         &["c = 1", "c > 1 AND c < 1.1", "c <= 1", "c = 1.00000000000000000001", "c > 1e399", "c > 1e400", "c = 1e400", "c = 'NaN'",
           "c < -1e300", "c IN (1, 1e400)", "c BETWEEN 0.99999999999999999999 AND 1"],
     ),
-    ("boolean", "i % 3 = 0", &["c", "NOT c", "c = true", "c IS NULL", "c < true", "c IS NOT NULL"]),
+    ("boolean", "i % 3 = 0", &["c", "NOT c", "c = true", "c = false", "c IS TRUE", "c IS FALSE", "c IS NULL", "c < true", "c IS NOT NULL", "c IN (true)"]),
     (
         "text",
         "CASE i % 50 WHEN 0 THEN '' WHEN 1 THEN repeat('x', 5000) ELSE 'w' || i % 97 END",
@@ -141,13 +141,8 @@ fn rows_of_every_type_and_operator_are_those_of_the_table() {
         );
         for condition in *conditions {
             check_rows(&mut client, "typed", condition, "<->");
-            // the planner takes no `= ANY` beside an order, except on the first column, and no boolean
-            // column by itself as a condition, except of its own access methods
-            let is_other = condition.contains(" IN ")
-                || condition.contains("ANY")
-                || *condition == "c = NULL"
-                || *type_name == "boolean";
-            if !is_other {
+            // what is never true is no scan
+            if *condition != "c = NULL" {
                 let plan = plan(&mut client, "typed", condition);
                 assert!(
                     plan.contains("Index Cond: "),
@@ -214,6 +209,190 @@ fn conditions_with_parameters_and_in_nested_loops_are_judged_anew() {
          LATERAL (SELECT c FROM typed WHERE c = g ORDER BY v <-> vec(g, 16) LIMIT 3) found",
     );
     assert_eq!(wrong, 0);
+}
+
+#[test]
+fn arrays_and_flags_are_conditions_of_generic_plans() {
+    let (_server, mut client) = client_with_types();
+    let settings =
+        "SET enable_seqscan = off; SET enable_sort = off; SET plan_cache_mode = force_generic_plan";
+    for (type_name, values, element) in [
+        ("smallint", "(i % 20)::smallint", "smallint"),
+        ("smallint", "(i % 20)::smallint", "bigint"),
+        ("integer", "i % 20", "integer"),
+        ("integer", "i % 20", "bigint"),
+        ("bigint", "i % 20", "integer"),
+        (
+            "real",
+            "CASE i % 20 WHEN 0 THEN '-0' WHEN 1 THEN 'NaN' ELSE (i % 20)::real END",
+            "double precision",
+        ),
+        (
+            "double precision",
+            "CASE i % 20 WHEN 0 THEN '-0' WHEN 1 THEN 'NaN' ELSE (i % 20)::float8 END",
+            "real",
+        ),
+        (
+            "numeric",
+            "CASE i % 20 WHEN 1 THEN 'NaN' ELSE (i % 20)::numeric END",
+            "numeric",
+        ),
+        ("text", "(i % 20)::text", "text"),
+        ("varchar", "(i % 20)::text", "varchar"),
+        ("uuid", "lpad((i % 20)::text, 32, '0')::uuid", "uuid"),
+        ("date", "date '2020-01-01' + i % 20", "date"),
+        (
+            "timestamptz",
+            "timestamptz '2020-01-01' + i % 20 * interval '1 day'",
+            "timestamptz",
+        ),
+        ("mood", "(enum_range(NULL::mood))[1 + i % 4]", "mood"),
+        ("boolean", "i % 20 < 3", "boolean"),
+    ] {
+        table(
+            &mut client,
+            type_name,
+            values,
+            "vector_l2_ops",
+            "vector(16)",
+        );
+        client.batch_execute(settings).unwrap();
+        client
+            .batch_execute(&format!(
+                "PREPARE found(text) AS SELECT id FROM typed WHERE c = ANY ($1::{element}[]) ORDER BY v <-> vec(1, 16);
+                 PREPARE there(text) AS SELECT id FROM typed WHERE c = ANY ($1::{element}[]) ORDER BY id"
+            ))
+            .unwrap();
+        let some = format!(
+            "(SELECT array_agg(DISTINCT c::{element})::text FROM typed WHERE id % 7 = 1 AND id < 40)"
+        );
+        let some: String = client
+            .query_one(&format!("SELECT {some}"), &[])
+            .unwrap()
+            .get(0);
+        let with_null = some.replace('{', "{NULL,");
+        for argument in [
+            Some(some.as_str()),
+            Some(&with_null),
+            Some("{}"),
+            Some("{NULL}"),
+            None,
+        ] {
+            let argument = argument.map_or("NULL".to_owned(), |text| format!("'{text}'"));
+            let explain = format!("EXPLAIN (COSTS OFF) EXECUTE found({argument})");
+            let plan: Vec<String> = client
+                .query(&explain, &[])
+                .unwrap()
+                .iter()
+                .map(|row| row.get(0))
+                .collect();
+            let plan = plan.join("\n");
+            assert!(
+                plan.contains("Index Cond: (") && plan.contains(" = ANY ("),
+                "{type_name}: {plan}"
+            );
+            assert!(!plan.contains("Filter: "), "{type_name}: {plan}");
+            let mut ids = |name: &str| -> Vec<i32> {
+                let rows = client
+                    .simple_query(&format!("EXECUTE {name}({argument})"))
+                    .unwrap();
+                let rows = rows.iter().filter_map(|message| match message {
+                    postgres::SimpleQueryMessage::Row(row) => {
+                        Some(row.get(0).unwrap().parse().unwrap())
+                    }
+                    _ => None,
+                });
+                let mut ids: Vec<i32> = rows.collect();
+                ids.sort_unstable();
+                ids
+            };
+            assert_eq!(ids("found"), ids("there"), "{type_name} = ANY ({argument})");
+        }
+        client.batch_execute("DEALLOCATE ALL; RESET ALL").unwrap();
+    }
+}
+
+#[test]
+fn a_condition_is_the_index_s_own_though_another_index_has_the_same_vectors() {
+    let (_server, mut client) = client_with_types();
+    table(
+        &mut client,
+        "integer",
+        "i % 20",
+        "vector_l2_ops",
+        "vector(16)",
+    );
+    client
+        .batch_execute(
+            "CREATE INDEX typed_other ON typed USING hnsw (v vector_l2_ops);
+             CREATE INDEX typed_part ON typed USING hnsw (v vector_l2_ops, c) WHERE id > 300; ANALYZE typed",
+        )
+        .unwrap();
+    let plan = plan(&mut client, "typed", "c IN (3, 5)");
+    assert!(
+        plan.contains("typed_v") && plan.contains("Index Cond: (c = ANY"),
+        "{plan}"
+    );
+    check_rows(&mut client, "typed", "c IN (3, 5)", "<->");
+    check_rows(&mut client, "typed", "c IN (3, 5) AND id > 300", "<->");
+    check_rows(
+        &mut client,
+        "typed",
+        "c IN (3, 5) AND id > 310 AND id < 500",
+        "<->",
+    );
+}
+
+#[test]
+fn texts_that_a_collation_takes_for_equal_are_found() {
+    let (_server, mut client) = client_with_types();
+    client
+        .batch_execute(
+            "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        )
+        .unwrap();
+    let values = "CASE i % 3 WHEN 0 THEN 'W' ELSE 'w' END || i % 40";
+    for (column, values, conditions) in [
+        (
+            "text COLLATE ci",
+            values.to_owned(),
+            &[
+                "c = 'w7'",
+                "c = 'W7'",
+                "c IN ('W7', 'w8')",
+                "c < 'W2'",
+                "c IS NULL",
+                "c = 'none'",
+            ][..],
+        ),
+        (
+            "text[] COLLATE ci",
+            format!("ARRAY[{values}, 'x' || i % 7]"),
+            &["c && '{W7,X3}'", "c @> '{w7,X0}'", "c @> '{W7}'"][..],
+        ),
+    ] {
+        table(&mut client, column, &values, "vector_l2_ops", "vector(16)");
+        for condition in conditions {
+            check_rows(&mut client, "typed", condition, "<->");
+            let plan = plan(&mut client, "typed", condition);
+            assert!(
+                plan.contains("Index Cond: "),
+                "{column} {condition}: {plan}"
+            );
+        }
+    }
+    table(
+        &mut client,
+        "text COLLATE ci",
+        values,
+        "vector_l2_ops",
+        "vector(16)",
+    );
+    // equal in another way than the index's
+    let exact = "c = 'w7' COLLATE \"C\"";
+    check_rows(&mut client, "typed", exact, "<->");
+    let plan = plan(&mut client, "typed", exact);
+    assert!(!plan.contains("Index Cond: "), "{plan}");
 }
 
 #[test]

@@ -1,0 +1,61 @@
+"""Whether the planner chooses well: its plan's time against the best one's, over a grid."""
+
+from .filtered import COLUMNS, OF, Filtered
+from .points import SERIAL, Contender
+from .report import Report
+
+SHARES = (10, 50, 100, 500, 2000, 5000, OF)
+"""Hundredths of a per cent that match."""
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+
+WAYS = {
+    "exact": {"enable_indexscan": "off", "enable_bitmapscan": "off"},
+    "bitmap, sort": {"enable_indexscan": "off", "enable_seqscan": "off"},
+    "search": {"enable_seqscan": "off", "enable_sort": "off", "enable_bitmapscan": "off"},
+    "search in bitmap": {"enable_seqscan": "off", "enable_sort": "off"},
+}
+"""Settings that lead to a plan where there is one."""
+
+WITHIN = 2.0
+NEGLIGIBLE = 100e-6
+"""Differences below this many seconds are the planner's to make."""
+
+
+def costs(contenders: list[Contender], report: Report) -> None:
+    """Our plans alone: the peer has other costs."""
+    ours = contenders[0]
+    engine = ours.engine
+    rows: list[list[object]] = []
+    for size in [size for size in SIZES if size <= ours.data.rows]:
+        filtered = Filtered(engine, "filtered", size)
+        filtered.load(f"{engine.options.type}_{engine.options.metric}_ops")
+        for column, name in COLUMNS.items():
+            for hundredths in SHARES if column == "f" else SHARES[:-1]:
+                row = cell(filtered, column, hundredths)
+                if row[-2] > WITHIN and row[-1] > NEGLIGIBLE:
+                    report.failed(f"{size} rows, {name}, {hundredths / 100:g} %: {row[1]} takes {row[-2]:.1f} times the best")
+                rows.append([size, name, f"{hundredths / 100:g} %", *row[:-1]])
+        engine.psql("DROP TABLE filtered")
+    columns = ["rows", "condition on", "matching", "planned", *(f"{way} us" for way in WAYS), "of the best"]
+    note = f"processor time of a search for ten rows; aim: at most {WITHIN:g} times that of the best plan"
+    report.table("The planner's choice", columns, rows, note)
+
+
+def cell(filtered: Filtered, column: str, hundredths: int) -> list[object]:
+    """The plan chosen, microseconds of each plan, the choice's time against the best one's, the difference."""
+    condition = filtered.condition(column, hundredths)
+    planned = filtered.plan(condition, SERIAL)
+    seconds: dict[str, float] = {}
+    for way, settings in WAYS.items():
+        settings = SERIAL | settings
+        if not filtered.plan(condition, settings).startswith(way):
+            continue
+        if way == "search" and filtered.plan(condition, settings) == "search in bitmap":
+            continue
+        first = filtered.processor_seconds(condition, settings, 2, 1)
+        queries = max(3, min(100, int(0.05 / max(first, 1e-6))))
+        seconds[way] = filtered.processor_seconds(condition, settings, queries, 3)
+    best = min(seconds.values())
+    chosen = seconds["search" if planned.startswith("search, ") else planned]
+    shown = [seconds[way] * 1e6 if way in seconds else "" for way in WAYS]
+    return [planned, *shown, chosen / best, chosen - best]

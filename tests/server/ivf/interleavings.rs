@@ -1,0 +1,101 @@
+//! Delicate moments, one after the other on purpose: lists are divided, dissolved and written anew, their
+//! pages freed and taken again, under a scan that waits in the middle, and under a transaction that inserts.
+
+use std::collections::BTreeSet;
+
+use postgres::Client;
+
+use super::{DIMS, KINDS, create_tables, insert, lists, number, server_with};
+use crate::hnsw::check::assert_sound;
+
+fn ids(client: &mut Client, query: &str) -> Vec<i64> {
+    let rows = client.query(query, &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn a_suspended_scan_hands_out_its_rows_once_while_lists_are_arranged_and_pages_taken_again() {
+    let (server, mut client) = server_with("");
+    create_tables(&mut client);
+    for (table, _) in KINDS {
+        client.batch_execute(&insert(table, 1, 3000)).unwrap();
+        client
+            .batch_execute(&format!("DELETE FROM {table} WHERE id % 2 = 0"))
+            .unwrap();
+        let before = lists(&mut client, table);
+        // its snapshot does not see the deleted rows, so VACUUM may take them out under it
+        let mut reader = server.client();
+        reader
+            .batch_execute(&format!(
+                "SET enable_seqscan = off; BEGIN;
+                 DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY v <-> topic(7, 40, {DIMS})"
+            ))
+            .unwrap();
+        let mut got = ids(&mut reader, "FETCH 50 FROM c");
+        for round in 1..4 {
+            client
+                .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+                .unwrap();
+            // divides lists
+            let first = round * 10_000;
+            client
+                .batch_execute(&insert(table, first, first + 2500))
+                .unwrap();
+            got.extend(ids(&mut reader, "FETCH 200 FROM c"));
+            // what the cursor's snapshot does not see: VACUUM dissolves their lists
+            client
+                .batch_execute(&format!("DELETE FROM {table} WHERE id >= {first}"))
+                .unwrap();
+            client
+                .batch_execute(&format!("DELETE FROM {table} WHERE id % 7 = {round}"))
+                .unwrap();
+        }
+        got.extend(ids(&mut reader, "FETCH ALL FROM c"));
+        let expected: BTreeSet<i64> = (1..=3000).filter(|id| id % 2 == 1).collect();
+        assert_eq!(got.len(), expected.len(), "{table}: each once");
+        assert_eq!(
+            got.into_iter().collect::<BTreeSet<i64>>(),
+            expected,
+            "{table}"
+        );
+        reader.batch_execute("COMMIT").unwrap();
+        client
+            .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+            .unwrap();
+        client
+            .batch_execute(&insert(table, 90_000, 93_000))
+            .unwrap();
+        assert_sound(&mut client, &format!("{table}_v"));
+        let after = lists(&mut client, table);
+        println!("{table}: {before} lists, {after} at the end");
+    }
+}
+
+#[test]
+fn rows_of_a_transaction_that_waits_are_kept_while_their_lists_are_arranged() {
+    let (server, mut client) = server_with("");
+    create_tables(&mut client);
+    for (table, _) in KINDS {
+        client.batch_execute(&insert(table, 1, 1500)).unwrap();
+        let mut writer = server.client();
+        let mine = insert(table, 50_000, 50_300);
+        writer
+            .batch_execute(&format!("BEGIN; {mine}; SAVEPOINT s"))
+            .unwrap();
+        writer
+            .batch_execute(&insert(table, 60_000, 60_100))
+            .unwrap();
+        writer.batch_execute("ROLLBACK TO s").unwrap();
+        client.batch_execute(&insert(table, 2000, 5000)).unwrap();
+        client
+            .batch_execute(&format!("DELETE FROM {table} WHERE id % 3 = 0"))
+            .unwrap();
+        client
+            .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+            .unwrap();
+        writer.batch_execute("COMMIT").unwrap();
+        let rows = number(&mut client, &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(super::indexed_rows(&mut client, table), rows, "{table}");
+        assert_sound(&mut client, &format!("{table}_v"));
+    }
+}
