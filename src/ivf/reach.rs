@@ -62,6 +62,9 @@ impl Met {
     }
 }
 
+/// Lists from which on the places of rows in them tell something.
+pub const FEWEST_TOLD_BY_PLACES: usize = 3;
+
 /// What the places of the nearest rows say of a search in which all rows count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spread {
@@ -90,6 +93,7 @@ impl Spread {
             in_last += (place >= late) as usize;
         }
         match in_last {
+            _ if lists < FEWEST_TOLD_BY_PLACES => Spread::Near,
             0 | 1 => Spread::Near,
             _ if 3 * in_last >= all => Spread::Anywhere,
             _ if in_last as f64 > most_late * all as f64 => Spread::Wide,

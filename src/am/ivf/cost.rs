@@ -1,7 +1,7 @@
 //! What an index scan costs, for the planner.
 
 use super::index::{META_BLOCK, check, read_meta};
-use super::options::Settings;
+use super::options::{Declared, Settings};
 use crate::am::hnsw::cost::{WITHIN_RADIUS, asks_for_null_vectors, has_radius};
 use crate::ivf::calibrate;
 use crate::ivf::format::{ListLayout, Meta, RowForm, Shape};
@@ -129,7 +129,9 @@ fn estimate(
     unsafe {
         pg_sys::get_tablespace_page_costs(info.reltablespace, &mut random_page, &mut next_page);
     }
-    let settings = Settings::of(check(index, META_BLOCK, || meta.method()));
+    let method = check(index, META_BLOCK, || meta.method());
+    let declared = Declared::of(index, method).lists;
+    let settings = Settings::of(method).grown(meta.lists as usize, declared);
     let shape = check(index, META_BLOCK, || meta.shape());
     let lists = meta.lists.max(1) as usize;
     let rows = info.tuples.max(0.0);

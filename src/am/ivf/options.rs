@@ -110,6 +110,20 @@ impl Settings {
             .clamp(1, lists.max(1))
     }
 
+    /// The same where an index has grown to more lists than it was declared with: numbers of lists stand
+    /// for as large a part of it, so that as many probes as lists were declared find every row.
+    pub fn grown(self, lists: usize, declared: Option<usize>) -> Settings {
+        let Some(declared) = declared.filter(|&declared| declared < lists) else {
+            return self;
+        };
+        let grown = |probes: usize| probes.saturating_mul(lists).div_ceil(declared.max(1));
+        Settings {
+            probes: self.probes.map(grown),
+            max_probes: grown(self.max_probes),
+            ..self
+        }
+    }
+
     /// The settings of an access method as they are now.
     pub fn of(method: Method) -> Settings {
         match method {

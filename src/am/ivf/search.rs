@@ -155,7 +155,8 @@ impl Search {
             self.ivf = Rc::new(Ivf::of_meta(self.ivf.index, self.ivf.shape, meta));
         }
         self.meta = *meta;
-        self.settings = Settings::of(self.ivf.check(index::META_BLOCK, || meta.method()));
+        let settings = Settings::of(self.ivf.check(index::META_BLOCK, || meta.method()));
+        self.settings = settings.grown(meta.lists as usize, self.ivf.given_lists(meta));
         if let Some(codec) = &self.ivf.codec {
             index::floats_of(self.ivf.column, value.payload(), &mut self.floats);
             self.target.query.reset(codec, &self.floats);
@@ -300,6 +301,11 @@ impl Search {
     /// false where a list is gone by now.
     fn read_on(&mut self, read: usize, mut reading: Reading<'_>) -> bool {
         let mut read = read;
+        // the places of rows in so few lists tell nothing
+        reading.is_measured = self.is_calibrated() && self.probes < reach::FEWEST_TOLD_BY_PLACES;
+        if reading.is_measured {
+            self.probe.begin_step();
+        }
         loop {
             self.probe.sort(self.probes);
             let lists = read..self.probes;

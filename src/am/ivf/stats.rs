@@ -129,6 +129,7 @@ impl Stats {
             copies => squares * lists as f64 / (copies as f64).powi(2),
         };
         let settings = Settings::of(ivf.check(META_BLOCK, || meta.method()));
+        let settings = settings.grown(lists, ivf.given_lists(meta));
         let probes = settings.probes_for(meta.curve(), lists, calibrate::RANK);
         let total = self.pages * PAGE_SIZE as u64;
         let parts = [
