@@ -2239,156 +2239,187 @@ COMMENT ON ACCESS METHOD ivfflat IS 'ivfflat index access method';
 CREATE OPERATOR CLASS vector_l2_ops
 	FOR TYPE vector USING ivf AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (vector, sphere_vector),
 	FUNCTION 1 vector_l2_space();
 
 CREATE OPERATOR CLASS vector_ip_ops
 	FOR TYPE vector USING ivf AS
 	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (vector, sphere_vector),
 	FUNCTION 1 vector_ip_space();
 
 CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING ivf AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (vector, sphere_vector),
 	FUNCTION 1 vector_cosine_space();
 
 CREATE OPERATOR CLASS vector_l1_ops
 	FOR TYPE vector USING ivf AS
 	OPERATOR 1 <+> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (vector, sphere_vector),
 	FUNCTION 1 vector_l1_space();
 
 CREATE OPERATOR CLASS halfvec_l2_ops
 	FOR TYPE halfvec USING ivf AS
 	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_l2_space();
 
 CREATE OPERATOR CLASS halfvec_ip_ops
 	FOR TYPE halfvec USING ivf AS
 	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_ip_space();
 
 CREATE OPERATOR CLASS halfvec_cosine_ops
 	FOR TYPE halfvec USING ivf AS
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_cosine_space();
 
 CREATE OPERATOR CLASS halfvec_l1_ops
 	FOR TYPE halfvec USING ivf AS
 	OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_l1_space();
 
 CREATE OPERATOR CLASS bf16vec_l2_ops
 	FOR TYPE bf16vec USING ivf AS
 	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_l2_space();
 
 CREATE OPERATOR CLASS bf16vec_ip_ops
 	FOR TYPE bf16vec USING ivf AS
 	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_ip_space();
 
 CREATE OPERATOR CLASS bf16vec_cosine_ops
 	FOR TYPE bf16vec USING ivf AS
 	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_cosine_space();
 
 CREATE OPERATOR CLASS bf16vec_l1_ops
 	FOR TYPE bf16vec USING ivf AS
 	OPERATOR 1 <+> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_l1_space();
 
 CREATE OPERATOR CLASS bytevec_l2_ops
 	FOR TYPE bytevec USING ivf AS
 	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_l2_space();
 
 CREATE OPERATOR CLASS bytevec_ip_ops
 	FOR TYPE bytevec USING ivf AS
 	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_ip_space();
 
 CREATE OPERATOR CLASS bytevec_cosine_ops
 	FOR TYPE bytevec USING ivf AS
 	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_cosine_space();
 
 CREATE OPERATOR CLASS bytevec_l1_ops
 	FOR TYPE bytevec USING ivf AS
 	OPERATOR 1 <+> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<+>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_l1_space();
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING ivf AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<~>> (bit, sphere_bit),
 	FUNCTION 1 bit_hamming_space();
 
 CREATE OPERATOR CLASS bit_jaccard_ops
 	FOR TYPE bit USING ivf AS
 	OPERATOR 1 <%> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<%>> (bit, sphere_bit),
 	FUNCTION 1 bit_jaccard_space();
 
 CREATE OPERATOR CLASS vector_l2_ops
 	DEFAULT FOR TYPE vector USING ivfflat AS
 	OPERATOR 1 <-> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (vector, sphere_vector),
 	FUNCTION 1 vector_l2_space();
 
 CREATE OPERATOR CLASS vector_ip_ops
 	FOR TYPE vector USING ivfflat AS
 	OPERATOR 1 <#> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (vector, sphere_vector),
 	FUNCTION 1 vector_ip_space();
 
 CREATE OPERATOR CLASS vector_cosine_ops
 	FOR TYPE vector USING ivfflat AS
 	OPERATOR 1 <=> (vector, vector) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (vector, sphere_vector),
 	FUNCTION 1 vector_cosine_space();
 
 CREATE OPERATOR CLASS halfvec_l2_ops
 	FOR TYPE halfvec USING ivfflat AS
 	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_l2_space();
 
 CREATE OPERATOR CLASS halfvec_ip_ops
 	FOR TYPE halfvec USING ivfflat AS
 	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_ip_space();
 
 CREATE OPERATOR CLASS halfvec_cosine_ops
 	FOR TYPE halfvec USING ivfflat AS
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (halfvec, sphere_halfvec),
 	FUNCTION 1 halfvec_cosine_space();
 
 CREATE OPERATOR CLASS bf16vec_l2_ops
 	FOR TYPE bf16vec USING ivfflat AS
 	OPERATOR 1 <-> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_l2_space();
 
 CREATE OPERATOR CLASS bf16vec_ip_ops
 	FOR TYPE bf16vec USING ivfflat AS
 	OPERATOR 1 <#> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_ip_space();
 
 CREATE OPERATOR CLASS bf16vec_cosine_ops
 	FOR TYPE bf16vec USING ivfflat AS
 	OPERATOR 1 <=> (bf16vec, bf16vec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bf16vec, sphere_bf16vec),
 	FUNCTION 1 bf16vec_cosine_space();
 
 CREATE OPERATOR CLASS bytevec_l2_ops
 	FOR TYPE bytevec USING ivfflat AS
 	OPERATOR 1 <-> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<->> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_l2_space();
 
 CREATE OPERATOR CLASS bytevec_ip_ops
 	FOR TYPE bytevec USING ivfflat AS
 	OPERATOR 1 <#> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<#>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_ip_space();
 
 CREATE OPERATOR CLASS bytevec_cosine_ops
 	FOR TYPE bytevec USING ivfflat AS
 	OPERATOR 1 <=> (bytevec, bytevec) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<=>> (bytevec, sphere_bytevec),
 	FUNCTION 1 bytevec_cosine_space();
 
 CREATE OPERATOR CLASS bit_hamming_ops
 	FOR TYPE bit USING ivfflat AS
 	OPERATOR 1 <~> (bit, bit) FOR ORDER BY pg_catalog.float_ops,
+	OPERATOR 2 <<~>> (bit, sphere_bit),
 	FUNCTION 1 bit_hamming_space();
 
 -- Filter columns of ivf: as those of hnsw.

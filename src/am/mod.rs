@@ -22,7 +22,11 @@ pub fn is_our_method(routine: &IndexAmRoutine) -> bool {
     hnsw::is_ours(routine) || ivf::is_ours(routine)
 }
 
-/// Whether scans of an index end where distances go beyond a bound among the plan's conditions.
+/// Whether scans of an index, as settings are, find every row up to a bound on the distance among the plan's
+/// conditions, and end there. Where they go by other settings they may end before.
 pub fn ends_at_a_bound(index: &IndexOptInfo) -> bool {
-    hnsw::cost::is_ours(index)
+    if hnsw::cost::is_ours(index) {
+        return hnsw::options::ITERATIVE_SCAN.get() == hnsw::options::IterativeScan::Auto;
+    }
+    ivf::cost::is_ours(index) && ivf::goes_on_by_itself(index)
 }

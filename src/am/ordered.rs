@@ -29,22 +29,35 @@ pub unsafe fn take_keys(
     }
 }
 
-/// Begins a scan at its first row: its index, and what it searches for, which may be NULL. Raises 0A000
-/// where it has no order, or no MVCC snapshot.
+/// What a scan is ordered by the distance to.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// it has no order
+    None,
+    /// NULL: nothing is at any distance from it
+    Null,
+    /// a value
+    By(Datum),
+}
+
+/// Raises 0A000: a scan has nothing to search for.
+pub fn refuse(index: Index) -> ! {
+    pgrx::ereport!(
+        ERROR,
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot scan {} index without order", index.method_name())
+    );
+}
+
+/// Begins a scan at its first row: its index, and what it is ordered by. Raises 0A000 where it has no MVCC
+/// snapshot.
 ///
 /// # Safety
 /// The scan is being executed, and has its keys.
-pub unsafe fn begin(scan: pg_sys::IndexScanDesc) -> (Index, Option<Datum>) {
+pub unsafe fn begin(scan: pg_sys::IndexScanDesc) -> (Index, Order) {
     // SAFETY: as promised by the caller.
     unsafe {
         let index = Index::new((*scan).indexRelation);
-        if (*scan).numberOfOrderBys < 1 {
-            pgrx::ereport!(
-                ERROR,
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("cannot scan {} index without order", index.method_name())
-            );
-        }
         let snapshot = (*scan).xs_snapshot;
         let mvcc = !snapshot.is_null()
             && matches!(
@@ -67,9 +80,15 @@ pub unsafe fn begin(scan: pg_sys::IndexScanDesc) -> (Index, Option<Datum>) {
         if let Some(counts) = (*scan).instrument.as_mut() {
             counts.nsearches += 1;
         }
+        if (*scan).numberOfOrderBys < 1 {
+            return (index, Order::None);
+        }
         let key = &*(*scan).orderByData;
-        let is_null = key.sk_flags & pg_sys::SK_ISNULL as i32 != 0;
-        (index, (!is_null).then_some(key.sk_argument))
+        let order = match key.sk_flags & pg_sys::SK_ISNULL as i32 {
+            0 => Order::By(key.sk_argument),
+            _ => Order::Null,
+        };
+        (index, order)
     }
 }
 

@@ -2,11 +2,10 @@
 //!
 //! A scan in the order of that distance ends at the bound, so it is an index scan for the condition,
 //! and the server is offered it as one. Where the query asks for this order itself it has that scan
-//! already. With `hnsw.iterative_scan` at another setting than `auto` scans may end before they have
-//! all rows, so then there is none.
+//! already. With `hnsw.iterative_scan` or `ivf.iterative_scan` at another setting than `auto` scans may end
+//! before they have all rows, so then there is none.
 
 use super::{filter_columns, paths};
-use crate::am::hnsw::options::{ITERATIVE_SCAN, IterativeScan};
 use crate::pg::conditions::{FLOAT_OPS, bound_of};
 use crate::pg::list;
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -21,9 +20,6 @@ const FLOAT8_EQUALS: Oid = Oid::from_u32(670);
 pub unsafe fn add(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) {
     // SAFETY: lists of the planner; what is made here is in its memory.
     unsafe {
-        if ITERATIVE_SCAN.get() != IterativeScan::Auto {
-            return;
-        }
         for index in list::of::<pg_sys::IndexOptInfo>((*rel).indexlist) {
             if !crate::am::ends_at_a_bound(&*index) || !filter_columns::is_usable(index) {
                 continue;

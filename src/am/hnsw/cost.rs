@@ -154,7 +154,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 ///
 /// # Safety
 /// `path` is a valid path of an index.
-unsafe fn quals_on_filter_columns(path: *const pg_sys::IndexPath) -> *mut pg_sys::List {
+pub unsafe fn quals_on_filter_columns(path: *const pg_sys::IndexPath) -> *mut pg_sys::List {
     // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
     unsafe {
         let clauses = list::of::<pg_sys::IndexClause>((*path).indexclauses)
@@ -170,7 +170,7 @@ unsafe fn quals_on_filter_columns(path: *const pg_sys::IndexPath) -> *mut pg_sys
 ///
 /// # Safety
 /// `path` is a valid path of an index.
-unsafe fn is_in_sphere(path: *const pg_sys::IndexPath) -> bool {
+pub unsafe fn is_in_sphere(path: *const pg_sys::IndexPath) -> bool {
     // SAFETY: as promised by the caller; clauses of an index path are IndexClauses.
     unsafe {
         list::of::<pg_sys::IndexClause>((*path).indexclauses).any(|clause| {

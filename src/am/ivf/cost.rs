@@ -2,7 +2,9 @@
 
 use super::index::{META_BLOCK, check, read_meta};
 use super::options::{Declared, Settings};
-use crate::am::hnsw::cost::{WITHIN_RADIUS, asks_for_null_vectors, has_radius};
+use crate::am::hnsw::cost::{
+    WITHIN_RADIUS, asks_for_null_vectors, has_radius, is_in_sphere, quals_on_filter_columns,
+};
 use crate::ivf::calibrate;
 use crate::ivf::format::{ListLayout, Meta, RowForm, Shape};
 use crate::pg::relation::Index;
@@ -51,7 +53,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // the answers.
     unsafe {
         let info = &*(*path).indexinfo;
-        let quals = pg_sys::get_quals_from_indexclauses((*path).indexclauses);
+        let quals = quals_on_filter_columns(path);
         let matching = match quals.is_null() {
             true => 1.0,
             false => pg_sys::clauselist_selectivity(
@@ -62,8 +64,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 std::ptr::null_mut(),
             ),
         };
-        let estimate = if (*path).indexorderbys.is_null() || asks_for_null_vectors(path) {
-            // without an order there is nothing to search for
+        let in_sphere = is_in_sphere(path);
+        let has_target = in_sphere || !(*path).indexorderbys.is_null();
+        let estimate = if !has_target || asks_for_null_vectors(path) {
+            // there is nothing to search for
             #[cfg(feature = "pg18")]
             {
                 (*path).path.disabled_nodes = 2;
@@ -80,7 +84,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             pg_sys::index_close(relation, pg_sys::NoLock as i32);
             estimate
         };
-        let share = match has_radius(&*path) {
+        let share = match in_sphere || has_radius(&*path) {
             true => WITHIN_RADIUS,
             false => 1.0,
         };

@@ -104,9 +104,8 @@ impl Looks {
         }
     }
 
-    /// A radius that the operator is compared with, as lists have distances.
-    pub fn radius(&self, target: &Target, radius: f64) -> f32 {
-        let distance = self.ivf.column.space.of_operator(radius);
+    /// A distance that no row is to be beyond, as lists have distances.
+    pub fn within(&self, target: &Target, distance: f64) -> f32 {
         let internal = match self.ivf.keeps_values() {
             true => distance as f32,
             false => target.query.internal(distance),

@@ -86,6 +86,14 @@ unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
     true
 }
 
+/// Whether scans of an index that the planner considers go on until they have the rows asked for.
+pub fn goes_on_by_itself(index: &pg_sys::IndexOptInfo) -> bool {
+    // SAFETY: the catalog's name of an access method that an index has.
+    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::get_am_name(index.relam)) };
+    // ivfflat never does: its settings are pgvector's
+    name == c"ivf" && options::ITERATIVE_SCAN.get() == options::IterativeScan::Auto
+}
+
 /// Whether an access method is one of these.
 pub fn is_ours(routine: &pg_sys::IndexAmRoutine) -> bool {
     let build = routine.ambuild.map(|build| build as usize);

@@ -77,7 +77,8 @@ const DEFAULT_FLAT_LISTS: i32 = 100;
 static PROBES: GucSetting<i32> = GucSetting::<i32>::new(1);
 static PROBES_ARE_SET: AtomicBool = AtomicBool::new(false);
 static TARGET_RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.95);
-static ITERATIVE_SCAN: GucSetting<IterativeScan> =
+/// `ivf.iterative_scan`
+pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::Auto);
 static MAX_PROBES: GucSetting<i32> = GucSetting::<i32>::new(MOST_LISTS);
 

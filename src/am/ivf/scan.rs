@@ -7,9 +7,10 @@
 use super::all::All;
 use super::index::Ivf;
 use super::last_scan::{self, LastScan};
-use super::search::Search;
-use crate::am::filter::Filter;
-use crate::am::ordered;
+use super::search::{Request, Search};
+use crate::am::filter::{Filter, keys_of};
+use crate::am::ordered::{self, Order};
+use crate::am::sphere::{self, Target};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Meta;
 use crate::pg::heap::HeapReader;
@@ -116,28 +117,61 @@ pub unsafe extern "C-unwind" fn amgettuple(
 /// Begins a scan at its first row.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // SAFETY: as promised by the caller; the keys were set by `amrescan`.
-    let ((index, query), node) = unsafe { (ordered::begin(scan), running::node_of(scan)) };
+    let ((index, order), node, keys) =
+        unsafe { (ordered::begin(scan), running::node_of(scan), keys_of(scan)) };
+    // SAFETY: the scan's own keys.
+    let Some(spheres) = (unsafe { sphere::of_scan(keys) }) else {
+        state.phase = Phase::Done;
+        return;
+    };
+    let center = match (order, spheres.first()) {
+        (Order::By(query), _) => Some(query),
+        (Order::Null, _) => None,
+        (Order::None, Some(sphere)) => Some(sphere.center),
+        (Order::None, None) => ordered::refuse(index),
+    };
+    let has_order = !matches!(order, Order::None);
     let (ivf, meta) = Ivf::open(index);
+    // SAFETY: a non-NULL value of the column's type: the operator's right side, or a sphere's centre.
+    let query = center.map(|datum| unsafe { ivf.column.value(datum) });
+    // a NULL query, or a zero vector under cosine, is at no distance from anything
+    let query = query.filter(|query| ivf.column.is_indexable(query));
+    if !has_order && query.is_none() {
+        // nothing is in a sphere around it
+        state.phase = Phase::Done;
+        return;
+    }
+    let radius = node.and_then(|node| node.radius());
+    // SAFETY: the spheres are of the operator class's type.
+    let target = query.map(|query| unsafe { Target::new(ivf.column, query, radius, &spheres) });
+    let has_spheres = !spheres.is_empty();
+    let asks_rows = has_spheres && target.as_ref().is_none_or(|target| target.has_others);
     let allowed = node.and_then(|node| node.allowed());
     // SAFETY: the scan is begun, with its keys set.
-    state.filter = unsafe { Filter::of(scan, index, allowed, false) }.map(Rc::new);
+    state.filter = unsafe { Filter::of(scan, index, allowed, asks_rows) }.map(Rc::new);
     let filter = state.filter.clone();
-    // SAFETY: a non-NULL value of the column's type: the operator's right side.
-    let query = query.map(|datum| unsafe { ivf.column.value(datum) });
-    // a NULL query, or a zero vector under cosine, is at no distance from anything
-    match query.filter(|query| ivf.column.is_indexable(query)) {
-        None => {
-            // no keys are looked at: the executor decides
-            state.recheck = filter.is_some();
-            state.phase = Phase::All(Box::new(All::new(ivf)));
-        }
-        Some(query) => {
-            state.recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
-            let mut search = state.search(ivf, &meta);
-            search.begin(&meta, query, node, filter);
-            state.phase = Phase::Search(search);
-        }
-    }
+    let Some(target) = target else {
+        // no keys are looked at: the executor decides
+        state.recheck = filter.is_some();
+        state.phase = Phase::All(Box::new(All::new(ivf)));
+        return;
+    };
+    let needs_recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
+    // a sphere's edge is drawn by the operator
+    state.recheck = needs_recheck || has_spheres;
+    let has_limit = node.is_some_and(|node| node.limit.is_some());
+    let is_bounded = target.within < f64::INFINITY;
+    let request = Request {
+        query: target.query,
+        within: target.within,
+        // who asks for all rows within a distance gets them
+        asks_for_all: !has_order || (is_bounded && !has_limit),
+        node,
+        filter,
+    };
+    let mut search = state.search(ivf, &meta);
+    search.begin(&meta, request);
+    state.phase = Phase::Search(search);
 }
 
 /// State of a scan.
@@ -162,6 +196,7 @@ enum Phase {
     Start,
     Search(Box<Search>),
     All(Box<All>),
+    Done,
 }
 
 impl Scan {
@@ -174,7 +209,7 @@ impl Scan {
 
     fn next(&mut self) -> Option<RawTid> {
         match &mut self.phase {
-            Phase::Start => None,
+            Phase::Start | Phase::Done => None,
             Phase::Search(search) => search.next(),
             Phase::All(all) => all.next(),
         }
@@ -183,7 +218,7 @@ impl Scan {
     /// Notes what the scan did, for `ivf_last_scan()`.
     fn note(&self, index: Index) {
         let done = match &self.phase {
-            Phase::Start => return,
+            Phase::Start | Phase::Done => return,
             Phase::Search(search) => search.done(),
             Phase::All(all) => all.done(),
         };

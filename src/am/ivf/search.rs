@@ -41,6 +41,21 @@ pub const CERTAIN_DEVIATIONS: f32 = 5.0;
 /// Candidates whose heap pages are asked for ahead.
 const PREFETCHED: usize = 32;
 
+/// What a search is asked for.
+pub struct Request {
+    /// what is near to it
+    pub query: Value,
+    /// [`Space::distance`](crate::distance::Space::distance) beyond which no row is wanted; infinite where
+    /// none is
+    pub within: f64,
+    /// it goes on to the last row, whatever the setting
+    pub asks_for_all: bool,
+    /// the plan node that it is for
+    pub node: Option<Node>,
+    /// which rows are wanted; `None` where all are
+    pub filter: Option<Rc<Filter>>,
+}
+
 /// A search of an index. It can begin anew, which keeps its memory.
 pub struct Search {
     ivf: Rc<Ivf>,
@@ -143,20 +158,18 @@ impl Search {
         }
     }
 
-    /// Starts a search for a plan node. `filter` is which rows are wanted.
-    pub fn begin(
-        &mut self,
-        meta: &Meta,
-        value: Value,
-        node: Option<Node>,
-        filter: Option<Rc<Filter>>,
-    ) {
+    /// Starts a search.
+    pub fn begin(&mut self, meta: &Meta, request: Request) {
         if meta.reach.to_bits() != self.meta.reach.to_bits() || meta.seed != self.meta.seed {
             self.ivf = Rc::new(Ivf::of_meta(self.ivf.index, self.ivf.shape, meta));
         }
         self.meta = *meta;
         let settings = Settings::of(self.ivf.check(index::META_BLOCK, || meta.method()));
         self.settings = settings.grown(meta.lists as usize, self.ivf.given_lists(meta));
+        if request.asks_for_all {
+            self.settings.iterative_scan = IterativeScan::Auto;
+        }
+        let value = request.query;
         if let Some(codec) = &self.ivf.codec {
             index::floats_of(self.ivf.column, value.payload(), &mut self.floats);
             self.target.query.reset(codec, &self.floats);
@@ -167,15 +180,15 @@ impl Search {
         self.late.clear();
         self.last = None;
         (self.returned, self.ended, self.has_all_within) = (0, false, false);
-        (self.node, self.filter) = (node, filter);
-        let radius = node.and_then(|node| node.radius());
-        self.within = radius.map_or(f32::INFINITY, |radius| {
-            self.looks.radius(&self.target, radius)
-        });
+        (self.node, self.filter) = (request.node, request.filter);
+        self.within = match request.within < f64::INFINITY {
+            true => self.looks.within(&self.target, request.within),
+            false => f32::INFINITY,
+        };
         // SAFETY: reads a setting.
         let memory = unsafe { pg_sys::work_mem } as usize * 1024;
         self.most_rows = (memory / BYTES_PER_ROW).max(LEAST_ROWS);
-        let wanted = node.and_then(|node| node.limit?.wanted());
+        let wanted = self.node.and_then(|node| node.limit?.wanted());
         let wanted = wanted.map_or(USUAL_ROWS, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         self.rank = wanted.clamp(calibrate::RANK, self.most_rows);
         self.sifted = self.rank;
