@@ -227,6 +227,78 @@ const VALUES: &[(&str, &[&str])] = &[
             "'{1e-1000,NULL}'::numeric[]",
         ],
     ),
+    (
+        "sphere_vector",
+        &[
+            "NULL::sphere_vector",
+            "ROW(NULL, 1)::sphere_vector",
+            "ROW('[1,2,3]', NULL)::sphere_vector",
+            "ROW('[1,2,3]', 1)::sphere_vector",
+            "ROW('[1,2,3]', -1)::sphere_vector",
+            "ROW('[3.4028235e38,-3.4028235e38,3e38]', 'Infinity')::sphere_vector",
+            "ROW('[0,0,0]', 'NaN')::sphere_vector",
+        ],
+    ),
+    (
+        "sphere_halfvec",
+        &[
+            "NULL::sphere_halfvec",
+            "ROW(NULL, 1)::sphere_halfvec",
+            "ROW('[1,2,3]', NULL)::sphere_halfvec",
+            "ROW('[1,2,3]', 1)::sphere_halfvec",
+            "ROW('[1,2,3]', -1)::sphere_halfvec",
+            "ROW('[65504,-65504,6e-8]', 'Infinity')::sphere_halfvec",
+            "ROW('[65504,-65504,6e-8]', 'NaN')::sphere_halfvec",
+        ],
+    ),
+    (
+        "sphere_bf16vec",
+        &[
+            "NULL::sphere_bf16vec",
+            "ROW(NULL, 1)::sphere_bf16vec",
+            "ROW('[1,2,3]', NULL)::sphere_bf16vec",
+            "ROW('[1,2,3]', 1)::sphere_bf16vec",
+            "ROW('[1,2,3]', -1)::sphere_bf16vec",
+            "ROW('[3e38,-3e38,0]', 'Infinity')::sphere_bf16vec",
+            "ROW('[3e38,-3e38,0]', 'NaN')::sphere_bf16vec",
+        ],
+    ),
+    (
+        "sphere_bytevec",
+        &[
+            "NULL::sphere_bytevec",
+            "ROW(NULL, 1)::sphere_bytevec",
+            "ROW('[1,2,3]', NULL)::sphere_bytevec",
+            "ROW('[1,2,3]', 1)::sphere_bytevec",
+            "ROW('[1,2,3]', -1)::sphere_bytevec",
+            "ROW('[-128,127,0]', 'Infinity')::sphere_bytevec",
+            "ROW('[-128,127,0]', 'NaN')::sphere_bytevec",
+        ],
+    ),
+    (
+        "sphere_sparsevec",
+        &[
+            "NULL::sphere_sparsevec",
+            "ROW(NULL, 1)::sphere_sparsevec",
+            "ROW('{1:1,3:-2}/3', NULL)::sphere_sparsevec",
+            "ROW('{1:1,3:-2}/3', 1)::sphere_sparsevec",
+            "ROW('{1:1,3:-2}/3', -1)::sphere_sparsevec",
+            "ROW('{}/1000000000', 'Infinity')::sphere_sparsevec",
+            "ROW('{}/1000000000', 'NaN')::sphere_sparsevec",
+        ],
+    ),
+    (
+        "sphere_bit",
+        &[
+            "NULL::sphere_bit",
+            "ROW(NULL, 1)::sphere_bit",
+            "ROW(B'101', NULL)::sphere_bit",
+            "ROW(B'101', 1)::sphere_bit",
+            "ROW(B'101', -1)::sphere_bit",
+            "ROW(B'', 'Infinity')::sphere_bit",
+            "ROW(B'', 'NaN')::sphere_bit",
+        ],
+    ),
     ("internal", &["NULL"]),
 ];
 
