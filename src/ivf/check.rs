@@ -145,6 +145,13 @@ fn directory(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str
         if entry.first == 0 || entry.last == 0 || entry.reserved != 0 {
             return Err("entry of a list without pages");
         }
+        let centre = entry.centre;
+        if ![centre.add, centre.scale, centre.norm]
+            .iter()
+            .all(|x| x.is_finite())
+        {
+            return Err("centroid with factors that are not finite");
+        }
     }
     if !entries.unused_is_zero() {
         return Err("something where no entry is");

@@ -361,6 +361,7 @@ impl Check {
         let mut pages = 0;
         let mut last = 0;
         let mut seen = FxHashSet::default();
+        let mut rows: FxHashSet<RawTid> = FxHashSet::default();
         while block != 0 {
             pgrx::check_for_interrupts!();
             let wrong = |message: &str| (block, message.to_owned());
@@ -380,6 +381,12 @@ impl Check {
                 .map_err(|damage| wrong(damage.0))?;
             if opaque.list != entry.list {
                 return Err(wrong("goes on with another list's page"));
+            }
+            // what cannot be read was told page by page
+            if let Ok(page) = ListPage::of(self.page.page(), &self.expected.lists)
+                && !page.tids().iter().all(|&tid| rows.insert(tid))
+            {
+                return Err(wrong("has a row twice"));
             }
             pages += 1;
             last = block;

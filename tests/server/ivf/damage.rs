@@ -137,6 +137,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'s
             64..88 => Some("rows when counted, and length of the curve"),
             88..92 => Some("placement hint"),
             92 => Some("where the number of lists comes from"),
+            18 => Some("how candidates get into exact order"),
             19 => Some("lists of a row"),
             93..96 if form.0 != "books" => Some("of a codebook that there is not"),
             96..224 => Some("calibration curve"),
@@ -149,6 +150,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'s
         DIRECTORY => {
             let len = 48 + (form.2 as usize).next_multiple_of(8);
             match contents.wrapping_sub(8) % len {
+                _ if contents < 4 => Some("slots in use, of which some may be free"),
                 _ if contents < 8 => None,
                 12..16 => Some("rows of a list that could not be divided"),
                 20..24 => Some("rows of a list, when counted"),
