@@ -360,13 +360,17 @@ impl Search {
 
     /// How many lists to read by what is known of those that were not.
     fn likely(&mut self, read: usize) -> usize {
-        let bound = self.candidates.bound();
-        if bound.is_infinite() {
+        let wanted = self.rank * self.meta.copies as usize;
+        // estimates, as those of the lists not read would be: bounds of rough codes are far beyond them
+        let kept = self.candidates.kept();
+        let mut nearest: Vec<f32> = kept.map(|kept| kept.row.distance as f32).collect();
+        if wanted == 0 || nearest.len() < wanted {
             return read;
         }
-        let farthest = self.looks.internal_of(&self.target, bound);
+        let (_, farthest, _) = nearest.select_nth_unstable_by(wanted - 1, f32::total_cmp);
+        let farthest = self.looks.internal_of(&self.target, *farthest);
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
-        let tolerated = missed / 2.0 * self.rank as f64;
+        let tolerated = missed / 2.0 * wanted as f64;
         self.probe.likely(read, farthest, 1.0, tolerated)
     }
 

@@ -35,6 +35,9 @@ fn check_against_a_build(client: &mut Client, table: &str) {
         .batch_execute(&format!("REINDEX INDEX {table}_v"))
         .unwrap();
     let (built, scanned_by_build) = quality(client, table);
+    println!(
+        "{table}: recall {grown} of {scanned} rows, after a build {built} of {scanned_by_build}"
+    );
     assert!(
         grown + 2 >= built.min(97),
         "recall of {table}: {grown} against {built}"
