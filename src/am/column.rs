@@ -1,6 +1,7 @@
 //! The indexed column: which space its operator class means, and its values as the index keeps them.
 
 use crate::distance::{Element, Metric, Space, Value};
+use crate::page::Damage;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
 use crate::pg::varlena::Detoasted;
@@ -64,6 +65,21 @@ impl Column {
             )
         }
         Column { space, dims }
+    }
+
+    /// The column of an index that was built; `space` is the code of the space that its metapage names.
+    pub fn built(index: Index, space: i32, dims: u32) -> Result<Column, Damage> {
+        let declared = space_of(index);
+        if space != declared.code() {
+            return Err(Damage("the metapage is of another operator class"));
+        }
+        if i64::from(index.attribute(0).1) != i64::from(dims) {
+            return Err(Damage("the metapage is of another column"));
+        }
+        Ok(Column {
+            space: declared,
+            dims,
+        })
     }
 
     /// Whether column `n` (from 0) of an index has an operator class of vectors.

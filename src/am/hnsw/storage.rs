@@ -45,17 +45,9 @@ impl Hnsw {
     /// Reads the metapage. Raises XX002 where it is not one of ours or of another operator class.
     pub fn open(index: Index) -> (Hnsw, Meta) {
         let meta = read_meta(index);
-        let space = column::space_of(index);
-        if meta.space != space.code() {
-            raise_damaged(
-                index,
-                META_BLOCK,
-                Damage("the metapage is of another operator class"),
-            );
-        }
-        let column = Column {
-            space,
-            dims: meta.dims,
+        let column = match Column::built(index, meta.space, meta.dims) {
+            Ok(column) => column,
+            Err(damage) => raise_damaged(index, META_BLOCK, damage),
         };
         (
             Hnsw {

@@ -12,7 +12,7 @@ use super::sample::{Scratch, push_row};
 use crate::am::check::claims::{
     self, CLAIM, Claim, Claims, Items, fingerprint, fingerprint_of_keys,
 };
-use crate::am::column;
+use crate::am::column::Column;
 use crate::am::filter::keys::FilterColumns;
 use crate::check::{Findings, Severity};
 use crate::cluster::Rows;
@@ -91,11 +91,8 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Ok(read) => read,
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
-    let declared = index.attribute(0).1;
-    if shape.space != column::space_of(index)
-        || shape.dims as i32 != declared
-        || shape.filters as usize + 1 != index.columns()
-    {
+    let column = Column::built(index, shape.space.code(), shape.dims);
+    if column.is_err() || shape.filters as usize + 1 != index.columns() {
         let message = "the metapage is of another column or operator class";
         return found.error(META_BLOCK, None, message);
     }

@@ -90,13 +90,9 @@ impl Ivf {
     pub fn open(index: Index) -> (Ivf, Meta) {
         let meta = read_meta(index);
         let shape = check(index, META_BLOCK, || meta.shape());
-        if shape.space != column::space_of(index) {
-            raise_damaged(
-                index,
-                META_BLOCK,
-                Damage("the metapage is of another operator class"),
-            );
-        }
+        check(index, META_BLOCK, || {
+            Column::built(index, shape.space.code(), shape.dims).map(drop)
+        });
         if shape.filters as usize + 1 != index.columns() {
             raise_damaged(
                 index,
