@@ -1,6 +1,6 @@
 //! The graph on pages: the storage trait of the algorithms, and reading of nodes.
 
-use crate::am::column::{self, Column};
+use crate::am::column::Column;
 use crate::distance::{Element, Operand, Value};
 use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};

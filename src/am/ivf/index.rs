@@ -1,7 +1,7 @@
 //! An open index of lists: what its metapage says once and for all, and its codec.
 
 use super::options::Declared;
-use crate::am::column::{self, Column};
+use crate::am::column::Column;
 use crate::distance::Metric;
 use crate::ivf::format::{
     CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind,
