@@ -263,7 +263,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     let limit = node.and_then(|node| node.limit);
     // Who asks for all rows within a distance gets them: other modes are for those that are ordered.
     let is_bounded = target.within < f64::INFINITY;
-    let asks_for_all = order.is_none() || (is_bounded && limit.is_none());
+    let asks_no_order = order.is_none() || node.is_some_and(|node| node.asks_for_no_order());
+    let asks_for_all = asks_no_order || (is_bounded && limit.is_none());
     let request = Request {
         target,
         node,

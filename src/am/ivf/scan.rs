@@ -161,11 +161,12 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     state.recheck = needs_recheck || has_spheres;
     let has_limit = node.is_some_and(|node| node.limit.is_some());
     let is_bounded = target.within < f64::INFINITY;
+    let asks_no_order = !has_order || node.is_some_and(|node| node.asks_for_no_order());
     let request = Request {
         query: target.query,
         within: target.within,
         // who asks for all rows within a distance gets them
-        asks_for_all: !has_order || (is_bounded && !has_limit),
+        asks_for_all: asks_no_order || (is_bounded && !has_limit),
         node,
         filter,
     };
