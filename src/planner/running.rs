@@ -53,6 +53,12 @@ impl Node {
         with_entry(self.scan, |entry| entry.allowed.clone()).flatten()
     }
 
+    /// How many rows the planner thinks pass the conditions.
+    pub fn expected_rows(&self) -> f64 {
+        // SAFETY: a scan of a running query has its plan.
+        unsafe { (*(*self.scan).ss.ps.plan).plan_rows }
+    }
+
     /// Whether the planner thinks that most rows fail the conditions.
     pub fn expects_few(&self) -> bool {
         // SAFETY: a scan of a running query has its plan and its table.

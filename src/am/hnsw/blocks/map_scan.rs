@@ -100,8 +100,10 @@ impl Batch {
 pub struct Plan {
     /// the pages of the map that can have rows that are wanted
     pub pages: Vec<u32>,
-    /// nodes whose rows were handed out before
-    pub handed_out: FxHashSet<NodeId>,
+    /// nodes whose rows were handed out before, or do not pass, or are known
+    pub passed_over: FxHashSet<NodeId>,
+    /// rows that pass, and were not handed out
+    pub known: Vec<Near<ScanRow>>,
     /// rows that LIMIT and OFFSET ask for, or more
     pub rank: usize,
     /// how many standard deviations of an estimate a row may be nearer than it seems
@@ -139,6 +141,7 @@ pub struct MapScan {
     returned: usize,
     batch: Batch,
     verdicts: Vec<Verdict>,
+    tids: Vec<RawTid>,
     /// distances estimated
     pub estimated: u64,
 }
@@ -146,9 +149,10 @@ pub struct MapScan {
 impl MapScan {
     /// A scan that has not begun.
     pub fn new(layout: MapLayout, mut plan: Plan) -> MapScan {
-        MapScan {
+        let known = std::mem::take(&mut plan.known);
+        let mut scan = MapScan {
             layout,
-            seen: std::mem::take(&mut plan.handed_out),
+            seen: std::mem::take(&mut plan.passed_over),
             waiting: BinaryHeap::new(),
             after: None,
             begun: false,
@@ -161,9 +165,21 @@ impl MapScan {
             returned: 0,
             batch: Batch::default(),
             verdicts: Vec::new(),
+            tids: Vec::new(),
             estimated: 0,
             plan,
+        };
+        for near in known {
+            scan.add(near);
         }
+        scan
+    }
+
+    /// Ranks a row.
+    fn add(&mut self, near: Near<ScanRow>) {
+        self.distances.push(near.distance);
+        self.goal.push(near.distance);
+        self.ranking.push(near);
     }
 
     /// The next row; `None` after the last. Rows may come that are nearer than one before.
@@ -247,28 +263,42 @@ impl MapScan {
             }
             pgrx::check_for_interrupts!();
             let mut together = [None; RANKED_AT_ONCE];
+            // Once it is known how far estimates are off, a row is put to the test before its node is read.
+            let tests_first = self.plan.sieve.filter(|_| self.read >= LEAST_READ);
+            self.tids.clear();
             for place in &mut together {
                 *place = self.waiting.pop().map(|Reverse(next)| next);
-                if let Some(id) = place.and_then(|next| next.row.node.id()) {
+                let Some(next) = place else { break };
+                if self.plan.sieve.is_some() {
+                    self.tids.push(next.row.tid);
+                }
+                if tests_first.is_none()
+                    && let Some(id) = next.row.node.id()
+                {
                     store.prefetch_head(id);
                 }
             }
+            measure.reader.prefetch(&self.tids);
             for next in together.into_iter().flatten() {
-                let Some(id) = next.row.node.id().filter(|&id| self.seen.insert(id)) else {
+                let Some(id) = next.row.node.id().filter(|id| !self.seen.contains(id)) else {
                     continue;
                 };
+                if let Some(sieve) = &tests_first
+                    && !measure.reader.passes(next.row.tid, sieve)
+                {
+                    continue;
+                }
+                self.seen.insert(id);
                 if let Some(near) = store.read(id, next.row.generation) {
                     let error = (next.estimate - near.distance) as f64;
                     self.squared_errors += error * error;
                     self.read += 1;
                     let is_beyond = near.distance - near.error > self.plan.within;
-                    let sieve = self.plan.sieve.filter(|_| !is_beyond);
+                    let sieve = self.plan.sieve.filter(|_| !is_beyond && tests_first.is_none());
                     if is_beyond || sieve.is_some_and(|sieve| !measure.passes(&near.row, &sieve)) {
                         continue;
                     }
-                    self.distances.push(near.distance);
-                    self.goal.push(near.distance);
-                    self.ranking.push(near);
+                    self.add(near);
                 }
             }
         }
