@@ -1,26 +1,31 @@
 //! One pass over the table: each row's lists and codes, found by threads in batches, on their way to the
 //! pages of lists; and the exact neighbours of some rows, which the calibration needs.
 
+mod neighbours;
+mod record;
+mod vectors;
+mod work;
+
 use super::index::Ivf;
-use super::sample::{Centroids, QueryRow, Scratch, memory, push_row};
-use crate::cluster::{self, Alone, Lists, Pair, Queries};
+use super::sample::{Centroids, QueryRow, memory};
+use crate::cluster::Lists;
 use crate::distance::Value;
 use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::format::RawTid;
-use crate::ivf::calibrate::{self, Calibration};
-use crate::ivf::format::{
-    CurvePoint, Keys, ListRow, Opaque, PageKind, RowForm, VectorAddress, VectorPageMut,
-};
+use crate::ivf::format::{CurvePoint, RowForm, VectorAddress};
 use crate::ivf::runs::{Runs, Sorted};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
 use crate::pg::progress;
 use crate::pg::{temporary, threads};
-use crate::quantize::{Centre, CentreRef, Coding, Compact, CompactRef, ListEncoder, ListFactors};
-use bytemuck::{Pod, Zeroable};
-use pgrx::pg_sys;
+use crate::quantize::{Centre, CompactRef};
+use neighbours::{Neighbour, bound_of, coded, compared, keep_nearest};
+use record::Header;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use vectors::Vectors;
+use work::{Batch, Made, Shared, Threaded, Worker, lists_of};
+
+pub use record::row_of;
 
 /// Rows that a thread takes at a time.
 const CHUNK: usize = 500;
@@ -28,41 +33,6 @@ const CHUNK: usize = 500;
 const MOST_CHUNKS: usize = 64;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: usize = 4;
-
-/// What stands before the keys and the code of a row in a run, 32 bytes.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Header {
-    tid: RawTid,
-    address: VectorAddress,
-    norm_squared: f32,
-    add: f32,
-    scale: f32,
-    error: f32,
-    is_second: u32,
-}
-
-const _: () = assert!(size_of::<Header>() == 32);
-
-/// A record of a run as a row of a list of an index with so many filter columns.
-pub fn row_of(record: &[u8], filters: usize) -> ListRow<'_> {
-    let (header, rest) = record.split_at(size_of::<Header>());
-    let (keys, code) = rest.split_at(filters * size_of::<u64>());
-    let header: Header = bytemuck::pod_read_unaligned(header);
-    ListRow {
-        tid: header.tid,
-        is_second: header.is_second != 0,
-        factors: ListFactors {
-            add: header.add,
-            scale: header.scale,
-            error: header.error,
-        },
-        address: header.address,
-        norm_squared: header.norm_squared,
-        keys: Keys::of(keys),
-        code,
-    }
-}
 
 /// What an assignment is about.
 pub struct Plan<'a> {
@@ -100,64 +70,6 @@ pub struct Assignment<'a> {
     count: u64,
     neighbours: Vec<Vec<Neighbour>>,
     vectors: Option<Vectors<'a>>,
-}
-
-/// What threads read.
-struct Shared<'a> {
-    ivf: Threaded<'a>,
-    lists: Lists<'a>,
-    centroids: &'a cluster::Rows,
-    centres: Vec<Centre>,
-    copies: usize,
-    queries: Vec<Coded>,
-    /// the same, as rows are compared with them
-    compared: Queries,
-}
-
-/// What threads need of an index; the index itself belongs to the backend's thread.
-struct Threaded<'a> {
-    codec: Option<&'a crate::quantize::Codec>,
-    coding: Option<&'a Coding>,
-    column: crate::am::column::Column,
-    form: RowForm,
-    row_len: usize,
-    keeps_vectors: bool,
-}
-
-/// A query's code.
-struct Coded {
-    tid: RawTid,
-    factors: Compact,
-    code: Vec<i8>,
-}
-
-/// A row near a query.
-#[derive(Debug, Clone, Copy)]
-struct Neighbour {
-    distance: f32,
-    lists: Pair,
-}
-
-/// Rows of a batch: values one after another, each from a multiple of 8 bytes.
-#[derive(Default)]
-struct Batch {
-    words: Vec<u64>,
-    norms: Vec<f32>,
-    tids: Vec<RawTid>,
-    /// of all rows, one for each filter column
-    keys: Vec<u64>,
-}
-
-/// What a chunk of a batch became.
-#[derive(Default)]
-struct Made {
-    lists: Vec<Pair>,
-    /// codes of all rows, for each of their lists
-    codes: Vec<u8>,
-    factors: Vec<ListFactors>,
-    compacts: Vec<(Compact, Vec<i8>)>,
-    /// the nearest of a query, by its number
-    near: Vec<(usize, Vec<Neighbour>)>,
 }
 
 impl<'a> Assignment<'a> {
@@ -328,303 +240,12 @@ impl<'a> Assignment<'a> {
     pub fn finish(mut self) -> Assigned {
         self.flush();
         progress::phase(progress::Phase::Calibrating);
-        let curve = self.curve();
+        let curve = neighbours::curve(&self.shared, &self.neighbours);
         Assigned {
             rows: self.runs.finish(),
             count: self.count,
             curve,
             vector_page: self.vectors.map_or(0, |vectors| vectors.block),
         }
-    }
-
-    /// Measures the calibration curve.
-    fn curve(&self) -> Vec<CurvePoint> {
-        let lists = self.shared.centroids.len();
-        let mut calibration = Calibration::new(lists);
-        let mut ranks = vec![0usize; lists];
-        let mut order: Vec<u32> = (0..lists as u32).collect();
-        for (query, near) in self.shared.queries.iter().zip(&self.neighbours) {
-            pgrx::check_for_interrupts!();
-            let distances = self.shared.distances(query);
-            order.sort_unstable_by(|&a, &b| {
-                distances[a as usize]
-                    .total_cmp(&distances[b as usize])
-                    .then(a.cmp(&b))
-            });
-            for (rank, &list) in order.iter().enumerate() {
-                ranks[list as usize] = rank;
-            }
-            let places: Vec<usize> = near
-                .iter()
-                .map(|near| {
-                    lists_of(near.lists, self.shared.copies)
-                        .map(|list| ranks[list as usize])
-                        .min()
-                        .unwrap_or(0)
-                })
-                .collect();
-            calibration.add(&places);
-        }
-        calibration.curve()
-    }
-}
-
-/// The lists of a row, each once.
-fn lists_of(pair: Pair, copies: usize) -> impl Iterator<Item = u32> {
-    let second = (copies > 1 && pair.second != pair.first).then_some(pair.second);
-    std::iter::once(pair.first).chain(second)
-}
-
-/// Keeps a row if it is among the nearest.
-fn keep_nearest(known: &mut Vec<Neighbour>, near: Neighbour) {
-    let at = known.partition_point(|other| other.distance <= near.distance);
-    known.insert(at, near);
-    known.truncate(calibrate::RANK);
-}
-
-fn bound_of(near: &[Neighbour]) -> f32 {
-    match near.get(calibrate::RANK - 1) {
-        Some(last) => last.distance,
-        None => f32::INFINITY,
-    }
-}
-
-/// Queries as rows are compared with them: by internal distances, or by the signs that differ.
-fn compared(ivf: &Ivf, queries: &[Coded]) -> Queries {
-    let mut rows = cluster::Rows::new(ivf.shape.dims as usize);
-    let mut terms = Vec::with_capacity(queries.len());
-    for query in queries {
-        match &ivf.codec {
-            Some(codec) => {
-                rows.push_scaled(query.factors.scale, &query.code);
-                terms.push(query.factors.add + codec.between_stored());
-            }
-            None => {
-                // signs have a product of the dimensions less twice those that differ
-                rows.push_scaled(0.25, &query.code);
-                terms.push(ivf.shape.dims as f32 / 2.0);
-            }
-        }
-    }
-    Queries::new(&rows, &terms)
-}
-
-fn coded(ivf: &Ivf, query: QueryRow) -> Coded {
-    let mut rows = cluster::Rows::new(ivf.shape.dims as usize);
-    let mut scratch = Scratch::default();
-    push_row(
-        ivf.codec.as_deref(),
-        ivf.column,
-        query.value.payload(),
-        &mut scratch,
-        &mut rows,
-    );
-    Coded {
-        tid: query.tid,
-        factors: scratch.factors,
-        code: scratch.code,
-    }
-}
-
-impl Batch {
-    fn payload(&self, row: usize, len: usize) -> &[u8] {
-        let words = len.div_ceil(8);
-        bytemuck::cast_slice(&self.words[row * words..][..words])
-    }
-}
-
-impl Shared<'_> {
-    /// Distances of all centroids to a query, as a search orders them.
-    fn distances(&self, query: &Coded) -> Vec<f32> {
-        match self.ivf.codec {
-            Some(codec) => {
-                let compact = CompactRef {
-                    factors: query.factors,
-                    code: &query.code,
-                };
-                let coded = codec.query_of(compact);
-                (0..self.centroids.len())
-                    .map(|list| {
-                        let centre = CentreRef {
-                            factors: self.centres[list],
-                            code: self.centroids.code(list),
-                        };
-                        coded.base(centre).distance
-                    })
-                    .collect()
-            }
-            None => (0..self.centroids.len())
-                .map(|list| signs_apart(&query.code, self.centroids.code(list)))
-                .collect(),
-        }
-    }
-}
-
-/// How many signs of two bit strings differ.
-fn signs_apart(a: &[i8], b: &[i8]) -> f32 {
-    a.iter().zip(b).filter(|(a, b)| a != b).count() as f32
-}
-
-/// A thread's working memory.
-struct Worker {
-    rows: cluster::Rows,
-    scratch: Scratch,
-    encoder: ListEncoder,
-    code: Vec<u8>,
-}
-
-impl Worker {
-    fn new(shared: &Shared<'_>) -> Worker {
-        Worker {
-            rows: cluster::Rows::new(shared.centroids.dims()),
-            scratch: Scratch::default(),
-            encoder: ListEncoder::default(),
-            code: Vec::new(),
-        }
-    }
-
-    fn work(
-        &mut self,
-        shared: &Shared<'_>,
-        batch: &Batch,
-        range: std::ops::Range<usize>,
-        bounds: &[f32],
-    ) -> Made {
-        let mut made = Made::default();
-        let ivf = &shared.ivf;
-        let payload_len = ivf
-            .column
-            .payload_len()
-            .expect("all values of an ivf index are of one length");
-        self.rows.clear();
-        let mut rotated = Vec::new();
-        let mut compacts: Vec<Compact> = Vec::new();
-        for row in range.clone() {
-            let payload = &batch.payload(row, payload_len)[..payload_len];
-            push_row(
-                ivf.codec,
-                ivf.column,
-                payload,
-                &mut self.scratch,
-                &mut self.rows,
-            );
-            compacts.push(self.scratch.factors);
-            if matches!(ivf.form, RowForm::Codes(_)) {
-                rotated.push(self.scratch.rotated.clone());
-            }
-            if ivf.keeps_vectors {
-                made.compacts
-                    .push((self.scratch.factors, self.scratch.code.clone()));
-            }
-        }
-        made.lists = match shared.copies {
-            2 => shared.lists.nearest_two(&self.rows, &mut Alone),
-            _ => {
-                let nearest = shared.lists.nearest(&self.rows, &mut Alone);
-                let pair = |near: cluster::Near| Pair {
-                    first: near.list,
-                    second: near.list,
-                };
-                nearest.into_iter().map(pair).collect()
-            }
-        };
-        if let (Some(coding), Some(codec)) = (ivf.coding, ivf.codec) {
-            for (row, pair) in rotated.iter().zip(&made.lists) {
-                for list in lists_of(*pair, shared.copies) {
-                    let factors = self.encode(shared, codec, coding, row, list as usize);
-                    made.factors.push(factors);
-                    made.codes.extend_from_slice(&self.code);
-                }
-            }
-        }
-        self.compare(shared, batch, range, &compacts, bounds, &mut made);
-        made
-    }
-
-    fn encode(
-        &mut self,
-        shared: &Shared<'_>,
-        codec: &crate::quantize::Codec,
-        coding: &Coding,
-        row: &crate::quantize::Rotated,
-        list: usize,
-    ) -> ListFactors {
-        self.code.resize(shared.ivf.row_len, 0);
-        let centre = CentreRef {
-            factors: shared.centres[list],
-            code: shared.centroids.code(list),
-        };
-        coding.encode(codec, centre, row, &mut self.encoder, &mut self.code)
-    }
-
-    /// Compares the rows with all queries, and keeps for each what is nearer than its bound.
-    fn compare(
-        &self,
-        shared: &Shared<'_>,
-        batch: &Batch,
-        range: std::ops::Range<usize>,
-        compacts: &[Compact],
-        bounds: &[f32],
-        made: &mut Made,
-    ) {
-        let bounds_before = bounds;
-        let mut bounds = bounds_before.to_vec();
-        let mut nearest: Vec<Vec<Neighbour>> = vec![Vec::new(); shared.queries.len()];
-        let term = |row: usize| match shared.ivf.codec {
-            Some(_) => compacts[row].add,
-            None => 0.0,
-        };
-        let near = |row: usize, query: usize, distance: f32| {
-            let known = &mut nearest[query];
-            if batch.tids[range.start + row] != shared.queries[query].tid {
-                let lists = made.lists[row];
-                keep_nearest(known, Neighbour { distance, lists });
-            }
-            bound_of(known).min(bounds_before[query])
-        };
-        shared.compared.compare(&self.rows, term, &mut bounds, near);
-        let near = nearest.into_iter().enumerate();
-        made.near = near.filter(|(_, near)| !near.is_empty()).collect();
-    }
-}
-
-/// Writes compact codes to new pages in the order in which they come.
-struct Vectors<'a> {
-    ivf: &'a Ivf,
-    /// the page that is being filled, or 0
-    block: u32,
-    slot: usize,
-}
-
-impl<'a> Vectors<'a> {
-    fn new(ivf: &'a Ivf) -> Self {
-        Vectors {
-            ivf,
-            block: 0,
-            slot: 0,
-        }
-    }
-
-    fn put(&mut self, tid: RawTid, compact: CompactRef<'_>) -> VectorAddress {
-        let (index, layout) = (self.ivf.index, self.ivf.vectors);
-        let is_new = self.block == 0 || self.slot == layout.capacity();
-        let mut page = match is_new {
-            true => Exclusive::extend(index, pg_sys::ForkNumber::MAIN_FORKNUM),
-            false => Exclusive::lock(index, self.block, Access::Random),
-        };
-        let mut change = Change::begin(index, Logging::AtEndOfBuild);
-        let block = page.block();
-        let mut target = match is_new {
-            true => change.new_page(&mut page, &Opaque::new(PageKind::Vectors)),
-            false => change.page(&mut page),
-        };
-        if is_new {
-            (self.block, self.slot) = (block, 0);
-        }
-        let bytes = target.contents_bytes_mut(layout.contents_len());
-        VectorPageMut::new(bytes, layout).set(self.slot, tid, compact);
-        change.commit();
-        self.slot += 1;
-        VectorAddress::new(self.block, self.slot - 1)
     }
 }
