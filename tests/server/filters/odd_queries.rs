@@ -109,7 +109,13 @@ fn all_hold(client: &mut Client, statements: &[&str], settings: &[&str]) {
                 .unwrap();
             let found: Vec<_> = asked.iter().map(|q| search.rows(client, q)).collect();
             client.batch_execute(DEFAULTS).unwrap();
-            note(judge(&exact, &found), sql, settings, &mut recalls, &mut failures);
+            note(
+                judge(&exact, &found),
+                sql,
+                settings,
+                &mut recalls,
+                &mut failures,
+            );
         }
     }
     holds_on_average(&recalls, &failures);
@@ -250,7 +256,13 @@ fn prepared_statements_find_the_nearest_matching_rows_whatever_their_parameters(
                     pairs.1.push(rows(found));
                 }
                 let what = format!("u < {below}, {is_in_cluster}, {limit:?} from {offset}, {mode}");
-                note(judge(&pairs.0, &pairs.1), &what, settings, &mut recalls, &mut failures);
+                note(
+                    judge(&pairs.0, &pairs.1),
+                    &what,
+                    settings,
+                    &mut recalls,
+                    &mut failures,
+                );
             }
         }
     }
@@ -289,13 +301,25 @@ fn portals_hand_rows_out_in_steps_of_any_size(method: &str) {
                 .iter()
                 .map(|(query, _)| fetched(&mut client, kind, query))
                 .collect();
-            note(judge(&exact, &found), kind, settings, &mut recalls, &mut failures);
+            note(
+                judge(&exact, &found),
+                kind,
+                settings,
+                &mut recalls,
+                &mut failures,
+            );
         }
         let found: Vec<_> = asked
             .iter()
             .map(|q| Search::of("SELECT id, d FROM first_of($1, 70)").rows(&mut client, q))
             .collect();
-        note(judge(&exact, &found), "plpgsql", settings, &mut recalls, &mut failures);
+        note(
+            judge(&exact, &found),
+            "plpgsql",
+            settings,
+            &mut recalls,
+            &mut failures,
+        );
     }
     holds_on_average(&recalls, &failures);
 }

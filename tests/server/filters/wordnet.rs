@@ -49,11 +49,21 @@ fn server() -> Option<(Server, Client)> {
              CREATE TABLE queries (n int, e vector(384), cluster smallint)",
         )
         .unwrap();
-    let mut writer = client.copy_in("COPY items (id, e, pos, cluster, gloss) FROM STDIN").unwrap();
-    let rows: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
+    let mut writer = client
+        .copy_in("COPY items (id, e, pos, cluster, gloss) FROM STDIN")
+        .unwrap();
+    let rows: Vec<Vec<&str>> = lines
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
     for (row, fields) in rows.iter().enumerate().step_by(STEP) {
         let gloss = fields[3].replace('\\', "\\\\");
-        let line = format!("{row}\t{}\t{}\t{}\t{gloss}\n", embedding(row), fields[1], fields[2]);
+        let line = format!(
+            "{row}\t{}\t{}\t{}\t{gloss}\n",
+            embedding(row),
+            fields[1],
+            fields[2]
+        );
         writer.write_all(line.as_bytes()).unwrap();
     }
     writer.finish().unwrap();
@@ -74,7 +84,8 @@ fn server() -> Option<(Server, Client)> {
 fn holds(client: &mut Client, conditions: &[String], settings: &[&str]) {
     let (mut recalls, mut failures) = (Vec::new(), Vec::new());
     for condition in conditions {
-        let sql = format!("SELECT id, e <=> $1 FROM items WHERE {condition} ORDER BY e <=> $1 LIMIT 10");
+        let sql =
+            format!("SELECT id, e <=> $1 FROM items WHERE {condition} ORDER BY e <=> $1 LIMIT 10");
         for settings in settings {
             match Search::of(&sql).check(client, settings) {
                 Ok(recall) => recalls.push(recall),
