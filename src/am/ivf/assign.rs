@@ -365,7 +365,7 @@ impl<'a> Assignment<'a> {
                 .collect();
             calibration.add(&places);
         }
-        calibration.curve()
+        calibration.curve(calibrate::ERRORS_OF_BUILD)
     }
 }
 

@@ -7,7 +7,7 @@ use super::index::{Ivf, change_meta, floats_of, read_meta};
 use super::storage::{Steps, Visit};
 use crate::distance::{Operand, Value};
 use crate::hnsw::format::RawTid;
-use crate::ivf::calibrate::{Calibration, RANK};
+use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
 use crate::ivf::format::{ListPage, MOST_CURVE_POINTS, Meta, RowForm};
 use crate::pg::buffer::{Access, Logging, Shared};
 use crate::pg::heap::TableReader;
@@ -60,7 +60,7 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
             calibration.add(&places);
         }
     }
-    let curve = calibration.curve();
+    let curve = calibration.curve(ERRORS_OF_GROWTH);
     let rows = copies / meta.copies as u64;
     change_meta(ivf.index, Logging::EachChange, |meta| {
         meta.curve = Default::default();
