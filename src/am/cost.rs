@@ -117,7 +117,7 @@ pub unsafe fn answer(
                 index: Index::new(relation),
                 info,
                 matching,
-                passing: match has_radius(&*path) {
+                passing: match in_sphere || has_radius(&*path) {
                     // the scan itself ends there
                     true => 1.0,
                     false => passing(info, matching),

@@ -46,7 +46,7 @@ fn server() -> Option<(Server, Client)> {
     client
         .batch_execute(
             "CREATE TABLE items (id int, e vector(384), pos text, cluster smallint, gloss text, metadata jsonb);
-             CREATE TABLE queries (n int, e vector(384), cluster smallint)",
+             CREATE TABLE queries (n int, e vector(384), cluster int)",
         )
         .unwrap();
     let mut writer = client
