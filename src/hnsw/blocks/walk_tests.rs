@@ -164,7 +164,7 @@ proptest! {
         count in 50usize..400, seed in any::<u64>(), of in 2u32..10, late in any::<bool>(),
     ) {
         let mut plane = Plane::random(count, 0.1, seed);
-        let passing: Vec<u32> = plane.exact().into_iter().filter(|node| node % of == 0).collect();
+        let passing: Vec<u32> = plane.exact().into_iter().filter(|node| node.is_multiple_of(of)).collect();
         let mut tested: Vec<u32> = Vec::new();
         let mut walk = Walk::default();
         walk.start([(0, plane.estimate(0))]);
@@ -176,7 +176,7 @@ proptest! {
         }
         let mut test = |near: &Near<u32>| {
             tested.push(near.row);
-            near.row % of == 0
+            near.row.is_multiple_of(of)
         };
         for rank in [5, 10, count + 1] {
             walk.aim(effort(rank, 3.0, 0));
