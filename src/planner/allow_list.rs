@@ -126,7 +126,10 @@ unsafe fn path_of(
         let (startup, total) = if cost::is_few(listed, wanted, (*rel).tuples) {
             // All are read before the first comes out. A Bitmap Heap Scan does the same and a Sort
             // more, which has no way out where there are more rows than was thought.
-            let pages = (*bitmap).path.total_cost - bitmap_cost;
+            // no dearer than the same rows are where the search looks at them one by one
+            let heap = below.total_cost - (*search).indextotalcost;
+            let one_by_one = heap / (*rel).tuples.max(1.0) * listed;
+            let pages = ((*bitmap).path.total_cost - bitmap_cost).min(one_by_one);
             let startup = bitmap_cost + pages + listed * per_tuple;
             (startup, startup + (*rel).rows * per_tuple)
         } else {

@@ -27,6 +27,9 @@ use crate::pg::relation::Index;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
+/// Rows of an allow-list whose heap pages are asked for together.
+const PREFETCHED: usize = 32;
+
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn ambeginscan(
     index: pg_sys::Relation,
@@ -268,8 +271,12 @@ impl Scan {
         };
         let column = hnsw.column;
         let mut nearest: Vec<(f64, RawTid)> = Vec::new();
-        for tid in list.tids() {
-            pgrx::check_for_interrupts!();
+        let tids: Vec<RawTid> = list.tids().collect();
+        for (n, &tid) in tids.iter().enumerate() {
+            if n.is_multiple_of(PREFETCHED) {
+                pgrx::check_for_interrupts!();
+                reader.prefetch(&tids[n..tids.len().min(n + PREFETCHED)]);
+            }
             let distance = reader.fetch_where(tid, where_, |datum| {
                 // SAFETY: a non-NULL value of the indexed column.
                 let value = unsafe { column.value(datum) };
