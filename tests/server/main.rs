@@ -19,4 +19,5 @@ mod lists_check;
 mod memory;
 mod replication;
 mod security;
+mod suspended;
 mod torture;
