@@ -20,3 +20,4 @@ mod memory;
 mod replication;
 mod security;
 mod torture;
+mod upgrade;

@@ -12,7 +12,7 @@ mod links;
 mod map;
 mod reach;
 
-use super::storage::META_BLOCK;
+use super::storage::{META_BLOCK, other_version};
 use crate::am::check::claims::{self, CLAIM, Claims};
 use crate::am::column;
 use crate::am::column::Column;
@@ -44,6 +44,9 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     }
     if let Err(message) = page.read(index, META_BLOCK, access) {
         return found.error(META_BLOCK, None, message);
+    }
+    if let Some(version) = other_version(page.page()) {
+        return found.error(META_BLOCK, None, format!("the index {version}"));
     }
     let meta = match Meta::of(page.page()) {
         Ok(meta) => *meta,
