@@ -17,6 +17,7 @@ mod ivf;
 mod ivf_build;
 mod lists_check;
 mod memory;
+mod odd_statements;
 mod replication;
 mod security;
 mod torture;

@@ -5,8 +5,8 @@ use crate::am::column::Column;
 use crate::am::version::OtherVersion;
 use crate::distance::Metric;
 use crate::ivf::format::{
-    self, CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind,
-    RowForm, Shape, VectorLayout,
+    self, CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque,
+    PageKind, RowForm, Shape, VectorLayout,
 };
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};

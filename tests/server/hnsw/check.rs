@@ -30,7 +30,13 @@ const KINDS: &[Kind] = &[
     ("sq8", 24, "vector_l2_ops", "", ""),
     ("rabitq4", 70, "vector_ip_ops", "", ""),
     ("rabitq1", 400, "vector_cosine_ops", "", ""),
-    ("compact", 32, "vector_l2_ops", "WITH (layout = compact)", ""),
+    (
+        "compact",
+        32,
+        "vector_l2_ops",
+        "WITH (layout = compact)",
+        "",
+    ),
     ("keyed", 24, "vector_l2_ops", "", FILTERS),
     (
         "keyed_compact",
@@ -373,7 +379,11 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
             let block = any_of_chains(b, r);
             let elsewhere = if r.bool() { 0 } else { u32::MAX - 1 };
             // no page follows the last one
-            let next = if next(b, block) == 0 { 1_000_000 } else { elsewhere };
+            let next = if next(b, block) == 0 {
+                1_000_000
+            } else {
+                elsewhere
+            };
             put_next(b, block, next);
         }),
         ("directory that leads elsewhere", |b, r| {
@@ -387,8 +397,9 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
                 None => b.truncate(PAGE),
             }
         }),
-        ("page of the code map without rows, or with more", |b, r| {
-            match (1..b.len() / PAGE).find(|&block| kind(b, block) == MAP) {
+        (
+            "page of the code map without rows, or with more",
+            |b, r| match (1..b.len() / PAGE).find(|&block| kind(b, block) == MAP) {
                 Some(block) => {
                     let at = block * PAGE + 24;
                     let count = u32::from_ne_bytes(b[at..at + 4].try_into().unwrap());
@@ -396,8 +407,8 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
                     b[at..at + 4].copy_from_slice(&count.to_ne_bytes());
                 }
                 None => b.truncate(PAGE),
-            }
-        }),
+            },
+        ),
     ];
     let per_kind = flips() + 2 * worse.len();
     for (number, kind) in KINDS.iter().enumerate() {
@@ -562,7 +573,9 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
                 "SELECT id FROM {name}_copy WHERE number = 3 AND NOT label = 'label 2'
                  ORDER BY v {operator} vec(3, {dims}) LIMIT 10"
             ),
-            format!("SELECT id FROM {name}_copy WHERE number >= 2 ORDER BY v {operator} vec(4, {dims})"),
+            format!(
+                "SELECT id FROM {name}_copy WHERE number >= 2 ORDER BY v {operator} vec(4, {dims})"
+            ),
             format!(
                 "INSERT INTO {name}_copy SELECT i, vec(i, {dims}) FROM generate_series(500, 510) i"
             ),

@@ -45,7 +45,13 @@ const fn form(
 /// Indexes of every form.
 const FORMS: &[Form] = &[
     form("codes", "ivf", 24, "vector_l2_ops", "WITH (lists = 12)"),
-    form("cosine", "ivf", 100, "vector_cosine_ops", "WITH (lists = 9)"),
+    form(
+        "cosine",
+        "ivf",
+        100,
+        "vector_cosine_ops",
+        "WITH (lists = 9)",
+    ),
     form(
         "compact",
         "ivf",
@@ -68,7 +74,13 @@ const FORMS: &[Form] = &[
         "WITH (quantizer = binary, rerank = index, lists = 8)",
     ),
     form("values", "ivfflat", 24, "vector_l2_ops", "WITH (lists = 8)"),
-    form("norms", "ivfflat", 40, "vector_cosine_ops", "WITH (lists = 5)"),
+    form(
+        "norms",
+        "ivfflat",
+        40,
+        "vector_cosine_ops",
+        "WITH (lists = 5)",
+    ),
     Form {
         filters: FILTERS,
         ..form(
@@ -81,7 +93,13 @@ const FORMS: &[Form] = &[
     },
     Form {
         filters: FILTERS,
-        ..form("keyed_values", "ivfflat", 24, "vector_ip_ops", "WITH (lists = 8)")
+        ..form(
+            "keyed_values",
+            "ivfflat",
+            24,
+            "vector_ip_ops",
+            "WITH (lists = 8)",
+        )
     },
 ];
 

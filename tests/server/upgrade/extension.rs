@@ -95,7 +95,8 @@ fn an_update_keeps_indexes_in_use_and_makes_what_a_fresh_install_has() {
         let wanted = (contents(&mut owner), answers(&mut owner));
         // sessions in the middle of something
         let mut prepared = server.client_of(&database, "owner");
-        let nearest = "SELECT id FROM items ORDER BY v <=> (SELECT v FROM items WHERE id = $1) LIMIT 5";
+        let nearest =
+            "SELECT id FROM items ORDER BY v <=> (SELECT v FROM items WHERE id = $1) LIMIT 5";
         let nearest = prepared.prepare(nearest).unwrap();
         let mut before = prepared.query(&nearest, &[&5_i64]).unwrap();
         assert_eq!(before.remove(0).get::<_, i64>(0), 5);

@@ -72,11 +72,17 @@ fn an_index_of_another_format_version_is_told_as_that_and_mended_by_reindex() {
                 format!("SELECT {stats}('{table}_v')"),
                 format!("SELECT vector_index_check('{table}_v', false, true)"),
             ] {
-                let done = statement.split("; ").try_for_each(|one| client.batch_execute(one));
+                let done = statement
+                    .split("; ")
+                    .try_for_each(|one| client.batch_execute(one));
                 let error = done.expect_err(&statement);
                 let error = error.as_db_error().expect("the session goes on");
                 assert_eq!(error.code().code(), "XX002", "{statement}");
-                assert!(error.message().contains(&told), "{statement}: {}", error.message());
+                assert!(
+                    error.message().contains(&told),
+                    "{statement}: {}",
+                    error.message()
+                );
                 assert!(error.message().contains(&format!("\"{table}_v\"")));
                 let hint = error.hint().unwrap_or_default();
                 assert!(hint.contains("REINDEX the index"), "{statement}: {hint}");

@@ -14,7 +14,10 @@ fn pg_upgrade_takes_tables_and_indexes_along_as_they_are() {
         let new = old.upgraded(how);
         let mut client = new.client();
         let found = (contents(&mut client), answers(&mut client));
-        assert!(found == wanted, "pg_upgrade {how:?}: {found:?} and not {wanted:?}");
+        assert!(
+            found == wanted,
+            "pg_upgrade {how:?}: {found:?} and not {wanted:?}"
+        );
         assert_all_sound(&mut client);
         go_on(&mut client);
         drop(client);
@@ -25,6 +28,9 @@ fn pg_upgrade_takes_tables_and_indexes_along_as_they_are() {
 
 /// A crash empties unlogged tables, and their indexes.
 fn assert_all_sound_but_the_unlogged(client: &mut postgres::Client) {
-    assert_eq!(crate::hnsw::number(client, "SELECT count(*) FROM fleeting"), 0);
+    assert_eq!(
+        crate::hnsw::number(client, "SELECT count(*) FROM fleeting"),
+        0
+    );
     assert_all_sound(client);
 }

@@ -110,7 +110,10 @@ const SEARCHES: &[(&str, &str)] = &[
         "bytes",
         "items ORDER BY y <-> quantize_to_bytevec(vec(16, 24), 0, 1)",
     ),
-    ("brains", "items ORDER BY f <#> vec(17, 24)::real[]::bf16vec"),
+    (
+        "brains",
+        "items ORDER BY f <#> vec(17, 24)::real[]::bf16vec",
+    ),
     (
         "narrow",
         "items WHERE vector_dims(free) = 3 ORDER BY free::vector(3) <-> vec(18, 3)",
@@ -164,13 +167,18 @@ fn contents(client: &mut Client) -> Vec<String> {
 /// What each search finds, which goes through its index.
 fn answers(client: &mut Client) -> Vec<Vec<i64>> {
     client
-        .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
+        .batch_execute(
+            "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off",
+        )
         .unwrap();
     let mut all = Vec::new();
     for (index, search) in SEARCHES {
         let query = format!("SELECT id FROM {search} LIMIT 25");
         let plan = explain(client, &query);
-        assert!(plan.contains(&format!("using {index} on")), "{query}: {plan}");
+        assert!(
+            plan.contains(&format!("using {index} on")),
+            "{query}: {plan}"
+        );
         let rows = client.query(&query, &[]).unwrap();
         assert!(rows.len() >= 10, "{query}: {} rows", rows.len());
         all.push(rows.iter().map(|row| row.get(0)).collect());
@@ -214,6 +222,9 @@ fn go_on(client: &mut Client) {
                  (SELECT {column} FROM items ORDER BY {column} {operator} t.{of_row} LIMIT 1)"
             ),
         );
-        assert!(found >= 238, "{column} {operator}: {found} of 240 new rows found");
+        assert!(
+            found >= 238,
+            "{column} {operator}: {found} of 240 new rows found"
+        );
     }
 }
