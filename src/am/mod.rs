@@ -2,6 +2,7 @@
 
 mod check;
 pub mod column;
+pub mod cost;
 pub mod ended;
 pub mod filter;
 pub mod hnsw;

@@ -8,12 +8,16 @@ use crate::hnsw::format::RawTid;
 use crate::keys::{Conditions, Verdict};
 use crate::pg::allow_list::AllowList;
 use crate::pg::relation::Index;
-use keys::{Check, FilterColumns};
+use keys::FilterColumns;
 use pgrx::pg_sys;
+use rows::Check;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+mod conditions;
 pub mod keys;
+mod rows;
+mod values;
 
 /// Which rows a scan wants.
 pub struct Filter {

@@ -8,12 +8,15 @@ pub mod insert;
 pub mod last_scan;
 pub mod options;
 pub mod place;
+pub mod reached;
 pub mod scan;
 pub mod shape;
 pub mod stats;
 pub mod storage;
+pub mod sweep;
 pub mod tids;
 pub mod vacuum;
+pub mod walk;
 
 use crate::pg_fn;
 use pgrx::pg_sys::{self, Datum};

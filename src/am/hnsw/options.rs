@@ -84,7 +84,14 @@ pub static ITERATIVE_SCAN: GucSetting<IterativeScan> =
 /// `hnsw.max_scan_tuples`
 pub static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 /// `hnsw.scan_mem_multiplier`
-pub static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+
+/// Bytes that a scan may hold: `work_mem`, times `hnsw.scan_mem_multiplier`.
+pub fn scan_memory() -> usize {
+    // SAFETY: reads a setting.
+    let kilobytes = unsafe { pg_sys::work_mem } as f64;
+    (kilobytes * 1024.0 * SCAN_MEM_MULTIPLIER.get()) as usize
+}
 
 /// Defines the settings and index options. Called once, when the library is loaded.
 pub fn init() {

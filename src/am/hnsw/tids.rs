@@ -1,9 +1,9 @@
-//! Heap tuples of the nodes of a graph being built, and the pages of those with many.
+//! Heap tuples of nodes: read during scans; in a build, collected and written to pages.
 
 use super::place;
 use super::storage::Hnsw;
-use crate::hnsw::format::{self, INLINE_TIDS, NodeId, Opaque, PageKind, RawTid};
-use crate::pg::buffer::{self, Change, Exclusive, Logging};
+use crate::hnsw::format::{self, INLINE_TIDS, Node, NodeId, Opaque, PageKind, RawTid};
+use crate::pg::buffer::{self, Access, Change, Exclusive, Logging};
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 
@@ -150,4 +150,34 @@ pub fn add(hnsw: &Hnsw, page: &mut Exclusive, item: &[u8]) -> u16 {
     let added = change.page(page).add_item(item);
     change.commit();
     added.unwrap_or_else(|| place::raise_no_room(hnsw, page.block()))
+}
+
+/// Reads the heap tuples of a node, the first one last, unless it is gone.
+pub fn tids_of(hnsw: &Hnsw, id: NodeId, generation: u32, tids: &mut Vec<RawTid>) {
+    hnsw.with_node(id, Access::Random, |node| {
+        if node.header.generation == generation && !node.is_deleted() {
+            each_tid(hnsw, id, &node, |tid, _| tids.push(tid));
+            tids.reverse();
+        }
+    });
+}
+
+/// Hands all heap tuples of a node whose page is locked to `f`, with their keys.
+pub fn each_tid(hnsw: &Hnsw, id: NodeId, node: &Node<'_>, mut f: impl FnMut(RawTid, &[u64])) {
+    let columns = hnsw.shape.keys();
+    let mut each = |tids: &[RawTid], keys: &[u64]| {
+        for (n, &tid) in tids.iter().enumerate() {
+            f(tid, &keys[n * columns..][..columns]);
+        }
+    };
+    each(node.tids(), node.keys());
+    let mut next = node.header.more_tids;
+    let mut walk = place::ChainWalk::new();
+    while let Some(at) = next.id() {
+        walk.step(hnsw, at);
+        next = place::read_tid_list(hnsw, id, at, node.header.generation, |list| {
+            each(list.tids, list.keys);
+            list.header.next
+        });
+    }
 }

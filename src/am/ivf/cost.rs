@@ -2,12 +2,9 @@
 
 use super::index::{META_BLOCK, check, read_meta};
 use super::options::{Declared, Settings};
-use crate::am::hnsw::cost::{
-    WITHIN_RADIUS, asks_for_null_vectors, has_radius, is_in_sphere, quals_on_filter_columns,
-};
+use crate::am::cost::{Answers, Considered, Estimate, answer, is_estimated_by};
 use crate::ivf::calibrate;
-use crate::ivf::format::{ListLayout, Meta, RowForm, Shape};
-use crate::pg::relation::Index;
+use crate::ivf::format::{ListLayout, RowForm, Shape};
 use pgrx::pg_sys;
 
 /// Cost of a centroid compared with the query, for each of its bytes, in units of cpu_tuple_cost: 20 ns, by
@@ -31,10 +28,7 @@ const LOOKS: f64 = 4.0;
 
 /// Whether an index that the planner considers is of one of these access methods.
 pub fn is_ours(index: &pg_sys::IndexOptInfo) -> bool {
-    let estimate = amcostestimate as *const ();
-    index
-        .amcostestimate
-        .is_some_and(|of_index| std::ptr::eq(of_index as *const (), estimate))
+    is_estimated_by(index, Some(amcostestimate))
 }
 
 #[allow(clippy::too_many_arguments, reason = "the server's signature")]
@@ -49,59 +43,15 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     correlation: *mut f64,
     pages: *mut f64,
 ) {
-    // SAFETY: the server passes a path over one of our indexes, which is locked, and places for
-    // the answers.
-    unsafe {
-        let info = &*(*path).indexinfo;
-        let quals = quals_on_filter_columns(path);
-        let matching = match quals.is_null() {
-            true => 1.0,
-            false => pg_sys::clauselist_selectivity(
-                root,
-                quals,
-                (*info.rel).relid as i32,
-                pg_sys::JoinType::JOIN_INNER,
-                std::ptr::null_mut(),
-            ),
-        };
-        let in_sphere = is_in_sphere(path);
-        let has_target = in_sphere || !(*path).indexorderbys.is_null();
-        let estimate = if !has_target || asks_for_null_vectors(path) {
-            // there is nothing to search for
-            #[cfg(feature = "pg18")]
-            {
-                (*path).path.disabled_nodes = 2;
-            }
-            Estimate {
-                startup: f64::INFINITY,
-                total: f64::INFINITY,
-            }
-        } else {
-            let relation = pg_sys::index_open(info.indexoid, pg_sys::NoLock as i32);
-            let index = Index::new(relation);
-            let meta = read_meta(index);
-            let estimate = estimate(index, &meta, info, matching, loop_count);
-            pg_sys::index_close(relation, pg_sys::NoLock as i32);
-            estimate
-        };
-        let share = match in_sphere || has_radius(&*path) {
-            true => WITHIN_RADIUS,
-            false => 1.0,
-        };
-        *startup_cost = estimate.startup;
-        *total_cost = match estimate.startup.is_finite() {
-            true => estimate.startup + (estimate.total - estimate.startup) * share,
-            false => f64::INFINITY,
-        };
-        *selectivity = matching * share;
-        *correlation = 0.0;
-        *pages = info.pages as f64;
-    }
-}
-
-struct Estimate {
-    startup: f64,
-    total: f64,
+    let answers = Answers {
+        startup: startup_cost,
+        total: total_cost,
+        selectivity,
+        correlation,
+        pages,
+    };
+    // SAFETY: the server's arguments.
+    unsafe { answer(root, path, loop_count, answers, estimate) }
 }
 
 /// Rows looked at for each that comes next, where rows are filtered out: the rougher codes are, the more
@@ -116,30 +66,20 @@ fn sifted_per_row(shape: &Shape) -> f64 {
     }
 }
 
-/// A scan reads its lists before its first row, and the others while more rows are asked for. `matching` is
-/// the share of the rows that meet the conditions on filter columns: the fewer, the more lists.
-fn estimate(
-    index: Index,
-    meta: &Meta,
-    info: &pg_sys::IndexOptInfo,
-    matching: f64,
-    loop_count: f64,
-) -> Estimate {
-    // SAFETY: reads settings.
-    let (per_tuple, cache) =
-        unsafe { (pg_sys::cpu_tuple_cost, pg_sys::effective_cache_size as f64) };
-    let (mut random_page, mut next_page) = (0.0, 0.0);
-    // SAFETY: reads the catalog.
-    unsafe {
-        pg_sys::get_tablespace_page_costs(info.reltablespace, &mut random_page, &mut next_page);
-    }
+/// A scan reads its lists before its first row, and the others while more rows are asked for. The fewer rows
+/// meet the conditions on filter columns, the more lists.
+fn estimate(scan: &Considered<'_>) -> Estimate {
+    // SAFETY: reads a setting.
+    let per_tuple = unsafe { pg_sys::cpu_tuple_cost };
+    let (random_page, next_page) = scan.page_costs();
+    let (index, meta) = (scan.index, read_meta(scan.index));
     let method = check(index, META_BLOCK, || meta.method());
     let declared = Declared::of(index, method).lists;
     let settings = Settings::of(method).grown(meta.lists as usize, declared);
     let shape = check(index, META_BLOCK, || meta.shape());
     let lists = meta.lists.max(1) as usize;
-    let rows = info.tuples.max(0.0);
-    let matching = matching.clamp(1e-9, 1.0);
+    let rows = scan.rows();
+    let matching = scan.matching.clamp(1e-9, 1.0);
     let rank = calibrate::RANK as f64 / matching;
     let probes = settings.probes_for(meta.curve(), lists, rank as usize);
     let probes = match matching < 1.0 {
@@ -166,11 +106,7 @@ fn estimate(
     // a list's pages lie one after the other
     let capacity = ListLayout::of(&shape).capacity().max(1) as f64;
     let list_pages = (in_lists / capacity).max(lists as f64);
-    let once = match list_pages > 0.0 {
-        true => (cache / list_pages).min(1.0),
-        false => 1.0,
-    };
-    let missed = (1.0 - once) / loop_count.max(1.0);
+    let missed = scan.missed(list_pages);
     let reading = |lists: f64, pages: f64| {
         missed * (lists.min(pages) * random_page + (pages - lists).max(0.0) * next_page)
     };

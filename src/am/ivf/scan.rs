@@ -7,15 +7,13 @@
 use super::all::All;
 use super::index::Ivf;
 use super::last_scan::{self, LastScan};
-use super::search::{Request, Search};
-use crate::am::filter::{Filter, keys_of};
-use crate::am::ordered::{self, Order};
-use crate::am::sphere::{self, Target};
+use super::search::Search;
+use crate::am::filter::Filter;
+use crate::am::ordered::{self, Asked, state_of};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Meta;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
-use crate::planner::running;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -25,16 +23,12 @@ pub unsafe extern "C-unwind" fn ambeginscan(
     keys: i32,
     orderbys: i32,
 ) -> pg_sys::IndexScanDesc {
-    // SAFETY: the server passes an open index and frees the descriptor itself; the scan's state is
-    // dropped with the memory context of the query, also after an error.
+    // SAFETY: the server's arguments.
     unsafe {
-        let scan = pg_sys::RelationGetIndexScan(index, keys, orderbys);
-        let state = pgrx::PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Scan {
-            reader: Some(HeapReader::new(scan)),
+        ordered::new_scan(index, keys, orderbys, |reader| Scan {
+            reader: Some(reader),
             ..Scan::default()
-        });
-        (*scan).opaque = state.cast();
-        scan
+        })
     }
 }
 
@@ -49,7 +43,7 @@ pub unsafe extern "C-unwind" fn amrescan(
     // SAFETY: the descriptor is ours, the keys are what the server passes.
     unsafe {
         ordered::take_keys(scan, keys, orderbys);
-        let state = state_of(scan);
+        let state = state_of::<Scan>(scan);
         state.note(Index::new((*scan).indexRelation));
         if let Some(filter) = &state.filter {
             // rows that are looked at for the last search keep their page pinned
@@ -74,7 +68,7 @@ pub unsafe extern "C-unwind" fn amrescan(
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: the descriptor is ours. Its memory goes with the context; what it holds goes now.
     unsafe {
-        let state = state_of(scan);
+        let state = state_of::<Scan>(scan);
         state.note(Index::new((*scan).indexRelation));
         if let Phase::Search(search) = &mut state.phase {
             search.end();
@@ -89,11 +83,6 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     }
 }
 
-unsafe fn state_of<'a>(scan: pg_sys::IndexScanDesc) -> &'a mut Scan {
-    // SAFETY: set in `ambeginscan`; one callback runs at a time.
-    unsafe { &mut *(*scan).opaque.cast::<Scan>() }
-}
-
 #[pgrx::pg_guard]
 pub unsafe extern "C-unwind" fn amgettuple(
     scan: pg_sys::IndexScanDesc,
@@ -101,7 +90,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
 ) -> bool {
     // SAFETY: the descriptor is ours and its scan is being executed.
     unsafe {
-        let state = state_of(scan);
+        let state = state_of::<Scan>(scan);
         if matches!(state.phase, Phase::Start) {
             start(scan, state);
         }
@@ -117,61 +106,28 @@ pub unsafe extern "C-unwind" fn amgettuple(
 /// Begins a scan at its first row.
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
     // SAFETY: as promised by the caller; the keys were set by `amrescan`.
-    let ((index, order), node, keys) =
-        unsafe { (ordered::begin(scan), running::node_of(scan), keys_of(scan)) };
-    // SAFETY: the scan's own keys.
-    let Some(spheres) = (unsafe { sphere::of_scan(keys) }) else {
+    let Some(begun) = (unsafe { ordered::begin(scan) }) else {
         state.phase = Phase::Done;
         return;
     };
-    let center = match (order, spheres.first()) {
-        (Order::By(query), _) => Some(query),
-        (Order::Null, _) => None,
-        (Order::None, Some(sphere)) => Some(sphere.center),
-        (Order::None, None) => ordered::refuse(index),
-    };
-    let has_order = !matches!(order, Order::None);
-    let (ivf, meta) = Ivf::open(index);
-    // SAFETY: a non-NULL value of the column's type: the operator's right side, or a sphere's centre.
-    let query = center.map(|datum| unsafe { ivf.column.value(datum) });
-    // a NULL query, or a zero vector under cosine, is at no distance from anything
-    let query = query.filter(|query| ivf.column.is_indexable(query));
-    if !has_order && query.is_none() {
-        // nothing is in a sphere around it
-        state.phase = Phase::Done;
-        return;
+    let (ivf, meta) = Ivf::open(begun.index);
+    // SAFETY: as before.
+    match unsafe { begun.asked(ivf.column) } {
+        Asked::Nothing => state.phase = Phase::Done,
+        Asked::All(filter) => {
+            // no keys are looked at: the executor decides
+            state.recheck = filter.is_some();
+            state.filter = filter;
+            state.phase = Phase::All(Box::new(All::new(ivf)));
+        }
+        Asked::Near(request) => {
+            state.filter = request.filter.clone();
+            state.recheck = request.needs_recheck();
+            let mut search = state.search(ivf, &meta);
+            search.begin(&meta, request);
+            state.phase = Phase::Search(search);
+        }
     }
-    let radius = node.and_then(|node| node.radius());
-    // SAFETY: the spheres are of the operator class's type.
-    let target = query.map(|query| unsafe { Target::new(ivf.column, query, radius, &spheres) });
-    let has_spheres = !spheres.is_empty();
-    let asks_rows = has_spheres && target.as_ref().is_none_or(|target| target.has_others);
-    let allowed = node.and_then(|node| node.allowed());
-    // SAFETY: the scan is begun, with its keys set.
-    state.filter = unsafe { Filter::of(scan, index, allowed, asks_rows) }.map(Rc::new);
-    let filter = state.filter.clone();
-    let Some(target) = target else {
-        // no keys are looked at: the executor decides
-        state.recheck = filter.is_some();
-        state.phase = Phase::All(Box::new(All::new(ivf)));
-        return;
-    };
-    let needs_recheck = filter.as_ref().is_some_and(|filter| filter.needs_recheck());
-    // a sphere's edge is drawn by the operator
-    state.recheck = needs_recheck || has_spheres;
-    let has_limit = node.is_some_and(|node| node.limit.is_some());
-    let is_bounded = target.within < f64::INFINITY;
-    let request = Request {
-        query: target.query,
-        within: target.within,
-        // who asks for all rows within a distance gets them
-        asks_for_all: !has_order || (is_bounded && !has_limit),
-        node,
-        filter,
-    };
-    let mut search = state.search(ivf, &meta);
-    search.begin(&meta, request);
-    state.phase = Phase::Search(search);
 }
 
 /// State of a scan.

@@ -16,7 +16,7 @@ use super::options::{IterativeScan, Settings};
 use super::probe::{FoundRow, Intake, Probe, Reading, Target};
 use super::sieve;
 use crate::am::filter::Filter;
-use crate::distance::Value;
+use crate::am::ordered::Request;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
 use crate::ivf::format::{Meta, Rerank, RowForm};
@@ -40,21 +40,6 @@ const LEAST_ROWS: usize = 1000;
 pub const CERTAIN_DEVIATIONS: f32 = 5.0;
 /// Candidates whose heap pages are asked for ahead.
 const PREFETCHED: usize = 32;
-
-/// What a search is asked for.
-pub struct Request {
-    /// what is near to it
-    pub query: Value,
-    /// [`Space::distance`](crate::distance::Space::distance) beyond which no row is wanted; infinite where
-    /// none is
-    pub within: f64,
-    /// it goes on to the last row, whatever the setting
-    pub asks_for_all: bool,
-    /// the plan node that it is for
-    pub node: Option<Node>,
-    /// which rows are wanted; `None` where all are
-    pub filter: Option<Rc<Filter>>,
-}
 
 /// A search of an index. It can begin anew, which keeps its memory.
 pub struct Search {
@@ -169,7 +154,7 @@ impl Search {
         if request.asks_for_all {
             self.settings.iterative_scan = IterativeScan::Auto;
         }
-        let value = request.query;
+        let value = request.target.query;
         if let Some(codec) = &self.ivf.codec {
             index::floats_of(self.ivf.column, value.payload(), &mut self.floats);
             self.target.query.reset(codec, &self.floats);
@@ -181,8 +166,8 @@ impl Search {
         self.last = None;
         (self.returned, self.ended, self.has_all_within) = (0, false, false);
         (self.node, self.filter) = (request.node, request.filter);
-        self.within = match request.within < f64::INFINITY {
-            true => self.looks.within(&self.target, request.within),
+        self.within = match request.target.within < f64::INFINITY {
+            true => self.looks.within(&self.target, request.target.within),
             false => f32::INFINITY,
         };
         // SAFETY: reads a setting.

@@ -332,6 +332,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<
             }
         }
         3 | 4 if on_page < lower => Some("padding after an item"),
+        8 if on_page >= special + 12 => Some("hint where the code map has room"),
         5 => Some("kind of a page in no use"),
         _ => None,
     }

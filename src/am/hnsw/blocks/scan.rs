@@ -20,7 +20,8 @@ use super::sweep::{self, Sweep};
 use crate::am::filter::Filter;
 use crate::am::hnsw::last_scan::LastScan;
 use crate::am::hnsw::options::{self, IterativeScan};
-use crate::am::hnsw::scan::{Order, Request, memory_limit};
+use crate::am::hnsw::reached::Reached;
+use crate::am::ordered::Request;
 use crate::am::sphere::Target;
 use crate::distance::Value;
 use crate::hnsw::blocks::map::{MapLayout, MapPage};
@@ -77,7 +78,7 @@ pub struct BlockScan {
     returned: usize,
     /// rows to hand out before the next batch
     allowed: usize,
-    order: Order<Last>,
+    reached: Reached<Last>,
     /// the plan node that the scan runs for
     node: Option<Node>,
     /// internal distance beyond which no row passes; infinite where all may
@@ -131,7 +132,7 @@ impl BlockScan {
             reranked: 0,
             returned: 0,
             allowed: 0,
-            order: Order::of(None),
+            reached: Reached::of(None),
             node: None,
             within: f32::INFINITY,
             wants_all: false,
@@ -147,13 +148,13 @@ impl BlockScan {
     }
 
     /// Starts a search.
-    pub fn begin(&mut self, meta: &Meta, request: Request) {
+    pub fn begin(&mut self, meta: &Meta, request: Request, mode: IterativeScan) {
         let limit = request.limit();
         let Request {
             target: Target { query, within, .. },
             node,
             filter,
-            mode,
+            ..
         } = request;
         self.node = node;
         self.sieve = None;
@@ -182,10 +183,10 @@ impl BlockScan {
         self.store.filter = filter.clone();
         self.measure.filter = filter;
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
-        self.order = Order::of(limit);
+        self.reached = Reached::of(limit);
         self.mode = mode;
         self.target = options::TARGET_RECALL.get() as f32;
-        self.memory_limit = memory_limit();
+        self.memory_limit = options::scan_memory();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         let share = match self.map() {
             Some(_) => MAP_SHARE,
@@ -413,7 +414,7 @@ impl BlockScan {
     }
 
     fn next_of_all(&mut self) -> Option<Near<ScanRow>> {
-        self.order.catch_up();
+        self.reached.catch_up();
         loop {
             pgrx::check_for_interrupts!();
             if let Some(sweep) = &mut self.sweep {
@@ -425,7 +426,7 @@ impl BlockScan {
                     continue;
                 }
                 if !is_last {
-                    self.order.hand_out(Last { near, exact: None });
+                    self.reached.hand_out(Last { near, exact: None });
                 }
                 return Some(near);
             }
@@ -453,7 +454,7 @@ impl BlockScan {
                         // too late; where all rows are asked for, the sweep finds it again
                         continue;
                     }
-                    self.order.hand_out(Last { near, exact: None });
+                    self.reached.hand_out(Last { near, exact: None });
                     return Some(near);
                 }
             }
@@ -482,7 +483,7 @@ impl BlockScan {
             let is_in_order =
                 self.mode == IterativeScan::RelaxedOrder || self.comes_after_last(&near);
             if is_in_order {
-                self.order.hand_out(Last { near, exact: None });
+                self.reached.hand_out(Last { near, exact: None });
                 return Some(near);
             }
             if self.mode == IterativeScan::Auto {
@@ -495,7 +496,7 @@ impl BlockScan {
 
     /// Whether a row of a later batch is no nearer than the last row that the user has got.
     fn comes_after_last(&mut self, near: &Near<ScanRow>) -> bool {
-        let Some(last) = &mut self.order.accepted else {
+        let Some(last) = &mut self.reached.last else {
             return true;
         };
         let (low, high) = (
@@ -696,7 +697,7 @@ impl BlockScan {
         }
         self.reranked = self.ranking.measured();
         self.ranking.clear();
-        let last = self.order.accepted.as_ref().map(|last| &last.near);
+        let last = self.reached.last.as_ref().map(|last| &last.near);
         self.sweep = Some(Box::new(Sweep::new(sweep::Plan {
             after: last.map_or(f32::NEG_INFINITY, |last| last.distance - last.error),
             handed_out: self.handed_out.drain(..).collect(),

@@ -3,7 +3,7 @@
 use super::entries;
 use super::index::Blocks;
 use crate::am::filter::Filter;
-use crate::am::hnsw::scan::each_tid;
+use crate::am::hnsw::tids::each_tid;
 use crate::hnsw::blocks::format::Block;
 use crate::hnsw::blocks::{BlockStore, KeySet, Near};
 use crate::hnsw::format::{INLINE_TIDS, Meta, NodeId, Opaque, RawTid};

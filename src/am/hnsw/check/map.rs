@@ -81,6 +81,9 @@ impl Check {
                 );
             }
             wrong = self.map_codes(layout, &map);
+            if map.next != 0 && map.next >= self.index.blocks() {
+                wrong = Err("page of the code map that names one past the end".into());
+            }
             if wrong.is_ok() && !self.is_within(layout, &map)? {
                 wrong = Err("the directory of the code map does not know of all its keys".into());
             }

@@ -1,21 +1,22 @@
-//! Reading lists: which are nearest to a query, and what the rows on their pages are estimated at.
+//! Reading lists: which are nearest to a query, and what rows are on their pages.
+
+mod offer;
+mod wanted;
 
 use super::directory::{self, Directory, Listed};
 use super::index::Ivf;
 use super::storage::{Steps, Visit};
 use crate::am::filter::Filter;
-use crate::distance::{Metric, Operand, Value};
+use crate::distance::{Metric, Value};
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{ListPage, Meta, Rerank, RowForm, VectorAddress};
+use crate::ivf::format::{Meta, RowForm, VectorAddress};
 use crate::ivf::reach::Offsets;
-use crate::keys::Verdict;
 use crate::pg::buffer::Hints;
-use crate::quantize::{Base, Lookup, Lookups, Query};
+use crate::quantize::{Lookup, Query};
+use offer::List;
 use std::ops::Range;
 use std::rc::Rc;
-
-/// Pages of which at least this part of the rows are wanted are estimated as a whole.
-const WHOLE: usize = 4;
+use wanted::Wanted;
 
 /// Lists stand for as many of average size where they have this part of their rows.
 const LEAST_FILLED: f64 = 0.25;
@@ -110,16 +111,6 @@ pub struct Probe {
     pub pages: u64,
     /// distances estimated
     pub estimated: u64,
-}
-
-/// Rows of a page that a filter leaves.
-#[derive(Default)]
-struct Wanted {
-    verdicts: Vec<Verdict>,
-    slots: Vec<u16>,
-    codes: Vec<u8>,
-    adds: Vec<f32>,
-    scales: Vec<f32>,
 }
 
 impl Probe {
@@ -331,246 +322,5 @@ impl Probe {
             }
         }
         true
-    }
-
-    fn estimate_all(&mut self, page: &ListPage<'_>, list: List<'_>) {
-        let count = page.count();
-        self.estimated += count as u64;
-        self.estimates.resize(count, 0.0);
-        let of = Lookups {
-            query: &list.target.query,
-            lookup: &self.lookup,
-            base: list.base,
-        };
-        let out = &mut self.estimates;
-        self.ivf
-            .coding()
-            .estimate(of, page.codes(), page.adds(), page.scales(), out);
-        self.note_estimates(list);
-    }
-
-    /// Notes what the estimates at hand tell of the list.
-    fn note_estimates(&mut self, list: List<'_>) {
-        let Reading {
-            within,
-            is_measured,
-            ..
-        } = list.reading;
-        if is_measured {
-            self.offsets.add(list.centre, &self.estimates);
-        }
-        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
-            self.last_within = self.last_within.max(list.place + 1);
-        }
-    }
-
-    fn offer_all(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
-        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
-        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
-        let mut bound = into.bound();
-        for (n, (&estimate, error)) in self.estimates.iter().zip(errors).enumerate() {
-            let error = list.error(error.get());
-            let low = estimate - error;
-            if low > bound {
-                into.leave_out(low);
-                continue;
-            }
-            let row = FoundRow {
-                tid: tids[n],
-                address: addresses.get(n).copied().unwrap_or_default(),
-                place: list.place as u32,
-                seen: Seen::InList,
-                is_open: false,
-                distance: estimate as f64,
-            };
-            let (low, high) = match is_estimate_all {
-                true => (estimate, estimate),
-                false => (low, estimate + error),
-            };
-            into.take(low, high, row);
-            bound = into.bound();
-        }
-    }
-
-    /// Offers the rows of a page that a filter leaves. Where a radius is asked for, all rows are estimated:
-    /// those that are not wanted tell how far the radius goes, too.
-    fn offer_wanted(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
-        let wanted = self.wanted.slots.len();
-        self.matched += wanted as u64;
-        let is_whole = wanted * WHOLE >= page.count() || list.reading.within < f32::INFINITY;
-        if is_whole {
-            self.estimate_all(page, list);
-        } else {
-            self.wanted.gather(page);
-            self.estimated += wanted as u64;
-            self.estimates.resize(wanted, 0.0);
-            let of = Lookups {
-                query: &list.target.query,
-                lookup: &self.lookup,
-                base: list.base,
-            };
-            let Wanted {
-                codes,
-                adds,
-                scales,
-                ..
-            } = &self.wanted;
-            let out = &mut self.estimates;
-            self.ivf.coding().estimate(of, codes, adds, scales, out);
-            self.note_estimates(list);
-        }
-        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
-        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
-        for (n, &slot) in self.wanted.slots.iter().enumerate() {
-            let slot = slot as usize;
-            let estimate = self.estimates[if is_whole { slot } else { n }];
-            let error = match is_estimate_all {
-                true => 0.0,
-                false => list.error(errors[slot].get()),
-            };
-            let low = estimate - error;
-            if low > into.bound() {
-                into.leave_out(low);
-                continue;
-            }
-            let row = FoundRow {
-                tid: tids[slot],
-                address: addresses.get(slot).copied().unwrap_or_default(),
-                place: list.place as u32,
-                seen: Seen::InList,
-                is_open: self.wanted.is_open(slot),
-                distance: estimate as f64,
-            };
-            into.take(low, estimate + error, row);
-        }
-    }
-
-    /// Offers values by their distances: those that a filter leaves, or all of the page.
-    fn offer_values(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
-        let space = self.ivf.shape.space;
-        let len = self.ivf.shape.row_len as usize;
-        let query = list.target.value.operand();
-        let distance_of = |n: usize| {
-            let value = Operand {
-                payload: &page.code(n)[..len],
-                norm_squared: page.norms().get(n).copied().unwrap_or_default(),
-            };
-            space.distance(query, value)
-        };
-        let within = list.reading.within;
-        let is_filtered = list.reading.filter.is_some();
-        self.estimates.clear();
-        for (n, &tid) in page.tids().iter().enumerate() {
-            let is_wanted = !is_filtered || self.wanted.verdicts[n] != Verdict::No;
-            if !is_wanted && within == f32::INFINITY {
-                continue;
-            }
-            let distance = distance_of(n);
-            let near = distance as f32;
-            self.estimated += 1;
-            if list.reading.is_measured {
-                self.estimates.push(near);
-            }
-            if !is_wanted {
-                continue;
-            }
-            self.matched += 1;
-            if near > into.bound() {
-                into.leave_out(near);
-                continue;
-            }
-            let row = FoundRow {
-                tid,
-                address: VectorAddress::NONE,
-                place: list.place as u32,
-                seen: Seen::InList,
-                is_open: is_filtered && self.wanted.is_open(n),
-                distance,
-            };
-            into.take(near, near, row);
-        }
-        if list.reading.is_measured {
-            self.note_values(list);
-        }
-    }
-
-    /// The same of values: their distances are compared with the radius as they are, with the centroid's
-    /// as internal ones.
-    fn note_values(&mut self, list: List<'_>) {
-        let within = list.reading.within;
-        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
-            self.last_within = self.last_within.max(list.place + 1);
-        }
-        match (&self.ivf.codec, self.ivf.shape.space.metric) {
-            // lists are placed by L2, which says little of how far their rows are
-            (_, Metric::L1) => return,
-            (Some(_), _) => {
-                for distance in &mut self.estimates {
-                    *distance = list.target.query.internal(*distance as f64);
-                }
-            }
-            (None, _) => {}
-        }
-        self.offsets.add(list.centre, &self.estimates);
-    }
-}
-
-/// A list that is being read.
-#[derive(Clone, Copy)]
-struct List<'a> {
-    target: &'a Target,
-    base: Base,
-    /// distance of its centroid
-    centre: f32,
-    place: usize,
-    reading: Reading<'a>,
-}
-
-impl List<'_> {
-    /// How far an estimate may be off.
-    #[inline(always)]
-    fn error(&self, of_row: f32) -> f32 {
-        self.reading.deviations * (self.base.span * of_row + self.base.slack)
-    }
-}
-
-impl Wanted {
-    /// Finds the rows of a page that a filter leaves; false where there is none.
-    fn find(&mut self, page: &ListPage<'_>, filter: &Filter) -> bool {
-        self.verdicts.clear();
-        self.verdicts.resize(page.count(), Verdict::Yes);
-        filter
-            .conditions
-            .narrow(|column| page.keys(column), &mut self.verdicts);
-        self.slots.clear();
-        let allowed = filter.allowed();
-        let tids = page.tids();
-        for (slot, verdict) in self.verdicts.iter_mut().enumerate() {
-            if *verdict == Verdict::No {
-                continue;
-            }
-            match allowed {
-                Some(allowed) if !allowed.contains(tids[slot]) => *verdict = Verdict::No,
-                _ => self.slots.push(slot as u16),
-            }
-        }
-        !self.slots.is_empty()
-    }
-
-    fn is_open(&self, slot: usize) -> bool {
-        self.verdicts[slot] == Verdict::Open
-    }
-
-    /// Puts the codes of the rows wanted one after another.
-    fn gather(&mut self, page: &ListPage<'_>) {
-        self.codes.clear();
-        self.adds.clear();
-        self.scales.clear();
-        for &slot in &self.slots {
-            let slot = slot as usize;
-            self.codes.extend_from_slice(page.code(slot));
-            self.adds.push(page.adds()[slot]);
-            self.scales.push(page.scales()[slot]);
-        }
     }
 }

@@ -1,0 +1,213 @@
+//! What the rows on a list page are estimated at, and which of them a search is offered.
+
+use super::wanted::Wanted;
+use super::{FoundRow, Intake, Probe, Reading, Seen, Target};
+use crate::distance::{Metric, Operand};
+use crate::ivf::format::{ListPage, Rerank, VectorAddress};
+use crate::keys::Verdict;
+use crate::quantize::{Base, Lookups};
+
+/// Pages of which at least this part of the rows are wanted are estimated as a whole.
+const WHOLE: usize = 4;
+
+/// A list that is being read.
+#[derive(Clone, Copy)]
+pub struct List<'a> {
+    pub target: &'a Target,
+    pub base: Base,
+    /// distance of its centroid
+    pub centre: f32,
+    pub place: usize,
+    pub reading: Reading<'a>,
+}
+
+impl List<'_> {
+    /// How far an estimate may be off.
+    #[inline(always)]
+    fn error(&self, of_row: f32) -> f32 {
+        self.reading.deviations * (self.base.span * of_row + self.base.slack)
+    }
+}
+
+impl Probe {
+    pub fn estimate_all(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        let count = page.count();
+        self.estimated += count as u64;
+        self.estimates.resize(count, 0.0);
+        let of = Lookups {
+            query: &list.target.query,
+            lookup: &self.lookup,
+            base: list.base,
+        };
+        let out = &mut self.estimates;
+        self.ivf
+            .coding()
+            .estimate(of, page.codes(), page.adds(), page.scales(), out);
+        self.note_estimates(list);
+    }
+
+    /// Notes what the estimates at hand tell of the list.
+    fn note_estimates(&mut self, list: List<'_>) {
+        let Reading {
+            within,
+            is_measured,
+            ..
+        } = list.reading;
+        if is_measured {
+            self.offsets.add(list.centre, &self.estimates);
+        }
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
+            self.last_within = self.last_within.max(list.place + 1);
+        }
+    }
+
+    pub fn offer_all(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
+        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
+        let mut bound = into.bound();
+        for (n, (&estimate, error)) in self.estimates.iter().zip(errors).enumerate() {
+            let error = list.error(error.get());
+            let low = estimate - error;
+            if low > bound {
+                into.leave_out(low);
+                continue;
+            }
+            let row = FoundRow {
+                tid: tids[n],
+                address: addresses.get(n).copied().unwrap_or_default(),
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: false,
+                distance: estimate as f64,
+            };
+            let (low, high) = match is_estimate_all {
+                true => (estimate, estimate),
+                false => (low, estimate + error),
+            };
+            into.take(low, high, row);
+            bound = into.bound();
+        }
+    }
+
+    /// Offers the rows of a page that a filter leaves. Where a radius is asked for, all rows are estimated:
+    /// those that are not wanted tell how far the radius goes, too.
+    pub fn offer_wanted(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let wanted = self.wanted.slots.len();
+        self.matched += wanted as u64;
+        let is_whole = wanted * WHOLE >= page.count() || list.reading.within < f32::INFINITY;
+        if is_whole {
+            self.estimate_all(page, list);
+        } else {
+            self.wanted.gather(page);
+            self.estimated += wanted as u64;
+            self.estimates.resize(wanted, 0.0);
+            let of = Lookups {
+                query: &list.target.query,
+                lookup: &self.lookup,
+                base: list.base,
+            };
+            let Wanted {
+                codes,
+                adds,
+                scales,
+                ..
+            } = &self.wanted;
+            let out = &mut self.estimates;
+            self.ivf.coding().estimate(of, codes, adds, scales, out);
+            self.note_estimates(list);
+        }
+        let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
+        let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
+        for (n, &slot) in self.wanted.slots.iter().enumerate() {
+            let slot = slot as usize;
+            let estimate = self.estimates[if is_whole { slot } else { n }];
+            let error = match is_estimate_all {
+                true => 0.0,
+                false => list.error(errors[slot].get()),
+            };
+            let low = estimate - error;
+            if low > into.bound() {
+                into.leave_out(low);
+                continue;
+            }
+            let row = FoundRow {
+                tid: tids[slot],
+                address: addresses.get(slot).copied().unwrap_or_default(),
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: self.wanted.is_open(slot),
+                distance: estimate as f64,
+            };
+            into.take(low, estimate + error, row);
+        }
+    }
+
+    /// Offers values by their distances: those that a filter leaves, or all of the page.
+    pub fn offer_values(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
+        let space = self.ivf.shape.space;
+        let len = self.ivf.shape.row_len as usize;
+        let query = list.target.value.operand();
+        let distance_of = |n: usize| {
+            let value = Operand {
+                payload: &page.code(n)[..len],
+                norm_squared: page.norms().get(n).copied().unwrap_or_default(),
+            };
+            space.distance(query, value)
+        };
+        let within = list.reading.within;
+        let is_filtered = list.reading.filter.is_some();
+        self.estimates.clear();
+        for (n, &tid) in page.tids().iter().enumerate() {
+            let is_wanted = !is_filtered || self.wanted.verdicts[n] != Verdict::No;
+            if !is_wanted && within == f32::INFINITY {
+                continue;
+            }
+            let distance = distance_of(n);
+            let near = distance as f32;
+            self.estimated += 1;
+            if list.reading.is_measured {
+                self.estimates.push(near);
+            }
+            if !is_wanted {
+                continue;
+            }
+            self.matched += 1;
+            if near > into.bound() {
+                into.leave_out(near);
+                continue;
+            }
+            let row = FoundRow {
+                tid,
+                address: VectorAddress::NONE,
+                place: list.place as u32,
+                seen: Seen::InList,
+                is_open: is_filtered && self.wanted.is_open(n),
+                distance,
+            };
+            into.take(near, near, row);
+        }
+        if list.reading.is_measured {
+            self.note_values(list);
+        }
+    }
+
+    /// The same of values: their distances are compared with the radius as they are, with the centroid's
+    /// as internal ones.
+    fn note_values(&mut self, list: List<'_>) {
+        let within = list.reading.within;
+        if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
+            self.last_within = self.last_within.max(list.place + 1);
+        }
+        match (&self.ivf.codec, self.ivf.shape.space.metric) {
+            // lists are placed by L2, which says little of how far their rows are
+            (_, Metric::L1) => return,
+            (Some(_), _) => {
+                for distance in &mut self.estimates {
+                    *distance = list.target.query.internal(*distance as f64);
+                }
+            }
+            (None, _) => {}
+        }
+        self.offsets.add(list.centre, &self.estimates);
+    }
+}
