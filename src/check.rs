@@ -1,6 +1,6 @@
 //! What a check of an index finds, and what holds of every page whatever the access method.
 
-use crate::page::{HEADER, PageView};
+use crate::page::{Damage, HEADER, PageView};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,9 +90,33 @@ const FLAGS: u16 = 7;
 /// Page size and version of the page layout, as PostgreSQL writes them.
 const SIZE_AND_VERSION: u16 = 8192 | 4;
 
+/// Checks what every page has: that it was written, its header, and its special area of `special` bytes,
+/// which `read` reads. What that read, where the rest of the page can be looked at.
+pub fn page<'a, T>(
+    page: PageView<'a>,
+    block: u32,
+    special: usize,
+    read: impl FnOnce(PageView<'a>) -> Result<T, Damage>,
+    found: &mut Findings<'_>,
+) -> Option<T> {
+    if page.is_new() {
+        found.warning(
+            block,
+            None,
+            "page that was never written: the server crashed when the index grew, or the page was lost",
+        );
+        return None;
+    }
+    if !header(page, block, special, found) {
+        return None;
+    }
+    let read = read(page);
+    read.map_err(|damage| found.error(block, None, damage)).ok()
+}
+
 /// Checks the header of a page with a special area of `special` bytes. False where nothing else of
 /// the page can be trusted.
-pub fn header(page: PageView<'_>, block: u32, special: usize, found: &mut Findings<'_>) -> bool {
+fn header(page: PageView<'_>, block: u32, special: usize, found: &mut Findings<'_>) -> bool {
     let bytes = page.bytes();
     let (lower, upper) = page.bounds();
     let mut whole = true;

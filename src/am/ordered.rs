@@ -7,6 +7,7 @@ use super::sphere::{self, Sphere, Target};
 use crate::hnsw::format::RawTid;
 use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
+use crate::pg::rows::item_pointer;
 use crate::planner::limit::Limit;
 use crate::planner::running::{self, Node};
 use pgrx::PgSqlErrorCode as Code;
@@ -245,13 +246,7 @@ pub unsafe fn hand_out(scan: pg_sys::IndexScanDesc, tid: RawTid, recheck: bool) 
     // SAFETY: as promised by the caller.
     unsafe {
         crate::pg::heap::check_tid(scan, tid);
-        (*scan).xs_heaptid = pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: tid.block_hi,
-                bi_lo: tid.block_lo,
-            },
-            ip_posid: tid.offset,
-        };
+        (*scan).xs_heaptid = item_pointer(tid);
         (*scan).xs_recheck = recheck;
         (*scan).xs_recheckorderby = false;
     }

@@ -41,24 +41,7 @@ pub fn page(
     block: u32,
     found: &mut Findings<'_>,
 ) -> Option<PageKind> {
-    if page.is_new() {
-        found.warning(
-            block,
-            None,
-            "page that was never written: the server crashed when the index grew, or the page was lost",
-        );
-        return None;
-    }
-    if !check::header(page, block, size_of::<Opaque>(), found) {
-        return None;
-    }
-    let (kind, opaque) = match Opaque::of(page) {
-        Ok(known) => known,
-        Err(damage) => {
-            found.error(block, None, damage);
-            return None;
-        }
-    };
+    let (kind, opaque) = check::page(page, block, size_of::<Opaque>(), Opaque::of, found)?;
     let in_chain = matches!(
         kind,
         PageKind::Centroid | PageKind::Codebook | PageKind::Directory | PageKind::List

@@ -5,6 +5,7 @@ use super::buffer::{has_block, prefetch_line_pointer};
 use super::conditions::Conditions;
 use super::error::raise_index;
 use super::relation::Index;
+use super::rows::item_pointer;
 use crate::hnsw::format::RawTid;
 use pgrx::pg_sys::{self, Datum};
 use std::mem::MaybeUninit;
@@ -614,14 +615,4 @@ unsafe fn switch_to(context: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
 
 fn block_of(tid: RawTid) -> pg_sys::BlockNumber {
     (tid.block_hi as u32) << 16 | tid.block_lo as u32
-}
-
-fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
-    pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData {
-            bi_hi: tid.block_hi,
-            bi_lo: tid.block_lo,
-        },
-        ip_posid: tid.offset,
-    }
 }

@@ -22,6 +22,7 @@ pub mod sample;
 pub mod table;
 pub mod temporary;
 pub mod threads;
+pub mod vacuum;
 pub mod varlena;
 
 pgrx::pg_module_magic!();

@@ -27,6 +27,18 @@ pub unsafe fn raw_tid(tid: pg_sys::ItemPointer) -> RawTid {
     }
 }
 
+/// The same as the server keeps it.
+#[inline]
+pub fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: tid.block_hi,
+            bi_lo: tid.block_lo,
+        },
+        ip_posid: tid.offset,
+    }
+}
+
 /// A row's values in the columns of the index.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
@@ -43,13 +55,15 @@ impl Values<'_> {
     }
 }
 
-/// What is done with a row: its values, the first of which is not NULL, and where it is.
+/// What is done with a row: its values, and where it is.
 type Visit<'f> = &'f mut dyn FnMut(Values<'_>, RawTid);
 
-/// A row on its way through the server.
-struct Visitor<'f> {
-    columns: usize,
-    visit: Visit<'f>,
+/// A row on its way through the server, which passes it to [`row`].
+pub(super) struct Visitor<'f> {
+    pub(super) columns: usize,
+    /// also rows whose first value is NULL
+    pub(super) takes_nulls: bool,
+    pub(super) visit: Visit<'f>,
 }
 
 impl Rows {
@@ -75,6 +89,7 @@ impl Rows {
     pub fn each_with_all(self, mut visit: impl FnMut(Values<'_>, RawTid)) -> f64 {
         let mut visit = Visitor {
             columns: self.index.columns(),
+            takes_nulls: false,
             visit: &mut visit,
         };
         // SAFETY: as promised to `new`; the callback gets `visit`.
@@ -99,6 +114,7 @@ impl Rows {
         let mut visit = |values: Values<'_>, tid: RawTid| visit(values.values[0], tid);
         let mut visit = Visitor {
             columns: self.index.columns(),
+            takes_nulls: false,
             visit: &mut visit,
         };
         // SAFETY: as promised to `new`; the callback gets `visit`. Nothing between the guard and
@@ -129,9 +145,9 @@ impl Rows {
     }
 }
 
-/// Called by the server for every row.
+/// Called by the server for every row, with a [`Visitor`].
 #[pgrx::pg_guard]
-unsafe extern "C-unwind" fn row(
+pub(super) unsafe extern "C-unwind" fn row(
     _index: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
     values: *mut Datum,
@@ -140,11 +156,11 @@ unsafe extern "C-unwind" fn row(
     visit: *mut std::ffi::c_void,
 ) {
     pgrx::check_for_interrupts!();
-    // SAFETY: `visit` is what `Rows` passed with this callback, and waits for the scan; the arrays have
-    // an entry for each column.
+    // SAFETY: `visit` was passed with this callback, and waits for the scan; the arrays have an entry for
+    // each column.
     unsafe {
-        if !*isnull {
-            let visitor = &mut *visit.cast::<Visitor<'_>>();
+        let visitor = &mut *visit.cast::<Visitor<'_>>();
+        if visitor.takes_nulls || !*isnull {
             let row = Values {
                 values: std::slice::from_raw_parts(values, visitor.columns),
                 nulls: std::slice::from_raw_parts(isnull, visitor.columns),

@@ -4,10 +4,10 @@
 use super::buffer::{Access, Shared, Strategy};
 use super::readable::Readable;
 use super::relation::Index;
-use super::rows::{Values, raw_tid};
+use super::rows::{Values, Visitor, row};
 use crate::hnsw::format::RawTid;
 use crate::page::PageView;
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use std::ops::Range;
 
 /// The table, with a snapshot taken when this was made: what the snapshot sees was in the index
@@ -27,15 +27,6 @@ pub enum Target {
     Unused,
     /// a version in the middle of a chain of updates, which only the first one leads to
     HeapOnly,
-}
-
-/// What is done with a row: its values in the index's columns, and where it is.
-type Visit<'f> = &'f mut dyn FnMut(Values<'_>, RawTid);
-
-/// A row on its way through the server.
-struct Visitor<'f> {
-    columns: usize,
-    visit: Visit<'f>,
 }
 
 impl Table {
@@ -85,6 +76,7 @@ impl Table {
         let _as_owner = AsOwner::of(self.heap);
         let mut visit = Visitor {
             columns: self.index.columns(),
+            takes_nulls: true,
             visit: &mut visit,
         };
         // SAFETY: an open table and index; the callback gets `visit`. The server ends the scan.
@@ -126,29 +118,6 @@ impl Drop for Table {
             // SAFETY: registered in `of`.
             unsafe { pg_sys::UnregisterSnapshot(self.snapshot) }
         }
-    }
-}
-
-/// Called by the server for every row.
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn row(
-    _index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    visit: *mut std::ffi::c_void,
-) {
-    pgrx::check_for_interrupts!();
-    // SAFETY: `visit` is what `each` passed with this callback, and waits for the scan; the arrays have
-    // an entry for each column.
-    unsafe {
-        let visitor = &mut *visit.cast::<Visitor<'_>>();
-        let row = Values {
-            values: std::slice::from_raw_parts(values, visitor.columns),
-            nulls: std::slice::from_raw_parts(isnull, visitor.columns),
-        };
-        (visitor.visit)(row, raw_tid(tid));
     }
 }
 

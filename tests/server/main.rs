@@ -20,5 +20,6 @@ mod memory;
 mod odd_statements;
 mod replication;
 mod security;
+mod suspended;
 mod torture;
 mod upgrade;

@@ -24,22 +24,7 @@ use pgrx::pg_sys::{self, Datum};
 pg_fn! {
     /// `hnswhandler(internal) returns index_am_handler`
     fn hnswhandler(_call) {
-        // SAFETY: palloc0 returns memory for the struct or raises.
-        let routine: &mut pg_sys::IndexAmRoutine = unsafe {
-            &mut *pg_sys::palloc0(size_of::<pg_sys::IndexAmRoutine>()).cast::<pg_sys::IndexAmRoutine>()
-        };
-        routine.type_ = pg_sys::NodeTag::T_IndexAmRoutine;
-        routine.amstrategies = 0;
-        routine.amsupport = super::column::SPACE_PROC;
-        routine.amcanorderbyop = true;
-        // a row whose vector is NULL is not in the index, so a scan without a condition on it does
-        // not return every row; the planner only ever scans for an order
-        routine.amoptionalkey = true;
-        // columns after the vector are filter columns
-        routine.amcanmulticol = true;
-        routine.amsearcharray = true;
-        routine.amsearchnulls = true;
-        routine.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+        let routine = super::routine();
         routine.ambuild = Some(build::ambuild);
         routine.ambuildempty = Some(build::ambuildempty);
         routine.aminsert = Some(insert::aminsert);
@@ -48,18 +33,12 @@ pg_fn! {
         routine.amcostestimate = Some(cost::amcostestimate);
         routine.amoptions = Some(options::amoptions);
         routine.ambuildphasename = Some(build::ambuildphasename);
-        routine.amvalidate = Some(amvalidate);
         routine.ambeginscan = Some(scan::ambeginscan);
         routine.amrescan = Some(scan::amrescan);
         routine.amgettuple = Some(scan::amgettuple);
         routine.amendscan = Some(scan::amendscan);
         Datum::from(std::ptr::from_mut(routine))
     }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
-    true
 }
 
 /// Whether an access method is this one.

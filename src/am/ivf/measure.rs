@@ -7,7 +7,7 @@ use super::index::{Ivf, change_meta, floats_of, read_meta};
 use super::storage::{Steps, Visit};
 use crate::distance::{Operand, Value};
 use crate::hnsw::format::RawTid;
-use crate::ivf::calibrate::{Calibration, RANK};
+use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
 use crate::ivf::format::{ListPage, MOST_CURVE_POINTS, Meta, RowForm};
 use crate::pg::buffer::{Access, Logging, Shared};
 use crate::pg::heap::TableReader;
@@ -18,8 +18,8 @@ use std::collections::BinaryHeap;
 const QUERIES: usize = 160;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: u32 = 4;
-/// An index has outgrown its curve when it has so many times the lists, or rows, that it was measured
-/// with.
+/// An index has outgrown its curve when it has so many times the lists that it was measured with, or so many
+/// times fewer lists or rows: the nearest rows of fewer are spread over more lists.
 const OUTGROWN: f64 = 1.2;
 /// Copies kept for each query, the nearest by estimate. The table tells of those that may be nearest indeed: a
 /// few dozen where codes are precise, nearly all where they are a few bits of a few dimensions.
@@ -27,10 +27,13 @@ const KEPT: usize = 400;
 
 /// Whether the curve is of another index by now.
 pub fn is_outgrown(meta: &Meta) -> bool {
-    let before = meta.calibrated_lists as f64;
-    let now = meta.lists as f64;
+    let has_shrunk = |now: f64, before: f64| now * OUTGROWN < before;
+    let (lists, before) = (meta.lists as f64, meta.calibrated_lists as f64);
     meta.lists >= LEAST_LISTS
-        && (meta.curve_points == 0 || now > OUTGROWN * before || now * OUTGROWN < before)
+        && (meta.curve_points == 0
+            || lists > OUTGROWN * before
+            || has_shrunk(lists, before)
+            || has_shrunk(meta.rows as f64, meta.calibrated_rows as f64))
 }
 
 /// Measures the curve, unless lists are being arranged.
@@ -45,9 +48,10 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
     }
     let directory = Directory::of(ivf, &meta);
     let mut queries = queries(ivf, &meta, &directory, table);
+    let mut copies = 0;
     for at in 0..directory.lists().len() {
         pgrx::check_for_interrupts!();
-        read_list(ivf, &directory, at, &mut queries);
+        copies += read_list(ivf, &directory, at, &mut queries);
     }
     let mut calibration = Calibration::new(directory.lists().len());
     for query in queries {
@@ -56,8 +60,7 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
             calibration.add(&places);
         }
     }
-    let curve = calibration.curve();
-    let copies: u64 = directory.lists().iter().map(|list| list.rows as u64).sum();
+    let curve = calibration.curve(ERRORS_OF_GROWTH);
     let rows = copies / meta.copies as u64;
     change_meta(ivf.index, Logging::EachChange, |meta| {
         meta.curve = Default::default();
@@ -188,8 +191,8 @@ fn queries<F: Fn() -> TableReader>(
     queries
 }
 
-/// Offers all rows of a list to all queries. Nobody arranges lists meanwhile.
-fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]) {
+/// Offers all rows of a list to all queries. Nobody arranges lists meanwhile. Returns the number of copies in it.
+fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]) -> u64 {
     let listed = directory.lists()[at];
     let mut estimates = Vec::new();
     if let (Some(coding), Some(centre)) = (&ivf.coding, directory.centre(at)) {
@@ -199,17 +202,20 @@ fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]
     }
     let mut block = listed.first;
     let mut steps = Steps::new();
+    let mut copies = 0;
     while block != 0 {
         steps.step(ivf, block);
         let page = Shared::read(ivf.index, block, Access::Random);
         let Visit::Page(page) = ivf.list_page(block, page.page(), listed.id) else {
-            return;
+            return copies;
         };
+        copies += page.count() as u64;
         for query in queries.iter_mut() {
             query.offer(ivf, directory, at, &page, &mut estimates);
         }
         block = page.next;
     }
+    copies
 }
 
 impl Sought {

@@ -30,28 +30,12 @@ use pgrx::pg_sys::{self, Datum};
 
 /// What both access methods have in common.
 fn routine() -> &'static mut pg_sys::IndexAmRoutine {
-    // SAFETY: palloc0 returns memory for the struct, which the server keeps, or raises.
-    let routine: &mut pg_sys::IndexAmRoutine = unsafe {
-        &mut *pg_sys::palloc0(size_of::<pg_sys::IndexAmRoutine>()).cast::<pg_sys::IndexAmRoutine>()
-    };
-    routine.type_ = pg_sys::NodeTag::T_IndexAmRoutine;
-    routine.amstrategies = 0;
-    routine.amsupport = super::column::SPACE_PROC;
-    routine.amcanorderbyop = true;
-    // a row whose vector is NULL is not in the index, so a scan without a condition on it does
-    // not return every row; the planner only ever scans for an order
-    routine.amoptionalkey = true;
-    // columns after the vector are filter columns
-    routine.amcanmulticol = true;
-    routine.amsearcharray = true;
-    routine.amsearchnulls = true;
-    routine.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    let routine = super::routine();
     routine.aminsert = Some(insert::aminsert);
     routine.ambulkdelete = Some(vacuum::ambulkdelete);
     routine.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     routine.amcostestimate = Some(cost::amcostestimate);
     routine.ambuildphasename = Some(build::ambuildphasename);
-    routine.amvalidate = Some(amvalidate);
     routine.ambeginscan = Some(scan::ambeginscan);
     routine.amrescan = Some(scan::amrescan);
     routine.amgettuple = Some(scan::amgettuple);
@@ -79,11 +63,6 @@ pg_fn! {
         routine.amoptions = Some(options::amoptions_flat);
         Datum::from(std::ptr::from_mut(routine))
     }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
-    true
 }
 
 /// Whether scans of an index that the planner considers go on until they have the rows asked for.

@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 /// Rows from which the index's centroid is computed.
 const SAMPLE: usize = 10_000;
 /// Rows among these that the calibration takes as queries.
-const QUERIES: usize = 1_000;
+const QUERIES: usize = 2_000;
 /// Sampled rows for each list.
 const ROWS_PER_LIST: usize = 64;
 /// Rows of k-means where these are less.

@@ -21,6 +21,7 @@ use crate::ivf::grow::{Fate, Sizes};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Index;
+use crate::pg::vacuum::{delay_point, stats_of, whether_dead};
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -36,24 +37,20 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     callback: pg_sys::IndexBulkDeleteCallback,
     state: *mut std::ffi::c_void,
 ) -> *mut pg_sys::IndexBulkDeleteResult {
-    // SAFETY: the server passes an open index, and what it wants back from an earlier call.
-    let (index, strategy, stats) = unsafe {
+    // SAFETY: the server passes an open index, what it wants back from an earlier call, and a callback with
+    // its state.
+    let (index, strategy, stats, is_dead) = unsafe {
         let index = Index::new((*info).index);
-        (index, Strategy::of((*info).strategy), stats_of(stats))
+        let strategy = Strategy::of((*info).strategy);
+        (
+            index,
+            strategy,
+            stats_of(stats),
+            whether_dead(callback, state),
+        )
     };
-    let Some(callback) = callback else {
+    let Some(is_dead) = is_dead else {
         return stats;
-    };
-    let is_dead = |tid: RawTid| {
-        let mut pointer = pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: tid.block_hi,
-                bi_lo: tid.block_lo,
-            },
-            ip_posid: tid.offset,
-        };
-        // SAFETY: the server's callback with its state.
-        unsafe { callback(&raw mut pointer, state) }
     };
     let (ivf, _) = Ivf::open(index);
     let mut vacuum = Vacuum {
@@ -98,32 +95,6 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         }
         table.end();
         stats
-    }
-}
-
-/// # Safety
-/// `stats` is null or what an earlier call returned.
-unsafe fn stats_of<'a>(
-    stats: *mut pg_sys::IndexBulkDeleteResult,
-) -> &'a mut pg_sys::IndexBulkDeleteResult {
-    // SAFETY: as promised by the caller; palloc0 raises or gives zeroed memory.
-    unsafe {
-        if stats.is_null() {
-            let size = size_of::<pg_sys::IndexBulkDeleteResult>();
-            return &mut *pg_sys::palloc0(size).cast::<pg_sys::IndexBulkDeleteResult>();
-        }
-        &mut *stats
-    }
-}
-
-/// Answers interrupts and sleeps as vacuum_cost_delay asks.
-fn delay_point() {
-    // SAFETY: called without locks on pages.
-    unsafe {
-        #[cfg(feature = "pg18")]
-        pg_sys::vacuum_delay_point(false);
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::vacuum_delay_point();
     }
 }
 

@@ -75,9 +75,9 @@ fn server_of(method: &str) -> (Server, Client) {
 }
 
 /// Only an index scan in order, unless it cannot be.
-const FORCED: &str = "SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off";
+pub const FORCED: &str = "SET enable_indexscan = on; SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off";
 /// Only what is exact.
-const EXACT: &str = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_seqscan = on; SET enable_sort = on";
+pub const EXACT: &str = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_seqscan = on; SET enable_sort = on";
 /// As a session begins.
 const DEFAULTS: &str =
     "RESET enable_seqscan; RESET enable_sort; RESET enable_bitmapscan; RESET enable_indexscan";

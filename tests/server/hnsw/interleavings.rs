@@ -1,25 +1,18 @@
 //! Delicate moments, one after the other on purpose: what a scan, an insert and VACUUM do to each other
 //! when one waits in the middle.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use postgres::Client;
-
 use super::check::assert_sound;
 use super::{CODED, NARROW, number, server_with};
+use crate::suspended::Suspended;
 
 /// The two layouts: table, dimensions, options of the index.
 const LAYOUTS: [(&str, i32, &str); 2] = [
     ("narrow", NARROW, "WITH (layout = plain)"),
     ("coded", CODED, ""),
 ];
-
-fn ids(client: &mut Client, query: &str) -> Vec<i64> {
-    let rows = client.query(query, &[]).unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
-}
 
 #[test]
 fn a_suspended_scan_hands_out_its_rows_once_while_pages_are_freed_and_taken_again() {
@@ -33,15 +26,8 @@ fn a_suspended_scan_hands_out_its_rows_once_while_pages_are_freed_and_taken_agai
                  DELETE FROM {table} WHERE id % 2 = 0"
             ))
             .unwrap();
-        // its snapshot does not see the deleted rows, so VACUUM may erase their nodes under it
-        let mut reader = server.client();
-        reader
-            .batch_execute(&format!(
-                "SET enable_seqscan = off; BEGIN;
-                 DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY v <-> vec(1, {dims})"
-            ))
-            .unwrap();
-        let mut got = ids(&mut reader, "FETCH 50 FROM c");
+        let vector = format!("vec(1, {dims})");
+        let mut scan = Suspended::begin(&server, table, &vector);
         for round in 1..4 {
             client
                 .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
@@ -51,21 +37,13 @@ fn a_suspended_scan_hands_out_its_rows_once_while_pages_are_freed_and_taken_agai
                     "INSERT INTO {table} SELECT -i, vec(-i, {dims}) FROM generate_series({round}000, {round}500) i"
                 ))
                 .unwrap();
-            got.extend(ids(&mut reader, "FETCH 300 FROM c"));
+            scan.fetch("300");
             // visible to the cursor's snapshot, so VACUUM leaves them to it
             client
                 .batch_execute(&format!("DELETE FROM {table} WHERE id % 7 = {round}"))
                 .unwrap();
         }
-        got.extend(ids(&mut reader, "FETCH ALL FROM c"));
-        let expected: BTreeSet<i64> = (1..=3000).filter(|id| id % 2 == 1).collect();
-        assert_eq!(got.len(), expected.len(), "{table}: each once");
-        assert_eq!(
-            got.into_iter().collect::<BTreeSet<i64>>(),
-            expected,
-            "{table}"
-        );
-        reader.batch_execute("COMMIT").unwrap();
+        scan.finish((1..=3000).filter(|id| id % 2 == 1));
         client
             .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
             .unwrap();

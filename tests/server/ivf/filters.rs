@@ -5,7 +5,7 @@ use postgres::Client;
 use crate::harness::Server;
 use crate::hnsw::filters::recall::{Clusters, items};
 use crate::hnsw::filters::types::{TYPES, client_with_types};
-use crate::hnsw::filters::{Outcome, check_rows, distances, plan};
+use crate::hnsw::filters::{Outcome, Search, check_rows, plan};
 use crate::hnsw::{number, server_with};
 
 /// Rows of the clustered table.
@@ -28,8 +28,6 @@ struct Work {
     estimated: i64,
     /// rows read from the table, by all
     reranked: i64,
-    /// rows handed to the executor, by all
-    handed_out: i64,
 }
 
 /// Searches `items` by its index, with a condition, and compares with a sort.
@@ -40,53 +38,21 @@ fn search(
     queries: &[String],
     k: usize,
 ) -> (Outcome, Work) {
-    let (mut outcome, mut work) = (Outcome::default(), Work::default());
-    for query in queries {
-        let sql = format!(
-            "SELECT v {operator} '{query}' FROM items WHERE {condition}
-             ORDER BY v {operator} '{query}' LIMIT {k}"
-        );
-        client
-            .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
-            .unwrap();
-        let found = distances(client, &sql);
-        let scan = client
-            .query_one(
-                "SELECT estimated, reranked, returned FROM ivf_last_scan()",
-                &[],
-            )
-            .unwrap();
-        client
-            .batch_execute(
-                "SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off",
-            )
-            .unwrap();
-        let exact = distances(client, &sql);
-        assert!(found.is_sorted(), "{sql}: {found:?}");
-        let farthest = exact.last().copied().unwrap_or(f64::NEG_INFINITY);
-        outcome.wanted += exact.len();
-        outcome.rows += found.len();
-        outcome.right += found.iter().filter(|&&d| d <= farthest).count();
+    let search = Search {
+        table: "items",
+        condition,
+        operator,
+        k,
+    };
+    let mut work = Work::default();
+    let outcome = search.judge(client, queries, |client, outcome| {
+        let last = "SELECT estimated, reranked, returned FROM ivf_last_scan()";
+        let scan = client.query_one(last, &[]).unwrap();
         work.estimated = work.estimated.max(scan.get(0));
         work.reranked += scan.get::<_, i64>(1);
-        work.handed_out += scan.get::<_, i64>(2);
-    }
+        outcome.handed_out += scan.get::<_, i64>(2);
+    });
     (outcome, work)
-}
-
-/// k rows at the recall promised less three standard errors of so few, and nothing filtered after the fact.
-fn check(found: &(Outcome, Work), what: &str) {
-    let (outcome, work) = found;
-    assert_eq!(outcome.rows, outcome.wanted, "rows of {what}: {found:?}");
-    let error = (0.95 * 0.05 / outcome.wanted.max(1) as f64).sqrt();
-    assert!(
-        outcome.recall() >= 0.95 - 3.0 * error,
-        "recall of {what}: {found:?}"
-    );
-    assert!(
-        work.handed_out <= (outcome.rows + outcome.rows / 50 + 2) as i64,
-        "the executor threw rows of {what} away: {found:?}"
-    );
 }
 
 #[test]
@@ -108,9 +74,9 @@ fn every_selectivity_gives_k_rows_at_the_recall_promised() {
         for below in [1000, 500, 200, 50, 10, 1] {
             let condition = format!("uniform < {below}");
             for k in [10, 60] {
-                let found = search(&mut client, &condition, operator, &queries, k);
-                check(&found, &format!("{class} {options} {condition} LIMIT {k}"));
-                all.add(&found.0);
+                let (outcome, _) = search(&mut client, &condition, operator, &queries, k);
+                outcome.check(&format!("{class} {options} {condition} LIMIT {k}"));
+                all.add(&outcome);
             }
         }
         for condition in [
@@ -143,13 +109,13 @@ fn what_keys_deny_is_neither_estimated_nor_read() {
             (format!("cluster = {wanted} AND uniform < 100"), ROWS / 160),
             (format!("labels && '{{{wanted}}}'"), ROWS / 16),
         ] {
-            let found = search(&mut client, &condition, "<->", &queries, 10);
-            check(&found, &condition);
+            let (outcome, work) = search(&mut client, &condition, "<->", &queries, 10);
+            outcome.check(&condition);
             // of each row there are two copies, and a page with many that match is estimated as a whole
             let most = 2 * 4 * rows as i64 + 400;
-            assert!(found.1.estimated < most, "{condition}: {found:?}");
+            assert!(work.estimated < most, "{condition}: {work:?}");
             let most = (queries.len() * 120) as i64;
-            assert!(found.1.reranked < most, "{condition}: {found:?}");
+            assert!(work.reranked < most, "{condition}: {work:?}");
         }
     }
     // nothing matches

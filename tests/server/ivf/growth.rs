@@ -7,12 +7,23 @@ use crate::hnsw::number;
 
 /// Recall in percent of the ten nearest of 60 rows, and rows that their searches looked at.
 fn quality(client: &mut Client, table: &str) -> (i64, i64) {
+    quality_near(client, table, |n| {
+        format!("topic({}, 40, {DIMS})", 1_000_003 + 77 * n)
+    })
+}
+
+/// The same of what is near to some vectors.
+pub fn quality_near(
+    client: &mut Client,
+    table: &str,
+    vector: impl Fn(i64) -> String,
+) -> (i64, i64) {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = on")
         .unwrap();
     let (mut right, mut scanned) = (0, 0);
     for query in 0..60 {
-        let query = format!("topic({}, 40, {DIMS})", 1_000_003 + 77 * query);
+        let query = vector(query);
         right += number(
             client,
             &format!(

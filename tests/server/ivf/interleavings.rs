@@ -1,17 +1,9 @@
 //! Delicate moments, one after the other on purpose: lists are divided, dissolved and written anew, their
 //! pages freed and taken again, under a scan that waits in the middle, and under a transaction that inserts.
 
-use std::collections::BTreeSet;
-
-use postgres::Client;
-
 use super::{DIMS, KINDS, create_tables, insert, lists, number, server_with};
 use crate::hnsw::check::assert_sound;
-
-fn ids(client: &mut Client, query: &str) -> Vec<i64> {
-    let rows = client.query(query, &[]).unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
-}
+use crate::suspended::Suspended;
 
 #[test]
 fn a_suspended_scan_hands_out_its_rows_once_while_lists_are_arranged_and_pages_taken_again() {
@@ -23,15 +15,8 @@ fn a_suspended_scan_hands_out_its_rows_once_while_lists_are_arranged_and_pages_t
             .batch_execute(&format!("DELETE FROM {table} WHERE id % 2 = 0"))
             .unwrap();
         let before = lists(&mut client, table);
-        // its snapshot does not see the deleted rows, so VACUUM may take them out under it
-        let mut reader = server.client();
-        reader
-            .batch_execute(&format!(
-                "SET enable_seqscan = off; BEGIN;
-                 DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY v <-> topic(7, 40, {DIMS})"
-            ))
-            .unwrap();
-        let mut got = ids(&mut reader, "FETCH 50 FROM c");
+        let vector = format!("topic(7, 40, {DIMS})");
+        let mut scan = Suspended::begin(&server, table, &vector);
         for round in 1..4 {
             client
                 .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
@@ -41,7 +26,7 @@ fn a_suspended_scan_hands_out_its_rows_once_while_lists_are_arranged_and_pages_t
             client
                 .batch_execute(&insert(table, first, first + 2500))
                 .unwrap();
-            got.extend(ids(&mut reader, "FETCH 200 FROM c"));
+            scan.fetch("200");
             // what the cursor's snapshot does not see: VACUUM dissolves their lists
             client
                 .batch_execute(&format!("DELETE FROM {table} WHERE id >= {first}"))
@@ -50,15 +35,7 @@ fn a_suspended_scan_hands_out_its_rows_once_while_lists_are_arranged_and_pages_t
                 .batch_execute(&format!("DELETE FROM {table} WHERE id % 7 = {round}"))
                 .unwrap();
         }
-        got.extend(ids(&mut reader, "FETCH ALL FROM c"));
-        let expected: BTreeSet<i64> = (1..=3000).filter(|id| id % 2 == 1).collect();
-        assert_eq!(got.len(), expected.len(), "{table}: each once");
-        assert_eq!(
-            got.into_iter().collect::<BTreeSet<i64>>(),
-            expected,
-            "{table}"
-        );
-        reader.batch_execute("COMMIT").unwrap();
+        scan.finish((1..=3000).filter(|id| id % 2 == 1));
         client
             .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
             .unwrap();

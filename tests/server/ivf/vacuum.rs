@@ -1,5 +1,6 @@
 //! What was deleted is gone from the disk, and its space is used again.
 
+use super::growth::quality_near;
 use super::{DIMS, KINDS, create_tables, insert, server_with};
 use crate::hnsw::number;
 
@@ -51,6 +52,34 @@ fn lists_that_are_nearly_empty_are_dissolved() {
             "{table}: {before} lists became {after}"
         );
         super::check(&mut client, table);
+    }
+}
+
+#[test]
+fn what_is_left_of_near_rows_is_found_where_it_is_spread_over_more_lists() {
+    let (_server, mut client) = server_with("");
+    let row = |i: &str| {
+        format!(
+            "vec({i} / 12, {DIMS}) + vec({i}, {DIMS}) * array_fill(0.01, ARRAY[{DIMS}])::vector"
+        )
+    };
+    for (table, options) in KINDS {
+        let options = options.replace(')', ", lists = 300)");
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {table} (id bigint, v vector({DIMS}));
+                 INSERT INTO {table} SELECT i, {} FROM generate_series(1, 6000) i;
+                 CREATE INDEX {table}_v ON {table} USING ivf (v vector_l2_ops) {options};
+                 DELETE FROM {table} WHERE id % 12 > 2",
+                row("i")
+            ))
+            .unwrap();
+        client
+            .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+            .unwrap();
+        let query = |n: i64| row(&(n * 100 + 50).to_string());
+        let (recall, _) = quality_near(&mut client, table, query);
+        assert!(recall >= 93, "recall of {table}: {recall} percent");
     }
 }
 

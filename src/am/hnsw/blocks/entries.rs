@@ -52,6 +52,8 @@ pub fn nearest(
 ) -> u32 {
     let hnsw = &blocks.hnsw;
     let mut estimates = [0.0f32; 512];
+    // twice as many seeds are gathered before those too far go: cheaper than keeping them sorted
+    let mut farthest = f32::INFINITY;
     let mut next = meta.entries;
     // few pages: no use in knowing the index's length before there are many
     let mut steps = 0u32;
@@ -79,20 +81,33 @@ pub fn nearest(
                 estimates,
             );
             for (i, &estimate) in estimates.iter().enumerate() {
-                if seeds.len() == count && estimate >= seeds[count - 1].1 {
+                if estimate >= farthest {
                     continue;
                 }
                 let Some(id) = nodes[from + i].id() else {
                     continue;
                 };
-                let at = seeds.partition_point(|seed| seed.1 <= estimate);
-                seeds.insert(at, (id, estimate));
-                seeds.truncate(count);
+                seeds.push((id, estimate));
+                if seeds.len() == 2 * count {
+                    farthest = keep_nearest(seeds, count);
+                }
             }
         }
         next = entries.next;
     }
+    if seeds.len() > count {
+        keep_nearest(seeds, count);
+    }
+    seeds.sort_unstable_by(|a, b| a.1.total_cmp(&b.1));
     steps
+}
+
+/// Leaves the `count` nearest of more seeds, in any order. Returns the distance of the farthest.
+fn keep_nearest(seeds: &mut Vec<(NodeId, f32)>, count: usize) -> f32 {
+    let (_, farthest, _) = seeds.select_nth_unstable_by(count - 1, |a, b| a.1.total_cmp(&b.1));
+    let farthest = farthest.1;
+    seeds.truncate(count);
+    farthest
 }
 
 /// What the table keeps of a node.

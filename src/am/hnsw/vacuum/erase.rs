@@ -1,10 +1,11 @@
 //! The last pass of VACUUM: nodes that nothing leads to any more are erased.
 
+use super::Vacuum;
 use super::room::{record_free, remove_item};
-use super::{Vacuum, delay_point};
 use crate::am::hnsw::storage::chunk_of_node;
 use crate::hnsw::format::{NodeId, Opaque, PageKind};
 use crate::pg::buffer::{Change, Exclusive, Logging};
+use crate::pg::vacuum::delay_point;
 use rustc_hash::FxHashMap;
 
 impl Vacuum {

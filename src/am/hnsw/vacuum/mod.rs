@@ -24,6 +24,7 @@ use crate::hnsw::format::{Node, NodeId, Opaque, PageKind, RawTid};
 use crate::page::PageView;
 use crate::pg::buffer::{Access, Logging, Shared, Strategy, free_space_map};
 use crate::pg::relation::{Index, Turnstile};
+use crate::pg::vacuum::{delay_point, stats_of, whether_dead};
 use pgrx::pg_sys;
 use rustc_hash::FxHashSet;
 use std::rc::Rc;
@@ -38,13 +39,9 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     // SAFETY: the server passes an open index, and a callback with its state; the result is
     // allocated in the caller's context.
     unsafe {
-        let stats = if stats.is_null() {
-            pg_sys::palloc0(size_of::<pg_sys::IndexBulkDeleteResult>()).cast()
-        } else {
-            stats
-        };
+        let stats = stats_of(stats);
         let (hnsw, meta) = Hnsw::open(Index::new((*info).index));
-        let Some(callback) = callback else {
+        let Some(is_dead) = whether_dead(callback, callback_state) else {
             return stats;
         };
         let mut vacuum = Vacuum {
@@ -58,7 +55,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             removed: 0,
         };
         let map = blocks::map::layout(&hnsw, &meta);
-        vacuum.remove_tuples(map, &mut |mut tid| callback(&mut tid, callback_state));
+        vacuum.remove_tuples(map, &is_dead);
         if !vacuum.deleted.is_empty() {
             vacuum.wait_for_inserts();
             vacuum.replace_entry();
@@ -67,11 +64,11 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
                 None => vacuum.repair(),
             }
             vacuum.wait_for_inserts();
-            (*stats).pages_deleted = 0;
-            (*stats).pages_newly_deleted += vacuum.erase();
+            stats.pages_deleted = 0;
+            stats.pages_newly_deleted += vacuum.erase();
         }
-        (*stats).num_index_tuples = vacuum.kept as f64;
-        (*stats).tuples_removed += vacuum.removed as f64;
+        stats.num_index_tuples = vacuum.kept as f64;
+        stats.tuples_removed += vacuum.removed as f64;
         stats
     }
 }
@@ -105,17 +102,6 @@ struct Vacuum {
     most_unlinked: usize,
     kept: u64,
     removed: u64,
-}
-
-/// Answers interrupts and sleeps as vacuum_cost_delay asks.
-pub fn delay_point() {
-    // SAFETY: called without locks on pages.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::vacuum_delay_point();
-        #[cfg(feature = "pg18")]
-        pg_sys::vacuum_delay_point(false);
-    }
 }
 
 /// How many nodes VACUUM keeps in mind to see whether links lead to them.

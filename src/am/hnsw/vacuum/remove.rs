@@ -1,7 +1,7 @@
 //! The first pass of VACUUM: dead heap tuples are taken out of nodes and their lists.
 
 use super::room::{record_free, record_if_free, remove_item};
-use super::{Vacuum, delay_point, is_node_page};
+use super::{Vacuum, is_node_page};
 use crate::am::hnsw::blocks;
 use crate::am::hnsw::place::{self, with_node_mut};
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
@@ -9,13 +9,13 @@ use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{DELETED, NodeId, Opaque, PageKind, RawTid};
 use crate::page::Damage;
 use crate::pg::buffer::{Access, Change, Exclusive, Logging};
-use pgrx::pg_sys;
+use crate::pg::vacuum::delay_point;
 
-type IsDead<'a> = dyn FnMut(pg_sys::ItemPointerData) -> bool + 'a;
+type IsDead<'a> = dyn Fn(RawTid) -> bool + 'a;
 
 impl Vacuum {
     /// Pass 1.
-    pub fn remove_tuples(&mut self, map: Option<MapLayout>, is_dead: &mut IsDead<'_>) {
+    pub fn remove_tuples(&mut self, map: Option<MapLayout>, is_dead: &IsDead<'_>) {
         let mut map_room = blocks::map::Room::default();
         let mut block = META_BLOCK + 1;
         while block < self.hnsw.index.blocks() {
@@ -24,9 +24,7 @@ impl Vacuum {
             if is_node_page(&self.hnsw, block, page.page()) {
                 self.remove_from_page(&mut page, is_dead);
             } else if let Some(map) = map {
-                map_room.remove(&self.hnsw, map, &mut page, &mut |tid| {
-                    is_dead(item_pointer(tid))
-                });
+                map_room.remove(&self.hnsw, map, &mut page, &mut |tid| is_dead(tid));
             }
             // the free space map is not WAL-logged: a crash or a promotion may have lost what
             // an earlier VACUUM recorded
@@ -47,7 +45,7 @@ impl Vacuum {
         }
     }
 
-    fn remove_from_page(&mut self, page: &mut Exclusive, is_dead: &mut IsDead<'_>) {
+    fn remove_from_page(&mut self, page: &mut Exclusive, is_dead: &IsDead<'_>) {
         struct Edit {
             id: NodeId,
             tids: Vec<RawTid>,
@@ -116,7 +114,7 @@ impl Vacuum {
 
     /// Takes dead tuples out of a node's TID lists and removes empty ones. Returns how many tuples
     /// are left in lists.
-    fn shrink_lists(&mut self, page: &mut Exclusive, id: NodeId, is_dead: &mut IsDead<'_>) -> u64 {
+    fn shrink_lists(&mut self, page: &mut Exclusive, id: NodeId, is_dead: &IsDead<'_>) -> u64 {
         let hnsw = self.hnsw;
         let mut left = 0;
         let mut previous = None;
@@ -162,26 +160,16 @@ impl Vacuum {
 }
 
 /// The TIDs that are not dead, and their keys.
-fn living(tids: &[RawTid], keys: &[u64], is_dead: &mut IsDead<'_>) -> (Vec<RawTid>, Vec<u64>) {
+fn living(tids: &[RawTid], keys: &[u64], is_dead: &IsDead<'_>) -> (Vec<RawTid>, Vec<u64>) {
     let columns = keys.len() / tids.len().max(1);
     let mut living = (Vec::with_capacity(tids.len()), Vec::new());
     for (n, &tid) in tids.iter().enumerate() {
-        if !is_dead(item_pointer(tid)) {
+        if !is_dead(tid) {
             living.0.push(tid);
             living.1.extend_from_slice(&keys[n * columns..][..columns]);
         }
     }
     living
-}
-
-fn item_pointer(tid: RawTid) -> pg_sys::ItemPointerData {
-    pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData {
-            bi_hi: tid.block_hi,
-            bi_lo: tid.block_lo,
-        },
-        ip_posid: tid.offset,
-    }
 }
 
 /// The chain of a node's TID lists up to one that is to be removed.

@@ -1,11 +1,12 @@
 //! The second pass of VACUUM over the plain layout: links to deleted nodes are replaced.
 
-use super::{Vacuum, delay_point, each_node_of};
+use super::{Vacuum, each_node_of};
 use crate::am::hnsw::insert::{Back, LINK_ATTEMPTS, Neighbourhood, effective_ef_construction};
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
 use crate::hnsw::format::{Node, NodeId};
 use crate::hnsw::{Candidate, Distance, Level, Searcher};
 use crate::pg::buffer::{Access, Logging};
+use crate::pg::vacuum::delay_point;
 use rustc_hash::FxHashSet;
 
 impl Vacuum {

@@ -51,7 +51,7 @@ pub fn curve(shared: &Shared<'_>, neighbours: &[Vec<Neighbour>]) -> Vec<CurvePoi
             .collect();
         calibration.add(&places);
     }
-    calibration.curve()
+    calibration.curve(calibrate::ERRORS_OF_BUILD)
 }
 
 /// Keeps a row if it is among the nearest.

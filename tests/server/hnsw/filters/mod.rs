@@ -8,6 +8,7 @@ mod wordnet;
 use postgres::Client;
 
 use super::number;
+use crate::filters::{EXACT, FORCED};
 
 /// What a filtered search gave, beside what it should have.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub struct Outcome {
     /// rows returned that are no farther than the last of the true ones
     pub right: usize,
     /// heap tuples that the scans handed to the executor
-    handed_out: i64,
+    pub handed_out: i64,
     /// most nodes that a scan expanded
     expanded: i64,
 }
@@ -42,7 +43,7 @@ impl Outcome {
 
     /// k rows, at the recall promised less three standard errors of so few rows, and nothing filtered
     /// after the fact.
-    fn check(&self, what: &str) {
+    pub fn check(&self, what: &str) {
         assert_eq!(self.rows, self.wanted, "rows of {what}: {self:?}");
         let error = (0.95 * 0.05 / self.wanted.max(1) as f64).sqrt();
         assert!(
@@ -61,7 +62,50 @@ pub fn text(vector: &[f32]) -> String {
     format!("[{}]", elements.join(","))
 }
 
-pub fn distances(client: &mut Client, sql: &str) -> Vec<f64> {
+/// Searches of `table (id, v)` for the nearest that meet a condition.
+pub struct Search<'a> {
+    pub table: &'a str,
+    pub condition: &'a str,
+    pub operator: &'a str,
+    pub k: usize,
+}
+
+impl Search<'_> {
+    /// Searches by the index, and compares with a sort. `look` sees the session after each search.
+    pub fn judge(
+        &self,
+        client: &mut Client,
+        queries: &[String],
+        mut look: impl FnMut(&mut Client, &mut Outcome),
+    ) -> Outcome {
+        let Search {
+            table,
+            condition,
+            operator,
+            k,
+        } = self;
+        let mut outcome = Outcome::default();
+        for query in queries {
+            let sql = format!(
+                "SELECT v {operator} '{query}' FROM {table} WHERE {condition}
+                 ORDER BY v {operator} '{query}' LIMIT {k}"
+            );
+            client.batch_execute(FORCED).unwrap();
+            let found = distances(client, &sql);
+            look(client, &mut outcome);
+            client.batch_execute(EXACT).unwrap();
+            let exact = distances(client, &sql);
+            assert!(found.is_sorted(), "{sql}: {found:?}");
+            let farthest = exact.last().copied().unwrap_or(f64::NEG_INFINITY);
+            outcome.wanted += exact.len();
+            outcome.rows += found.len();
+            outcome.right += found.iter().filter(|&&d| d <= farthest).count();
+        }
+        outcome
+    }
+}
+
+fn distances(client: &mut Client, sql: &str) -> Vec<f64> {
     let rows = client
         .query(sql, &[])
         .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -77,34 +121,19 @@ fn search(
     queries: &[String],
     k: usize,
 ) -> Outcome {
-    let mut outcome = Outcome::default();
-    for query in queries {
-        let sql = format!(
-            "SELECT v {operator} '{query}' FROM {table} WHERE {condition}
-             ORDER BY v {operator} '{query}' LIMIT {k}"
-        );
-        client
-            .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
-            .unwrap();
-        let found = distances(client, &sql);
+    let search = Search {
+        table,
+        condition,
+        operator,
+        k,
+    };
+    search.judge(client, queries, |client, outcome| {
         let scan = client
             .query_one("SELECT returned, expanded FROM hnsw_last_scan()", &[])
             .unwrap();
-        client
-            .batch_execute(
-                "SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off",
-            )
-            .unwrap();
-        let exact = distances(client, &sql);
-        assert!(found.is_sorted(), "{sql}: {found:?}");
-        let farthest = exact.last().copied().unwrap_or(f64::NEG_INFINITY);
-        outcome.wanted += exact.len();
-        outcome.rows += found.len();
-        outcome.right += found.iter().filter(|&&d| d <= farthest).count();
         outcome.handed_out += scan.get::<_, i64>(0);
         outcome.expanded = outcome.expanded.max(scan.get(1));
-    }
-    outcome
+    })
 }
 
 /// Whether all rows of `table (id, v)` that meet a condition, and no others, come out of its index.
@@ -120,21 +149,15 @@ pub fn check_rows(client: &mut Client, table: &str, condition: &str, operator: &
         ids.sort_unstable();
         ids
     };
-    client
-        .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
-        .unwrap();
+    client.batch_execute(FORCED).unwrap();
     let found = ids(client);
-    client
-        .batch_execute("SET enable_seqscan = on; SET enable_sort = on; SET enable_indexscan = off")
-        .unwrap();
+    client.batch_execute(EXACT).unwrap();
     assert_eq!(found, ids(client), "rows of {table} where {condition}");
 }
 
 /// The plan of a search with a condition, as EXPLAIN tells it.
 pub fn plan(client: &mut Client, table: &str, condition: &str) -> String {
-    client
-        .batch_execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off; SET enable_indexscan = on")
-        .unwrap();
+    client.batch_execute(FORCED).unwrap();
     let sql = format!(
         "EXPLAIN (COSTS OFF) SELECT id FROM {table} WHERE {condition}
          ORDER BY v <-> (SELECT v FROM {table} LIMIT 1) LIMIT 10"
