@@ -137,6 +137,9 @@ fn meta(page: PageView<'_>, found: &mut Findings<'_>) {
     if !sensible || !rising {
         error("calibration curve of impossible values");
     }
+    if meta.map == 0 && meta.map_page != 0 {
+        error("room in a code map that there is not");
+    }
     let unused: &[u8] = bytemuck::cast_slice(&meta.curve[curve.len()..]);
     let reserved = bytemuck::bytes_of(&meta.reserved);
     if unused.iter().chain(reserved).any(|&byte| byte != 0) {
@@ -200,6 +203,9 @@ fn node(expected: &Expected, id: NodeId, node: &Node<'_>, found: &mut Findings<'
         return error("value of the wrong length");
     }
     tids(header.tid_count as usize, &header.tids, &mut error);
+    if !node.unused_keys_are_zero() {
+        error("keys beyond the last heap TID");
+    }
     let has_lists = header.more_tids != RawTid::NONE;
     if has_lists && header.more_tids.id().is_none_or(|at| at.block == block) {
         error("TID list on the node's own page, or nowhere");
