@@ -25,6 +25,7 @@ from .scale import DIMS, scale
 from .search import equal_effort, latency, search
 from .server import Server, Settings, capture
 from .sessions import floor, scaling
+from .tenants import tenants
 
 
 def main() -> int:
@@ -93,6 +94,8 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 filters(contenders, report)
             case "costs" if options.access_method == "hnsw":
                 costs(contenders, report)
+            case "tenants" if options.access_method == "hnsw":
+                tenants(contenders, report)
             case "ivf" if options.access_method == "hnsw":
                 ivf(contenders, report)
             case "frugal" if options.access_method == "hnsw":
@@ -147,6 +150,8 @@ def server_settings(options: Options, loaded: data.DataSet) -> Settings:
         "autovacuum": "off",
         "jit": "off",
         "max_connections": str(20 + options.clients),
+        # a thousand partitions are made in one transaction
+        "max_locks_per_transaction": "512",
     }
     if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free < 1.2 * building * megabyte:
         # parallel builds share their graph in this memory, which containers keep small

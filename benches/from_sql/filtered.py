@@ -27,23 +27,38 @@ class Filtered:
     engine: Engine
     table: str
     rows: int
+    method: str = "hnsw"
+    has_filter_column: bool = True
 
     @property
     def is_ours(self) -> bool:
         return self.engine.extension == self.engine.options.ours
 
+    @property
+    def columns(self) -> list[str]:
+        """Those of `COLUMNS` that conditions reach in ways of their own."""
+        return [column for column in COLUMNS if column != "f" or self.has_filter_column]
+
     def load(self, operator_class: str) -> None:
         """The first rows of `items` with their numbers; indexes, statistics."""
         engine, table = self.engine, self.table
-        options = f" WITH ({engine.index_options})" if engine.index_options != "none" else ""
-        filters = ", f" if self.is_ours else ""
         engine.psql(
             f"DROP TABLE IF EXISTS {table};"
             f"CREATE TABLE {table} AS SELECT id, embedding, n AS f, n AS b, n AS p FROM"
             f" (SELECT *, (id::bigint * 7919 % {OF})::integer AS n FROM items WHERE id < {self.rows} ORDER BY id) x;"
             f"CREATE INDEX {table}_b ON {table} (b);"
-            f"CREATE INDEX {table}_embedding ON {table} USING hnsw (embedding {operator_class}{filters}){options};"
-            f"VACUUM (FREEZE, ANALYZE) {table};"
+        )
+        self.index(operator_class)
+        engine.psql(f"VACUUM (FREEZE, ANALYZE) {table}")
+
+    def index(self, operator_class: str) -> None:
+        """The vector index, in place of the one there is."""
+        table, options = self.table, self.engine.index_options
+        given = f" WITH ({options})" if options != "none" and self.method == "hnsw" else ""
+        filters = ", f" if self.is_ours and self.has_filter_column else ""
+        self.engine.psql(
+            f"DROP INDEX IF EXISTS {table}_embedding;"
+            f"CREATE INDEX {table}_embedding ON {table} USING {self.method} (embedding {operator_class}{filters}){given}"
         )
 
     def condition(self, column: str, hundredths: int) -> str:

@@ -12,6 +12,9 @@ use pgrx::pg_sys;
 /// there are few costs a hundred times as much.
 const WITHIN_RADIUS: f64 = 0.005;
 
+/// Rows that a search is taken to be for where no LIMIT says so.
+const USUAL_ROWS: f64 = 10.0;
+
 /// A scan that the planner considers.
 pub struct Considered<'a> {
     /// its index, open
@@ -20,6 +23,10 @@ pub struct Considered<'a> {
     pub info: &'a pg_sys::IndexOptInfo,
     /// share of the rows that meet the conditions on filter columns
     pub matching: f64,
+    /// share of these that pass all other conditions on the table, too, which are put to each row
+    pub passing: f64,
+    /// rows that a LIMIT asks for, as far as is known: ten where it is not
+    pub wanted: f64,
     /// times that it is run
     pub loop_count: f64,
 }
@@ -110,6 +117,15 @@ pub unsafe fn answer(
                 index: Index::new(relation),
                 info,
                 matching,
+                passing: match in_sphere || has_radius(&*path) {
+                    // the scan itself ends there
+                    true => 1.0,
+                    false => passing(info, matching),
+                },
+                wanted: match (*root).limit_tuples {
+                    rows if rows > 0.0 => rows,
+                    _ => USUAL_ROWS,
+                },
                 loop_count,
             });
             pg_sys::index_close(relation, pg_sys::NoLock as i32);
@@ -128,6 +144,13 @@ pub unsafe fn answer(
         *answers.correlation = 0.0;
         *answers.pages = info.pages as f64;
     }
+}
+
+/// Share of the rows that meet conditions on filter columns which pass the others.
+fn passing(info: &pg_sys::IndexOptInfo, matching: f64) -> f64 {
+    // SAFETY: an index of a table that is being planned.
+    let rows = unsafe { (*info.rel).rows };
+    (rows / (info.tuples * matching).max(1.0)).clamp(1e-9, 1.0)
 }
 
 /// Whether an index that the planner considers is of the access method with that callback.

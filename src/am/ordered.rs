@@ -226,6 +226,7 @@ impl Begun {
         let Some(target) = target else {
             return Asked::All(filter);
         };
+        let has_order = has_order && !node.is_some_and(|node| node.asks_for_no_order());
         let has_limit = node.is_some_and(|node| node.limit.is_some());
         let is_bounded = target.within < f64::INFINITY;
         Asked::Near(Request {

@@ -267,9 +267,11 @@ fn fill_gaps(
 ) {
     let dims = rows.dims();
     let too_much = TOO_MUCH * loads.iter().sum::<f64>() / loads.len() as f64;
-    let mut greatest: BinaryHeap<(Load, usize)> = (0..)
-        .zip(loads)
-        .map(|(list, &load)| (Load(load), list))
+    // of lists that cannot be two there is nothing to give away; of equal ones the longest comes first
+    let size = |list: usize| members.of_list(list).len();
+    let divisible = (0..members.lists()).filter(|&list| size(list) > 1);
+    let mut greatest: BinaryHeap<(Load, usize, usize)> = divisible
+        .map(|list| (Load(loads[list]), size(list), list))
         .collect();
     let mut givers: Vec<usize> = (0..members.lists()).collect();
     // the empty ones first
@@ -277,19 +279,19 @@ fn fill_gaps(
     givers.sort_by_key(|&list| key(list));
     for giver in givers {
         let is_empty = members.of_list(giver).is_empty();
-        let Some(&(Load(load), list)) = greatest.peek() else {
+        let Some(&(Load(load), size, list)) = greatest.peek() else {
             return;
         };
         let is_gap = is_empty
             || (gaps == Gaps::WhereLeastIsLost
                 && load > too_much
                 && loads[giver] * TOO_MUCH < load);
-        if !is_gap || members.of_list(list).len() < 2 {
+        if !is_gap || size < 2 {
             return;
         }
         greatest.pop();
-        greatest.push((Load(load / 2.0), list));
-        greatest.push((Load(load / 2.0), list));
+        greatest.push((Load(load / 2.0), size - size / 2, list));
+        greatest.push((Load(load / 2.0), size / 2, list));
         let of_list = members.of_list(list);
         let row = of_list[random.usize(..of_list.len())] as usize;
         let point = &mut points[giver * dims..][..dims];

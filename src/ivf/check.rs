@@ -1,5 +1,5 @@
 //! What must hold of a page of an index of lists by itself. What holds between pages is checked where
-//! pages can be read (`am/ivf/check.rs`).
+//! pages can be read (`am/ivf/check/`).
 
 use super::format::{
     CONTENTS, Entries, EntryLayout, ListLayout, ListPage, Meta, Opaque, PageKind, RowForm, Shape,

@@ -140,6 +140,25 @@ unsafe fn order_of(scan: *mut pg_sys::IndexScanState) -> *mut pg_sys::Node {
     }
 }
 
+/// The place in a query's text of an order that is not the query's own, but was made for a condition
+/// `distance < radius`. Nothing but messages reads it otherwise, and it stays with an expression wherever the
+/// planner copies it to.
+pub const FOR_A_BOUND: i32 = -2;
+
+/// Whether a scan is ordered for a bound on the distance alone.
+///
+/// # Safety
+/// `scan` is of a running query.
+pub unsafe fn is_ordered_for_a_bound(scan: *mut pg_sys::IndexScanState) -> bool {
+    // SAFETY: as promised by the caller; an expression's tag names its struct.
+    unsafe {
+        let order = order_of(scan);
+        !order.is_null()
+            && (*order).type_ == NodeTag::T_OpExpr
+            && (*order.cast::<pg_sys::OpExpr>()).location == FOR_A_BOUND
+    }
+}
+
 /// The btree operator family of floating-point numbers.
 pub const FLOAT_OPS: Oid = Oid::from_u32(1970);
 

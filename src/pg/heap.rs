@@ -170,6 +170,29 @@ impl HeapReader {
         }
     }
 
+    /// The same of many rows: `passes` gets an answer for each.
+    pub fn pass_each(&mut self, tids: &[RawTid], conditions: &Conditions, passes: &mut Vec<bool>) {
+        passes.clear();
+        passes.reserve(tids.len());
+        for &tid in tids {
+            // SAFETY: the scan is valid and being executed.
+            unsafe { check_tid(self.scan, tid) };
+        }
+        let open = match self.open {
+            Some(open) => open,
+            None => self.open(),
+        };
+        // SAFETY: as in `fetch`; the conditions are of the scan's plan node. There is room for all answers.
+        unsafe {
+            let snapshot = (*self.scan).xs_snapshot;
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                for &tid in tids {
+                    passes.push(open.find(tid, snapshot) && conditions.hold_for(open.slot));
+                }
+            })
+        }
+    }
+
     /// Hands all columns of a row's index entry to `f`: values and whether they are NULL, of the
     /// version that the scan's snapshot sees. None where it sees none. What holds for
     /// [`fetch`](HeapReader::fetch) holds here, too.

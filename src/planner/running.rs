@@ -5,7 +5,7 @@
 use super::allow_list_scan;
 use super::limit::Limit;
 use crate::pg::allow_list::AllowList;
-use crate::pg::conditions::{Conditions, Radius};
+use crate::pg::conditions::{Conditions, Radius, is_ordered_for_a_bound};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -42,9 +42,21 @@ impl Node {
         radius.value()
     }
 
+    /// Whether the query asks for all rows within the radius, in whatever order.
+    pub fn asks_for_no_order(&self) -> bool {
+        // SAFETY: a scan of a running query.
+        unsafe { is_ordered_for_a_bound(self.scan) }
+    }
+
     /// The rows that another index says may match; `None` where all may.
     pub fn allowed(&self) -> Option<Rc<AllowList>> {
         with_entry(self.scan, |entry| entry.allowed.clone()).flatten()
+    }
+
+    /// How many rows the planner thinks pass the conditions.
+    pub fn expected_rows(&self) -> f64 {
+        // SAFETY: a scan of a running query has its plan.
+        unsafe { (*(*self.scan).ss.ps.plan).plan_rows }
     }
 
     /// Whether the planner thinks that most rows fail the conditions.

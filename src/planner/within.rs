@@ -3,10 +3,11 @@
 //! A scan in the order of that distance ends at the bound, so it is an index scan for the condition,
 //! and the server is offered it as one. Where the query asks for this order itself it has that scan
 //! already. With `hnsw.iterative_scan` or `ivf.iterative_scan` at another setting than `auto` scans may end
-//! before they have all rows, so then there is none.
+//! before they have all rows, so then there is none; and a scan planned before knows by its order
+//! ([`FOR_A_BOUND`]) that it is to go on all the same.
 
 use super::{filter_columns, paths};
-use crate::pg::conditions::{FLOAT_OPS, bound_of};
+use crate::pg::conditions::{FLOAT_OPS, FOR_A_BOUND, bound_of};
 use crate::pg::list;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
@@ -69,18 +70,18 @@ unsafe fn distance_in(
         let (left, right) = (sides.next()?, sides.next()?);
         let is_column = |node| pg_sys::match_index_to_operand(node, 0, index);
         let is_constant = |node| pg_sys::is_pseudo_constant_for_index(root, node, index);
-        let order = if is_column(left) && is_constant(right) {
-            operator
-        } else if is_column(right) && is_constant(left) {
+        let is_turned = !(is_column(left) && is_constant(right));
+        if is_turned && !(is_column(right) && is_constant(left)) {
+            return None;
+        }
+        let order = pg_sys::copyObjectImpl(operator.cast()).cast::<pg_sys::OpExpr>();
+        (*order).location = FOR_A_BOUND;
+        if is_turned {
             if pg_sys::get_commutator((*operator).opno) == pg_sys::InvalidOid {
                 return None;
             }
-            let turned = pg_sys::copyObjectImpl(operator.cast()).cast::<pg_sys::OpExpr>();
-            pg_sys::CommuteOpExpr(turned);
-            turned
-        } else {
-            return None;
-        };
+            pg_sys::CommuteOpExpr(order);
+        }
         let family = *(*index).opfamily;
         let sorts = pg_sys::get_op_opfamily_sortfamily((*order).opno, family);
         (sorts == FLOAT_OPS).then_some(order.cast())

@@ -74,3 +74,37 @@ def test_bad_lists_are_refused(cursor):
             cursor.execute("INSERT INTO items (embedding) VALUES (%s)", (numbers,))
     cursor.execute("SELECT count(*) FROM items")
     assert cursor.fetchone() == (0,)
+
+
+def test_jsonb_conditions_find_the_nearest_ten_with_defaults(cursor):
+    """What applications send: a condition of which the planner knows nothing, a GIN index beside the vectors'
+    one, no settings; before and after most rows were updated."""
+    cursor.execute("CREATE TEMP TABLE docs (id int, embedding vector(16), metadata jsonb)")
+    cursor.execute(
+        """INSERT INTO docs SELECT i, ARRAY(SELECT sin(i * (d + 0.37) * 12.9898) FROM generate_series(1, 16) d)::vector,
+                  jsonb_build_object('k', 'v' || i % 100) FROM generate_series(1, 4000) i"""
+    )
+    cursor.execute("CREATE INDEX ON docs USING hnsw (embedding vector_cosine_ops)")
+    cursor.execute("CREATE INDEX ON docs USING gin (metadata)")
+    search = "SELECT id FROM docs WHERE metadata->>'k' = %s ORDER BY embedding <=> %s::vector LIMIT 10"
+    cursor.execute("SELECT embedding::text FROM docs WHERE id % 400 = 7")
+    queries = [vector for (vector,) in cursor.fetchall()]
+    for change in (
+        "SELECT 1",
+        "ANALYZE docs",
+        "UPDATE docs SET metadata = metadata || '{\"seen\": 1}', embedding = embedding + embedding WHERE id % 10 < 8",
+        "VACUUM docs",
+    ):
+        cursor.execute(change)
+        right = 0
+        for number, vector in enumerate(queries):
+            wanted = (f"v{number * 7}", vector)
+            cursor.execute("SET enable_indexscan = off")
+            cursor.execute(search, wanted)
+            exact = set(cursor.fetchall())
+            cursor.execute("RESET enable_indexscan")
+            cursor.execute(search, wanted)
+            found = cursor.fetchall()
+            assert len(found) == len(set(found)) == 10
+            right += len(exact & set(found))
+        assert right >= 0.95 * 10 * len(queries), change

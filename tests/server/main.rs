@@ -18,6 +18,7 @@ mod ivf_build;
 mod lists_check;
 mod memory;
 mod odd_statements;
+mod planted;
 mod replication;
 mod security;
 mod suspended;

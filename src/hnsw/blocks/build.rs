@@ -268,6 +268,8 @@ impl<F: FnMut() -> io::Result<B>, B: Into<Backing>> Intake<F> {
         lists
             .words
             .grow_to(self.len() * Lists::words(self.shape.slots))?;
+        self.records.bytes.settle();
+        lists.words.settle();
         let turns = Turns::new(self.len(), self.shape.seed);
         let entries = Entries::new(&self.records, turns)?;
         let graph = Graph {

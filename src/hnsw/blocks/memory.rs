@@ -181,6 +181,16 @@ impl<T: Plain> Region<T> {
         Ok(())
     }
 
+    /// Prepares for random reads all over what the array holds. Growing has moved it about, which leaves
+    /// small pages where the system could have large ones. Only a hint.
+    pub fn settle(&self) {
+        #[cfg(target_os = "linux")]
+        if self.file.is_none() && self.bytes > 0 {
+            // SAFETY: the mapping is this region's, and the advice does not change what it holds.
+            unsafe { libc::madvise(self.base.as_ptr().cast(), self.bytes, MADV_COLLAPSE) };
+        }
+    }
+
     fn mapping(&self) -> Option<Mapping> {
         (self.bytes > 0).then_some(Mapping {
             base: self.base.cast(),
@@ -215,6 +225,10 @@ impl<T: Plain> Drop for Region<T> {
         }
     }
 }
+
+/// Linux 6.1 and later: makes large pages of what is mapped, at once. Others answer that they do not know it.
+#[cfg(target_os = "linux")]
+const MADV_COLLAPSE: libc::c_int = 25;
 
 /// Mappings are a multiple of this long: a page on every machine we know.
 const GRAIN: usize = 64 << 10;

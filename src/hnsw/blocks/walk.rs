@@ -268,6 +268,10 @@ pub struct Walk<S: BlockStore> {
     seen: KeySet,
     /// every row found, in the order of expansion
     found: Vec<Near<S::Row>>,
+    /// expanded, and too far to be put to the test of [`Walk::step_where`] as it stands
+    untested: Vec<Near<S::Row>>,
+    /// rows put to that test
+    tested: u64,
     nearest: Nearest,
     floor: Nearest,
     /// of all rows, wanted or not
@@ -287,6 +291,8 @@ impl<S: BlockStore> Default for Walk<S> {
             aside: Vec::new(),
             seen: KeySet::new(),
             found: Vec::new(),
+            untested: Vec::new(),
+            tested: 0,
             nearest: Nearest::default(),
             floor: Nearest::default(),
             effort: Effort::default(),
@@ -306,6 +312,8 @@ impl<S: BlockStore> Walk<S> {
         self.aside.clear();
         self.seen.clear();
         self.found.clear();
+        self.untested.clear();
+        self.tested = 0;
         self.work = Work::default();
         for (node, estimate) in seeds {
             if self.seen.insert(S::key(node)) {
@@ -376,16 +384,69 @@ impl<S: BlockStore> Walk<S> {
     /// seen everything; else the index of the row in [`Walk::found`], unless the node had none.
     #[inline]
     pub fn step(&mut self, store: &mut S) -> Option<Option<usize>> {
-        self.step_where(store, |_| true)
+        let near = self.expand_next(store)?;
+        Some(near.map(|near| self.find(near)))
     }
 
-    /// The same for those rows alone that `wanted` says: others lead on and are not found.
+    /// The same for those rows alone that pass a test: others lead on and are not found. What is farther
+    /// than the rows aimed at waits for [`Walk::test_waiting`], because tests are dear.
     #[inline]
     pub fn step_where(
         &mut self,
         store: &mut S,
-        wanted: impl FnOnce(&Near<S::Row>) -> bool,
+        passes: impl FnOnce(&Near<S::Row>) -> bool,
     ) -> Option<Option<usize>> {
+        let Some(near) = self.expand_next(store)? else {
+            return Some(None);
+        };
+        if near.distance - near.error > self.farthest_aimed_at() {
+            self.untested.push(near);
+            return Some(None);
+        }
+        self.tested += 1;
+        Some(passes(&near).then(|| self.find(near)))
+    }
+
+    /// Puts rows to the test, nearest first, that were too far before the walk was aimed farther.
+    pub fn test_waiting(&mut self, mut passes: impl FnMut(&Near<S::Row>) -> bool) {
+        let mut waiting = std::mem::take(&mut self.untested);
+        let low = |near: &Near<S::Row>| near.distance - near.error;
+        waiting.sort_unstable_by(|a, b| low(b).total_cmp(&low(a)));
+        while let Some(near) = waiting.pop() {
+            if low(&near) > self.farthest_aimed_at() {
+                waiting.push(near);
+                break;
+            }
+            self.tested += 1;
+            if passes(&near) {
+                self.find(near);
+            }
+        }
+        self.untested = waiting;
+    }
+
+    /// A row farther than this is not among those that the walk is to find, as it stands.
+    #[inline]
+    fn farthest_aimed_at(&self) -> f32 {
+        match self.effort.ef {
+            0 => self.nearest.worst(),
+            _ => self.nearest.worst().max(self.floor.worst()),
+        }
+    }
+
+    #[inline]
+    fn find(&mut self, near: Near<S::Row>) -> usize {
+        self.nearest.push(near.distance);
+        if self.effort.ef > 0 {
+            self.floor.push(near.distance);
+        }
+        self.found.push(near);
+        self.found.len() - 1
+    }
+
+    /// Expands the next node; `None` where there is none within the bound.
+    #[inline]
+    fn expand_next(&mut self, store: &mut S) -> Option<Option<Near<S::Row>>> {
         let bound = self.bound();
         let next = loop {
             while self.flight.len() < FLIGHT
@@ -427,19 +488,26 @@ impl<S: BlockStore> Walk<S> {
             self.squared_errors += error * error;
             self.estimates_seen += 1;
         }
-        Some(near.filter(wanted).map(|near| {
-            self.nearest.push(near.distance);
-            if self.effort.ef > 0 {
-                self.floor.push(near.distance);
-            }
-            self.found.push(near);
-            self.found.len() - 1
-        }))
+        Some(near)
     }
 
-    /// Keeps those of the rows found that `wanted` says. To be followed by [`Walk::aim`].
-    pub fn retain(&mut self, wanted: impl FnMut(&Near<S::Row>) -> bool) {
-        self.found.retain(wanted);
+    /// From here on rows have to pass a test: of those found `is_at_once` are put to it now, the others by
+    /// [`Walk::test_waiting`]. To be followed by [`Walk::aim`].
+    pub fn begin_tests(
+        &mut self,
+        is_at_once: impl Fn(&Near<S::Row>) -> bool,
+        mut passes: impl FnMut(&Near<S::Row>) -> bool,
+    ) {
+        for near in std::mem::take(&mut self.found) {
+            if !is_at_once(&near) {
+                self.untested.push(near);
+                continue;
+            }
+            self.tested += 1;
+            if passes(&near) {
+                self.found.push(near);
+            }
+        }
     }
 
     /// Sets a stopping multiple no larger than the one aimed with.
@@ -464,9 +532,17 @@ impl<S: BlockStore> Walk<S> {
         &self.found
     }
 
-    /// Whether every node that can be reached has been expanded.
+    /// Rows put to the test.
+    pub fn tested(&self) -> u64 {
+        self.tested
+    }
+
+    /// Whether every node that can be reached has been expanded, and put to the test if there is one.
     pub fn is_exhausted(&self) -> bool {
-        self.frontier.is_empty() && self.flight.is_empty() && self.aside.is_empty()
+        self.frontier.is_empty()
+            && self.flight.is_empty()
+            && self.aside.is_empty()
+            && self.untested.is_empty()
     }
 
     /// What the walk has done.
@@ -478,7 +554,7 @@ impl<S: BlockStore> Walk<S> {
     pub fn memory(&self) -> usize {
         (self.frontier.len() + self.aside.len()) * size_of::<Seen<S::Node>>()
             + self.seen.slots.len() * size_of::<u64>()
-            + self.found.len() * size_of::<Near<S::Row>>()
+            + (self.found.len() + self.untested.len()) * size_of::<Near<S::Row>>()
     }
 }
 

@@ -160,6 +160,41 @@ proptest! {
     }
 
     #[test]
+    fn a_walk_among_few_tests_each_row_once_and_none_that_is_too_far(
+        count in 50usize..400, seed in any::<u64>(), of in 2u32..10, late in any::<bool>(),
+    ) {
+        let mut plane = Plane::random(count, 0.1, seed);
+        let passing: Vec<u32> = plane.exact().into_iter().filter(|node| node.is_multiple_of(of)).collect();
+        let mut tested: Vec<u32> = Vec::new();
+        let mut walk = Walk::default();
+        walk.start([(0, plane.estimate(0))]);
+        if late {
+            // rows were found before anybody knew that they have to pass
+            walk.aim(effort(5, 1.2, 0));
+            run(&mut walk, &mut plane);
+            walk.begin_tests(|_| false, |_| unreachable!());
+        }
+        let mut test = |near: &Near<u32>| {
+            tested.push(near.row);
+            near.row.is_multiple_of(of)
+        };
+        for rank in [5, 10, count + 1] {
+            walk.aim(effort(rank, 3.0, 0));
+            walk.test_waiting(&mut test);
+            while walk.step_where(&mut plane, &mut test).is_some() {}
+            let wanted = &passing[..rank.min(passing.len())];
+            prop_assert!(hits(&walk, wanted) + 1 >= wanted.len(), "{rank}");
+        }
+        prop_assert!(walk.is_exhausted());
+        prop_assert_eq!(walk.found().len(), passing.len());
+        prop_assert_eq!(walk.tested() as usize, tested.len());
+        tested.sort_unstable();
+        let mut live = plane.exact();
+        live.sort_unstable();
+        prop_assert_eq!(tested, live);
+    }
+
+    #[test]
     fn a_walk_used_again_is_as_good_as_new(seed in any::<u64>()) {
         let mut walk = Walk::default();
         let mut plane = Plane::random(200, 0.1, seed);

@@ -16,10 +16,12 @@ mod bitmaps;
 mod changes;
 mod columns;
 mod distances;
+mod odd_queries;
 mod plans;
 mod spheres;
 mod tenants;
 mod where_clauses;
+mod wordnet;
 
 use postgres::Client;
 

@@ -6,6 +6,12 @@ use postgres::Client;
 use super::{DEFAULTS, EXACT, tables};
 use crate::harness::{Server, explain};
 
+of_every_method! {
+    a_filter_column_keeps_a_thousand_tenants_apart,
+    partial_indexes_serve_large_tenants_and_one_index_the_others,
+    row_security_over_a_filter_column_is_a_condition_of_the_index,
+}
+
 /// Tenants, whose sizes go like one over their number: 1 has an eighth of the rows, the last ones a few.
 const TENANTS: i32 = 1000;
 
@@ -89,11 +95,12 @@ fn by_name(tenant: i32, query: &str) -> String {
     )
 }
 
-#[test]
-fn a_filter_column_keeps_a_thousand_tenants_apart() {
+fn a_filter_column_keeps_a_thousand_tenants_apart(method: &str) {
     let (_server, mut client) = server(&format!("{}; {TABLE}", tenant_of()));
     client
-        .batch_execute("CREATE INDEX docs_e ON docs USING hnsw (e vector_cosine_ops, tenant)")
+        .batch_execute(&format!(
+            "CREATE INDEX docs_e ON docs USING {method} (e vector_cosine_ops, tenant)"
+        ))
         .unwrap();
     check(&mut client, |client, tenant, query| {
         rows(client, &by_name(tenant, query))
@@ -141,17 +148,16 @@ fn a_partition_for_each_tenant_is_searched_alone() {
     });
 }
 
-#[test]
-fn partial_indexes_serve_large_tenants_and_one_index_the_others() {
+fn partial_indexes_serve_large_tenants_and_one_index_the_others(method: &str) {
     let (_server, mut client) = server(&format!("{}; {TABLE}", tenant_of()));
     client
-        .batch_execute(
+        .batch_execute(&format!(
             "DO $$ BEGIN FOR t IN 1..8 LOOP
-                 EXECUTE format('CREATE INDEX docs_e_%s ON docs USING hnsw (e vector_cosine_ops) WHERE tenant = %s', t, t);
+                 EXECUTE format('CREATE INDEX docs_e_%s ON docs USING {method} (e vector_cosine_ops) WHERE tenant = %s', t, t);
              END LOOP; END $$;
-             CREATE INDEX docs_e ON docs USING hnsw (e vector_cosine_ops, tenant) WHERE tenant > 8; ANALYZE docs;
-             SET enable_seqscan = off; SET enable_sort = off",
-        )
+             CREATE INDEX docs_e ON docs USING {method} (e vector_cosine_ops, tenant) WHERE tenant > 8; ANALYZE docs;
+             SET enable_seqscan = off; SET enable_sort = off"
+        ))
         .unwrap();
     let query = super::queries(&mut client)[0].0.clone();
     for (tenant, index) in [
@@ -168,16 +174,15 @@ fn partial_indexes_serve_large_tenants_and_one_index_the_others() {
     });
 }
 
-#[test]
-fn row_security_over_a_filter_column_is_a_condition_of_the_index() {
+fn row_security_over_a_filter_column_is_a_condition_of_the_index(method: &str) {
     let (server, mut client) = server(&format!("{}; {TABLE}", tenant_of()));
     client
-        .batch_execute(
-            "CREATE INDEX docs_e ON docs USING hnsw (e vector_cosine_ops, tenant); ANALYZE docs;
+        .batch_execute(&format!(
+            "CREATE INDEX docs_e ON docs USING {method} (e vector_cosine_ops, tenant); ANALYZE docs;
              ALTER TABLE docs ENABLE ROW LEVEL SECURITY;
              CREATE POLICY own ON docs USING (tenant = current_setting('app.tenant')::int);
-             CREATE ROLE app LOGIN; GRANT SELECT ON docs TO app",
-        )
+             CREATE ROLE app LOGIN; GRANT SELECT ON docs TO app"
+        ))
         .unwrap();
     let mut app = server.client_of("postgres", "app");
     app.batch_execute("SET app.tenant = 2; SET enable_seqscan = off; SET enable_sort = off")

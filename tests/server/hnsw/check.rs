@@ -12,6 +12,7 @@ use super::blocks::pages::path_of;
 use super::damage::{CHECKSUMS_IGNORED, COLUMNS, FILTERS, PAGE, first_item, first_of_kind, kind};
 use super::{number, server_with};
 use crate::harness::{Server, sqlstate_of};
+use crate::planted::{Told, use_alone, wrong_end};
 
 /// Name, dimensions, operator class, options and filter columns of an index.
 type Kind = (&'static str, i32, &'static str, &'static str, &'static str);
@@ -485,22 +486,17 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
     });
     let mut client = server.client();
     let backend = number(&mut client, "SELECT pg_backend_pid()::bigint");
-    let (mut found, mut excused, mut missed) = (0, 0, Vec::new());
+    let mut check = Told::default();
     for (damage, excuse) in planted.iter().zip(&beyond) {
-        let told = match findings(&mut client, &damage.index) {
-            Ok(lines) => lines.iter().any(|line| line.starts_with("error")),
-            Err(error) => error
-                .code()
-                .is_some_and(|code| ["XX001", "XX002"].contains(&code.code())),
-        };
-        match (told, excuse) {
-            (true, _) => found += 1,
-            (false, Some(_)) => excused += 1,
-            (false, None) => missed.push(format!("{}: {}", damage.index, damage.what)),
-        }
+        check.check(&mut client, &damage.index, &damage.what, *excuse);
     }
+    let Told {
+        told,
+        excused,
+        missed,
+    } = check;
     eprintln!(
-        "planted {} damages: {found} told, {excused} in what nothing can tell, {} missed",
+        "planted {} damages: {told} told, {excused} in what nothing can tell, {} missed",
         planted.len(),
         missed.len()
     );
@@ -563,14 +559,7 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
         let operator = super::blocks::operator_of(class);
         let index = &damage.index;
         let query = format!("SELECT id FROM {name}_copy ORDER BY v {operator} vec(3, {dims})");
-        // this index alone is used
-        client
-            .batch_execute(&format!(
-                "UPDATE pg_index SET indisvalid = indexrelid = '{index}'::regclass,
-                        indisready = indexrelid = '{index}'::regclass
-                 WHERE indrelid = '{name}_copy'::regclass"
-            ))
-            .unwrap();
+        client.batch_execute(&use_alone(index)).unwrap();
         for statement in [
             format!("{query} LIMIT 10"),
             query.clone(),
@@ -593,29 +582,8 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
             format!("SELECT vector_index_stats('{index}')"),
         ] {
             tried += 1;
-            let Err(error) = client.batch_execute(&statement) else {
-                continue;
-            };
-            let Some(error) = error.as_db_error() else {
-                panic!(
-                    "{}: {statement} took the server down: {}",
-                    damage.what,
-                    server.log()
-                );
-            };
-            let hint = error.hint().unwrap_or_default();
-            let is_right = match error.code().code() {
-                "XX002" => hint.contains("REINDEX"),
-                "XX001" => true,
-                _ => false,
-            };
-            if !is_right {
-                let (code, message) = (error.code().code(), error.message());
-                wrong.push(format!(
-                    "{index}, {}: {statement}: {code} {message} {hint}",
-                    damage.what
-                ));
-            }
+            let what = format!("{index}, {}", damage.what);
+            wrong.extend(wrong_end(server, &mut client, &what, &statement));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -10,9 +10,9 @@ use postgres::Client;
 
 use crate::harness::Server;
 use crate::hnsw::blocks::{operator_of, pages::path_of};
-use crate::hnsw::check::findings;
 use crate::hnsw::damage::{CHECKSUMS_IGNORED, COLUMNS, FILTERS, PAGE};
 use crate::hnsw::{number, server_with};
+use crate::planted::{Told, use_alone, wrong_end};
 
 /// An index.
 struct Form {
@@ -419,20 +419,15 @@ fn damage_of_every_structure_of_lists_is_told_and_harms_nobody() {
     });
     let mut client = server.client();
     let backend = number(&mut client, "SELECT pg_backend_pid()::bigint");
-    let (mut told, mut excused, mut missed) = (0, 0, Vec::new());
+    let mut check = Told::default();
     for damage in &planted {
-        let is_told = match findings(&mut client, &damage.index) {
-            Ok(lines) => lines.iter().any(|line| line.starts_with("error")),
-            Err(error) => error
-                .code()
-                .is_some_and(|code| ["XX001", "XX002"].contains(&code.code())),
-        };
-        match (is_told, damage.excuse) {
-            (true, _) => told += 1,
-            (false, Some(_)) => excused += 1,
-            (false, None) => missed.push(format!("{}: {}", damage.index, damage.what)),
-        }
+        check.check(&mut client, &damage.index, &damage.what, damage.excuse);
     }
+    let Told {
+        told,
+        excused,
+        missed,
+    } = check;
     println!(
         "planted {} damages in lists, {} of them flipped bits: {told} told, {excused} in what nothing can tell, {} missed",
         planted.len(),
@@ -469,14 +464,7 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
             "SELECT id FROM {name} ORDER BY v {} vec(3, {dims})",
             operator_of(class)
         );
-        // this index alone is used
-        client
-            .batch_execute(&format!(
-                "UPDATE pg_index SET indisvalid = indexrelid = '{index}'::regclass,
-                        indisready = indexrelid = '{index}'::regclass
-                 WHERE indrelid = '{name}'::regclass"
-            ))
-            .unwrap();
+        client.batch_execute(&use_alone(index)).unwrap();
         for statement in [
             format!("{query} LIMIT 10"),
             query.clone(),
@@ -502,29 +490,8 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
             format!("SELECT ivf_index_stats('{index}')"),
         ] {
             tried += 1;
-            let Err(error) = client.batch_execute(&statement) else {
-                continue;
-            };
-            let Some(error) = error.as_db_error() else {
-                panic!(
-                    "{}: {statement} took the server down: {}",
-                    damage.what,
-                    server.log()
-                );
-            };
-            let hint = error.hint().unwrap_or_default();
-            let is_right = match error.code().code() {
-                "XX002" => hint.contains("REINDEX"),
-                "XX001" => true,
-                _ => false,
-            };
-            if !is_right {
-                let (code, message) = (error.code().code(), error.message());
-                wrong.push(format!(
-                    "{index}, {}: {statement}: {code} {message} {hint}",
-                    damage.what
-                ));
-            }
+            let what = format!("{index}, {}", damage.what);
+            wrong.extend(wrong_end(server, &mut client, &what, &statement));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

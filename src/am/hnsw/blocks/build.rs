@@ -5,32 +5,28 @@
 //! memory. Some rows are held back until all others are linked: searches for them measure the
 //! calibration curve, and then they are linked, too.
 
-use super::entries::{self, Entry};
 use super::index::{self, Blocks, floats_of, hash_of};
-use super::map;
+use super::write::Writer;
 use super::{calibration, codebook};
 use crate::am::filter::keys::FilterColumns;
 use crate::am::hnsw::insert::effective_ef_construction;
 use crate::am::hnsw::place;
 use crate::am::hnsw::shape;
-use crate::am::hnsw::storage::{Hnsw, raise_damaged, read_meta};
+use crate::am::hnsw::storage::{Hnsw, read_meta};
 use crate::am::hnsw::tids::TidLists;
 use crate::am::mean::Mean;
 use crate::distance::Value;
-use crate::hnsw::blocks::build::{Graph, Intake, Link, Pushed, Shape, Verdict};
+use crate::hnsw::blocks::build::{Graph, Intake, Pushed, Shape};
 use crate::hnsw::blocks::calibrate::{self, Calibration};
-use crate::hnsw::blocks::format::{BlockMut, Kept, Span, encode_value};
-use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
-use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid};
-use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
+use crate::hnsw::format::RawTid;
+use crate::pg::buffer::Logging;
 use crate::pg::progress::{self, Phase};
 use crate::pg::rows::Rows;
 use crate::pg::{sample, temporary, threads};
 use crate::quantize::Codec;
 use pgrx::pg_sys;
-use rustc_hash::FxHashMap;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -204,15 +200,7 @@ impl Load {
         }
 
         progress::phase(Phase::WritingIndex);
-        let writer = Writer {
-            blocks: &blocks,
-            graph: &graph,
-            codes: codes.as_ref(),
-            tids: &tids,
-            lists: FxHashMap::default(),
-            ids: vec![RawTid::NONE; graph.len()],
-        };
-        writer.write();
+        Writer::new(&blocks, &graph, codes.as_ref(), &tids).write();
         calibration::store(
             &blocks,
             Logging::AtEndOfBuild,
@@ -295,20 +283,6 @@ fn exact_neighbours(graph: &Graph, queries: &[u32]) -> Vec<Vec<u32>> {
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The order in which nodes go to pages.
-fn order_of(graph: &Graph, on_page: usize) -> Vec<u32> {
-    let order = Mutex::new(Vec::new());
-    threads::run(
-        1,
-        |stop| {
-            let found = graph.order(on_page, stop);
-            *order.lock().unwrap_or_else(PoisonError::into_inner) = found;
-        },
-        || {},
-    );
-    order.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The inline codes of all nodes; none in the layout compact.
 fn codes_of(
     blocks: &Blocks,
@@ -352,184 +326,4 @@ fn calibrate(graph: &Graph, codes: Option<&Codes>, linked: usize) -> Calibration
     measured
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes a graph to pages, in the order of blocks.
-struct Writer<'a> {
-    blocks: &'a Rc<Blocks>,
-    graph: &'a Graph,
-    /// none in the layout compact
-    codes: Option<&'a Codes>,
-    tids: &'a TidLists,
-    /// newest TID list of the nodes that have any
-    lists: FxHashMap<u32, NodeId>,
-    /// where each node goes
-    ids: Vec<RawTid>,
-}
-
-impl Writer<'_> {
-    fn write(mut self) {
-        let hnsw = &self.blocks.hnsw;
-        let (lists, tid_page) = self.tids.write(hnsw);
-        self.lists = lists;
-        let order = order_of(self.graph, self.on_page());
-        self.assign(&order);
-        let last_page = self.write_nodes(&order);
-        let entry_nodes = self.graph.entries().iter().copied();
-        let entries: Vec<Entry> = entry_nodes
-            .filter_map(|node| {
-                let id = self.ids[node as usize].id()?;
-                Some(Entry::of(self.blocks, id, self.graph.get(node)))
-            })
-            .collect();
-        let entry = entries.first().map(|entry| entry.node);
-        place::change_meta(hnsw, Logging::AtEndOfBuild, |meta| {
-            meta.entry = entry.map_or(RawTid::NONE, RawTid::from);
-            meta.node_page = last_page.unwrap_or(0);
-            meta.tid_page = tid_page.unwrap_or(0);
-        });
-        entries::add(self.blocks, Logging::AtEndOfBuild, &entries);
-        self.write_map();
-    }
-
-    /// Writes the code map: rows with equal keys beside each other.
-    fn write_map(&self) {
-        let Some(layout) = self.blocks.map else {
-            return;
-        };
-        // numbers of nodes, and of heap tuples of each
-        let mut order: Vec<(u32, u32)> = Vec::new();
-        for node in 0..self.graph.len() as u32 {
-            if self.ids[node as usize].id().is_some() {
-                let count = self.tids.count(node) as u32;
-                order.extend((0..count).map(|n| (node, n)));
-            }
-        }
-        if layout.keys > 0 {
-            pgrx::check_for_interrupts!();
-            let keys = |&(node, n): &(u32, u32)| self.tids.row(node, n as usize).1;
-            order.sort_by(|a, b| keys(a).cmp(keys(b)));
-        }
-        let shape = &self.blocks.layout.block;
-        let is_same_code =
-            shape.quantizer == Some(layout.quantizer) && shape.code_dims == shape.dims;
-        map::write(self.blocks, layout, order.len(), |at, code, push| {
-            let (node, n) = order[at];
-            let (tid, keys) = self.tids.row(node, n as usize);
-            let row = MapRow {
-                tid,
-                node: self.ids[node as usize],
-                // nodes of a build have generation 0, as their pages
-                generation: 0,
-            };
-            if is_same_code && let Some(codes) = &self.codes {
-                return push(row, keys, codes.kept(node));
-            }
-            code.clear();
-            code.resize(layout.code_len(), 0);
-            let (quantizer, dims) = (layout.quantizer, shape.dims as usize);
-            let compact = self.graph.get(node);
-            let factors = self.blocks.codec.quantize(compact, quantizer, dims, code);
-            push(row, keys, Kept { factors, code });
-        });
-    }
-
-    /// Nodes that fit on a page.
-    fn on_page(&self) -> usize {
-        let capacity = PAGE_SIZE - crate::page::HEADER - size_of::<Opaque>();
-        capacity / (self.blocks.layout.size + 4)
-    }
-
-    /// Decides where every node goes: pages of nodes are filled in order.
-    fn assign(&mut self, order: &[u32]) {
-        let on_page = self.on_page();
-        let first = self.blocks.hnsw.index.blocks();
-        for (n, &node) in order.iter().enumerate() {
-            let id = NodeId {
-                block: first + (n / on_page) as u32,
-                offset: (n % on_page + 1) as u16,
-            };
-            self.ids[node as usize] = id.into();
-        }
-    }
-
-    fn write_nodes(&mut self, order: &[u32]) -> Option<u32> {
-        let hnsw = &self.blocks.hnsw;
-        progress::tuples_done(0);
-        let mut page: Option<Exclusive> = None;
-        let mut links: Vec<Link> = Vec::new();
-        for (n, &node) in order.iter().enumerate() {
-            let Some(id) = self.ids[node as usize].id() else {
-                continue;
-            };
-            let is_new = page.as_ref().is_none_or(|page| page.block() != id.block);
-            if is_new {
-                pgrx::check_for_interrupts!();
-                drop(page.take());
-                let mut new = Exclusive::extend(hnsw.index, pg_sys::ForkNumber::MAIN_FORKNUM);
-                assert_eq!(
-                    new.block(),
-                    id.block,
-                    "nobody else extends an index being built"
-                );
-                let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
-                change.new_page(&mut new, &Opaque::new(PageKind::Nodes, 0));
-                change.commit();
-                page = Some(new);
-            }
-            let item = self.item(node, &mut links);
-            let target = page.as_mut().expect("the node's page was made just now");
-            let mut change = Change::begin(hnsw.index, Logging::AtEndOfBuild);
-            let added = change.page(target).add_item(&item);
-            change.commit();
-            if added != Some(id.offset) {
-                raise_damaged(
-                    hnsw.index,
-                    id.block,
-                    crate::page::Damage("a node did not go where it was assigned"),
-                );
-            }
-            if n % 1024 == 0 {
-                progress::tuples_done(n as u64);
-            }
-        }
-        page.map(|page| page.block())
-    }
-
-    fn item(&self, node: u32, links: &mut Vec<Link>) -> Vec<u8> {
-        let hnsw = &self.blocks.hnsw;
-        let value = encode_value(self.graph.get(node), self.graph.hash(node));
-        let (tids, keys) = self.tids.inline(node);
-        let mut item = NewNode {
-            level: 0,
-            generation: 0,
-            value: &value,
-            norm_squared: 0.0,
-            chunks: &[],
-            tids: &tids,
-            keys: &keys,
-            more_tids: self.lists.get(&node).map_or(RawTid::NONE, |&at| at.into()),
-        }
-        .encode(hnsw.shape);
-        let block = self.ids[node as usize].id().map_or(0, |id| id.block);
-        let mut writer = hnsw.check(block, || NodeMut::of(&mut item, hnsw.shape));
-        let mut target = BlockMut::of(&mut writer, &self.blocks.layout);
-        links.clear();
-        self.graph.links(node, links);
-        let mut slot = 0;
-        for link in links.iter() {
-            let Some(id) = self.ids[link.node as usize].id() else {
-                continue;
-            };
-            let span = Span::new(link.distance, link.verdict == Verdict::Covered);
-            target.set(
-                slot,
-                id,
-                span,
-                self.codes.map(|codes| codes.kept(link.node)),
-            );
-            slot += 1;
-        }
-        item
-    }
 }

@@ -18,13 +18,17 @@ use crate::keys::Verdict;
 use crate::pg::conditions::Conditions;
 use crate::quantize::Query;
 use rustc_hash::FxHashSet;
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::cmp::Ordering;
 
 /// Codes gathered before they are estimated together.
 const GATHERED: usize = 256;
 /// Rows read from their nodes together, so that their memory is asked for ahead.
 const RANKED_AT_ONCE: usize = 8;
+/// The same of rows that are put to conditions in the table before.
+const TESTED_AT_ONCE: usize = 32;
+/// Rows put in order at first, and how many times more the next time.
+const SORTED_AT_FIRST: usize = 256;
+const SORTED_NEXT: usize = 4;
 /// Rows read before what their estimates are off by says that no others are within a distance.
 const LEAST_READ: u64 = 32;
 /// Pages between two looks at interrupts.
@@ -100,8 +104,10 @@ impl Batch {
 pub struct Plan {
     /// the pages of the map that can have rows that are wanted
     pub pages: Vec<u32>,
-    /// nodes whose rows were handed out before
-    pub handed_out: FxHashSet<NodeId>,
+    /// nodes whose rows were handed out before, or do not pass, or are known
+    pub passed_over: FxHashSet<NodeId>,
+    /// rows that pass, and were not handed out
+    pub known: Vec<Near<ScanRow>>,
     /// rows that LIMIT and OFFSET ask for, or more
     pub rank: usize,
     /// how many standard deviations of an estimate a row may be nearer than it seems
@@ -120,8 +126,12 @@ pub struct MapScan {
     plan: Plan,
     /// nodes that were read, or whose rows were handed out before
     seen: FxHashSet<NodeId>,
-    /// rows still to be ranked, nearest first
-    waiting: BinaryHeap<Reverse<Estimated>>,
+    /// rows still to be ranked, farthest first
+    waiting: Vec<Estimated>,
+    /// rows farther than all of these, in no order
+    unsorted: Vec<Estimated>,
+    /// how many of them are put in order next
+    sorted_next: usize,
     /// the farthest of the pass before: the next one goes on there
     after: Option<Estimated>,
     begun: bool,
@@ -139,6 +149,10 @@ pub struct MapScan {
     returned: usize,
     batch: Batch,
     verdicts: Vec<Verdict>,
+    /// rows that are looked at together
+    together: Vec<Estimated>,
+    tids: Vec<RawTid>,
+    passes: Vec<bool>,
     /// distances estimated
     pub estimated: u64,
 }
@@ -146,10 +160,13 @@ pub struct MapScan {
 impl MapScan {
     /// A scan that has not begun.
     pub fn new(layout: MapLayout, mut plan: Plan) -> MapScan {
-        MapScan {
+        let known = std::mem::take(&mut plan.known);
+        let mut scan = MapScan {
             layout,
-            seen: std::mem::take(&mut plan.handed_out),
-            waiting: BinaryHeap::new(),
+            seen: std::mem::take(&mut plan.passed_over),
+            waiting: Vec::new(),
+            unsorted: Vec::new(),
+            sorted_next: SORTED_AT_FIRST,
             after: None,
             begun: false,
             left_out: false,
@@ -161,9 +178,23 @@ impl MapScan {
             returned: 0,
             batch: Batch::default(),
             verdicts: Vec::new(),
+            together: Vec::new(),
+            tids: Vec::new(),
+            passes: Vec::new(),
             estimated: 0,
             plan,
+        };
+        for near in known {
+            scan.add(near);
         }
+        scan
+    }
+
+    /// Ranks a row.
+    fn add(&mut self, near: Near<ScanRow>) {
+        self.distances.push(near.distance);
+        self.goal.push(near.distance);
+        self.ranking.push(near);
     }
 
     /// The next row; `None` after the last. Rows may come that are nearer than one before.
@@ -212,7 +243,7 @@ impl MapScan {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.begun && self.waiting.is_empty() && !self.left_out
+        self.begun && self.waiting.is_empty() && self.unsorted.is_empty() && !self.left_out
     }
 
     fn aim(&mut self, rank: usize) {
@@ -226,10 +257,12 @@ impl MapScan {
     /// Ranks rows until those that are still waiting are too far to be among the nearest wanted.
     fn rank(&mut self, store: &mut PageBlocks<ScanRow>, measure: &mut Measure) {
         loop {
+            self.sort();
             if !self.begun || (self.waiting.is_empty() && self.left_out) {
                 self.pass(store);
+                self.sort();
             }
-            let Some(Reverse(next)) = self.waiting.peek() else {
+            let Some(next) = self.waiting.last() else {
                 return;
             };
             let deviation = match self.read {
@@ -242,36 +275,97 @@ impl MapScan {
             }
             if nearest > self.plan.within && self.read >= LEAST_READ {
                 self.waiting.clear();
+                self.unsorted.clear();
                 self.left_out = false;
                 return;
             }
             pgrx::check_for_interrupts!();
-            let mut together = [None; RANKED_AT_ONCE];
-            for place in &mut together {
-                *place = self.waiting.pop().map(|Reverse(next)| next);
-                if let Some(id) = place.and_then(|next| next.row.node.id()) {
-                    store.prefetch_head(id);
-                }
-            }
-            for next in together.into_iter().flatten() {
-                let Some(id) = next.row.node.id().filter(|&id| self.seen.insert(id)) else {
-                    continue;
-                };
-                if let Some(near) = store.read(id, next.row.generation) {
-                    let error = (next.estimate - near.distance) as f64;
-                    self.squared_errors += error * error;
-                    self.read += 1;
-                    let is_beyond = near.distance - near.error > self.plan.within;
-                    let sieve = self.plan.sieve.filter(|_| !is_beyond);
-                    if is_beyond || sieve.is_some_and(|sieve| !measure.passes(&near.row, &sieve)) {
-                        continue;
-                    }
-                    self.distances.push(near.distance);
-                    self.goal.push(near.distance);
-                    self.ranking.push(near);
-                }
+            // once it is known how far estimates are off, conditions come before the node
+            let is_known = self.read >= LEAST_READ;
+            match self.plan.sieve.filter(|_| is_known) {
+                Some(sieve) => self.rank_passing(store, measure, &sieve),
+                None => self.rank_next(store, measure),
             }
         }
+    }
+
+    /// Takes the next rows out.
+    fn take(&mut self, count: usize) {
+        let rest = self.waiting.len().saturating_sub(count);
+        let seen = &self.seen;
+        let is_new = |next: &Estimated| next.row.node.id().is_some_and(|id| !seen.contains(&id));
+        self.together.clear();
+        let next = self.waiting.drain(rest..).rev();
+        self.together.extend(next.filter(is_new));
+    }
+
+    /// Ranks the next rows, if they pass.
+    fn rank_next(&mut self, store: &mut PageBlocks<ScanRow>, measure: &mut Measure) {
+        self.take(RANKED_AT_ONCE);
+        for next in &self.together {
+            if let Some(id) = next.row.node.id() {
+                store.prefetch_head(id);
+            }
+        }
+        for n in 0..self.together.len() {
+            let next = self.together[n];
+            if let Some(near) = self.read(next, store)
+                && self
+                    .plan
+                    .sieve
+                    .is_none_or(|sieve| measure.passes(&near.row, &sieve))
+            {
+                self.add(near);
+            }
+        }
+    }
+
+    /// The same where most rows do not pass: they cost no look at their nodes.
+    fn rank_passing(
+        &mut self,
+        store: &mut PageBlocks<ScanRow>,
+        measure: &mut Measure,
+        sieve: &Conditions,
+    ) {
+        self.take(TESTED_AT_ONCE);
+        self.tids.clear();
+        self.tids
+            .extend(self.together.iter().map(|next| next.row.tid));
+        measure.reader.prefetch(&self.tids);
+        let mut passes = std::mem::take(&mut self.passes);
+        measure.reader.pass_each(&self.tids, sieve, &mut passes);
+        for n in (0..self.together.len()).filter(|&n| passes[n]) {
+            if let Some(near) = self.read(self.together[n], store) {
+                self.add(near);
+            }
+        }
+        self.passes = passes;
+    }
+
+    /// Reads a row from its node, unless that was seen before, or the row is too far.
+    fn read(&mut self, next: Estimated, store: &mut PageBlocks<ScanRow>) -> Option<Near<ScanRow>> {
+        let id = next.row.node.id().filter(|&id| self.seen.insert(id))?;
+        let near = store.read(id, next.row.generation)?;
+        let error = (next.estimate - near.distance) as f64;
+        self.squared_errors += error * error;
+        self.read += 1;
+        (near.distance - near.error <= self.plan.within).then_some(near)
+    }
+
+    /// Puts the nearest of the rows that are in no order in order, where there are no others.
+    fn sort(&mut self) {
+        if !self.waiting.is_empty() || self.unsorted.is_empty() {
+            return;
+        }
+        let count = self.sorted_next.min(self.unsorted.len());
+        self.sorted_next = self.sorted_next.saturating_mul(SORTED_NEXT);
+        // the nearest come last, where they are taken off cheaply
+        let rest = self.unsorted.len() - count;
+        if rest > 0 {
+            self.unsorted.select_nth_unstable_by(rest, |a, b| b.cmp(a));
+        }
+        self.waiting.extend(self.unsorted.drain(rest..));
+        self.waiting.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// Looks at the whole map for the nearest rows beyond those of the pass before.
@@ -303,8 +397,8 @@ impl MapScan {
             self.left_out = true;
         }
         self.after = kept.nearest.iter().max().copied();
-        let waiting: Vec<_> = kept.nearest.into_iter().map(Reverse).collect();
-        self.waiting = BinaryHeap::from(waiting);
+        self.unsorted = kept.nearest;
+        self.sorted_next = SORTED_AT_FIRST;
     }
 
     /// Gathers what is wanted of a page.

@@ -14,3 +14,4 @@ pub mod scan;
 pub mod search;
 pub mod sweep;
 pub mod vacuum;
+pub mod write;

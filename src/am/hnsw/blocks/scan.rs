@@ -87,6 +87,8 @@ pub struct BlockScan {
     wants_all: bool,
     /// what visible rows have to pass to count as found, once rows have been filtered out
     sieve: Option<Conditions>,
+    /// nodes none of whose rows pass
+    failed: Vec<NodeId>,
     /// rows that the snapshot did not see
     unseen: u64,
     handed_out: Vec<NodeId>,
@@ -137,6 +139,7 @@ impl BlockScan {
             within: f32::INFINITY,
             wants_all: false,
             sieve: None,
+            failed: Vec::new(),
             unseen: 0,
             handed_out: Vec::new(),
             sweep: None,
@@ -158,6 +161,7 @@ impl BlockScan {
         } = request;
         self.node = node;
         self.sieve = None;
+        self.failed.clear();
         self.unseen = 0;
         self.within = f32::INFINITY;
         self.meta = *meta;
@@ -221,8 +225,9 @@ impl BlockScan {
         {
             self.sieve = self.sieve_of_node();
         }
-        if let (Some(filter), Some(layout)) = (self.store.filter.clone(), self.map())
-            && self.begin_filtered(&filter, layout)
+        if (self.store.filter.is_some() || self.sieve.is_some())
+            && let Some(layout) = self.map()
+            && self.begin_among_few(layout)
         {
             return;
         }
@@ -242,22 +247,26 @@ impl BlockScan {
         self.store.blocks.map.filter(|_| self.meta.map != 0)
     }
 
-    /// Decides how to search with a filter, by what the map's keys tell of it: true where the map is
-    /// scanned at once.
-    fn begin_filtered(&mut self, filter: &Filter, layout: MapLayout) -> bool {
+    /// Decides how to search where rows have to pass something, by what the map's keys tell of a filter and
+    /// the planner of other conditions: true where the map is scanned at once.
+    fn begin_among_few(&mut self, layout: MapLayout) -> bool {
+        let filter = self.store.filter.clone();
         let mut pages = Vec::new();
-        let all = self.candidates(layout, &filter.conditions, &mut pages);
+        let none = keys::Conditions::default();
+        let conditions = filter.as_ref().map_or(&none, |filter| &filter.conditions);
+        let all = self.candidates(layout, conditions, &mut pages);
         let rows = (all as usize * layout.capacity) as f64;
         let candidates = (pages.len() * layout.capacity) as f64;
-        let wanted = match filter.allowed() {
-            Some(allowed)
-                if allowed
-                    .count()
-                    .is_some_and(|count| count as f64 * 100.0 < rows) =>
-            {
-                allowed.count().unwrap_or(0) as f64
-            }
-            _ => candidates * self.wanted_share(filter, layout, &pages),
+        let wanted = match &filter {
+            None => candidates,
+            Some(filter) => match filter.allowed().and_then(|allowed| allowed.count()) {
+                Some(count) if count as f64 * 100.0 < rows => count as f64,
+                _ => candidates * self.wanted_share(filter, layout, &pages),
+            },
+        };
+        let passing = match (self.sieve, self.node) {
+            (Some(_), Some(node)) => wanted.min(node.expected_rows()),
+            _ => wanted,
         };
         // in units of an expansion, about a microsecond
         let rank = match self.wants_all {
@@ -265,7 +274,7 @@ impl BlockScan {
             false => self.effort.rank,
         };
         let expansions = 40.0 + 2.0 * rank as f64;
-        let walk = expansions.max(self.ef as f64) * rows / wanted.max(0.5);
+        let walk = expansions.max(self.ef as f64) * rows / passing.max(0.5);
         let map = 0.3 * pages.len() as f64 + 0.002 * candidates + 0.01 * wanted + 60.0;
         if walk < map {
             self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
@@ -317,14 +326,23 @@ impl BlockScan {
         all
     }
 
+    /// Turns to the map. What a walk has put to the same test is not put to it again.
     fn begin_map(&mut self, layout: MapLayout, pages: Vec<u32>) {
         self.reranked = self.ranking.measured();
         self.ranking.clear();
+        let mut passed_over: FxHashSet<NodeId> = self.handed_out.drain(..).collect();
+        let mut known = Vec::new();
+        if self.walk.tested() > 0 {
+            let found = self.walk.found().iter();
+            known.extend(found.filter(|near| passed_over.insert(near.row.id)));
+            passed_over.extend(self.failed.drain(..));
+        }
         self.map_scan = Some(Box::new(MapScan::new(
             layout,
             Plan {
                 pages,
-                handed_out: self.handed_out.drain(..).collect(),
+                passed_over,
+                known,
                 rank: self.effort.rank.max(CALIBRATED_RANK),
                 deviations: self.deviations(),
                 sieve: self.sieve,
@@ -365,10 +383,10 @@ impl BlockScan {
         if self.wants_all {
             return CALIBRATED_RANK;
         }
-        let expanded = self.walk.work().expanded as usize;
+        let tested = self.walk.tested() as usize;
         let found = self.walk.found().len().max(1);
-        (self.effort.rank.saturating_mul(expanded) / found)
-            .clamp(self.effort.rank, expanded.max(self.effort.rank))
+        (self.effort.rank.saturating_mul(tested) / found)
+            .clamp(self.effort.rank, tested.max(self.effort.rank))
     }
 
     /// The stopping multiple on the distance of a row that has so many others before it.
@@ -563,18 +581,24 @@ impl BlockScan {
         let before = self.walk.work().expanded;
         let mut steps = 0u64;
         let sieve = self.sieve;
+        if let Some(sieve) = &sieve {
+            let (measure, failed) = (&mut self.measure, &mut self.failed);
+            self.walk
+                .test_waiting(|near| test(measure, failed, near, sieve));
+        }
         // Which rows are met on the way says little of where those that pass are. So a walk that
         // sieves goes on until going farther has brought nothing nearer.
         let mut margin = 1.0;
         let mut farthest = f32::NAN;
         let mut is_cut = false;
         loop {
-            while self
-                .walk
-                .step_where(&mut self.store, |near| {
-                    sieve.is_none_or(|conditions| self.measure.passes(&near.row, &conditions))
-                })
-                .is_some()
+            while match &sieve {
+                None => self.walk.step(&mut self.store),
+                Some(sieve) => self.walk.step_where(&mut self.store, |near| {
+                    test(&mut self.measure, &mut self.failed, near, sieve)
+                }),
+            }
+            .is_some()
             {
                 steps += 1;
                 if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
@@ -644,28 +668,29 @@ impl BlockScan {
             return false;
         };
         let handed_out: FxHashSet<NodeId> = self.handed_out.iter().copied().collect();
-        let measure = &mut self.measure;
-        self.walk.retain(|near| measure.passes(&near.row, &sieve));
+        let (measure, failed) = (&mut self.measure, &mut self.failed);
+        self.walk.begin_tests(
+            |near| handed_out.contains(&near.row.id),
+            |near| test(measure, failed, near, &sieve),
+        );
+        // those that passed have been handed out
         self.ranking.clear();
-        self.returned = 0;
-        for near in self.walk.found() {
-            if handed_out.contains(&near.row.id) {
-                self.returned += 1;
-            } else {
-                self.ranking.push(*near);
-            }
-        }
-        self.ranked = self.walk.found().len();
+        self.returned = self.walk.found().len();
+        self.ranked = self.returned;
         self.aim_at(self.effort.rank);
-        self.walk.aim(self.effort);
         self.sieve = Some(sieve);
         true
+    }
+
+    /// Whether rows have to pass something, and the map can be turned to.
+    fn is_among_few(&self) -> bool {
+        (self.store.filter.is_some() || self.sieve.is_some()) && self.map().is_some()
     }
 
     fn is_over_bound(&self) -> bool {
         let expanded = self.walk.work().expanded;
         match self.mode {
-            _ if self.store.filter.is_some() && self.map().is_some() => {
+            _ if self.is_among_few() => {
                 expanded >= self.most_expansions || self.walk.memory() >= self.memory_limit
             }
             IterativeScan::Auto => {
@@ -779,6 +804,20 @@ const MOST_SPARE: usize = 1 << 20;
 
 thread_local! {
     static SPARE: Cell<Option<Memory>> = const { Cell::new(None) };
+}
+
+/// Whether a row passes; notes its node where it does not.
+fn test(
+    measure: &mut Measure,
+    failed: &mut Vec<NodeId>,
+    near: &Near<ScanRow>,
+    sieve: &Conditions,
+) -> bool {
+    let passes = measure.passes(&near.row, sieve);
+    if !passes {
+        failed.push(near.row.id);
+    }
+    passes
 }
 
 /// A row handed out.

@@ -3,7 +3,6 @@
 mod changes;
 pub mod recall;
 pub mod types;
-mod wordnet;
 
 use postgres::Client;
 
