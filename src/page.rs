@@ -62,6 +62,14 @@ impl<'a> PageView<'a> {
             .ok_or(Damage("special area out of bounds"))
     }
 
+    /// The format version that a page names: in every version of every format of ours the special area
+    /// begins with the format's magic number (4 bytes) and the version (2). `None` where it is another's.
+    pub fn format_version(self, magic: u32) -> Option<u16> {
+        let special = self.special().ok()?;
+        let (named, version) = (special.get(..4)?, special.get(4..6)?);
+        (named == magic.to_ne_bytes()).then(|| u16::from_ne_bytes([version[0], version[1]]))
+    }
+
     /// What lies between the header and pd_lower, for pages without line pointers.
     #[inline]
     pub fn contents(self) -> Result<&'a [u8], Damage> {

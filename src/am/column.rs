@@ -73,7 +73,9 @@ impl Column {
         if space != declared.code() {
             return Err(Damage("the metapage is of another operator class"));
         }
-        if i64::from(index.attribute(0).1) != i64::from(dims) {
+        let declared_dims = index.attribute(0).1;
+        // `ALTER TABLE ... TYPE vector` takes the dimensions away and leaves the index, which goes on with its own
+        if declared_dims >= 0 && i64::from(declared_dims) != i64::from(dims) {
             return Err(Damage("the metapage is of another column"));
         }
         Ok(Column {

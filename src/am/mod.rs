@@ -10,6 +10,7 @@ pub mod ivf;
 pub mod mean;
 pub mod ordered;
 pub mod sphere;
+pub mod version;
 
 use pgrx::pg_sys::{self, IndexAmRoutine, IndexOptInfo};
 

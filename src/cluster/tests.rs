@@ -136,6 +136,26 @@ fn k_means_finds_the_centres_whatever_the_number_of_threads() {
 }
 
 #[test]
+fn each_cluster_gets_centroids_of_its_own_wherever_the_first_ones_were() {
+    for seed in 0..40 {
+        // of 48 first ones none is in a given cluster of 16 in one case of 20
+        let rows = clustered(48, 2400, 16, seed);
+        let training = Training {
+            seed,
+            ..training(48)
+        };
+        let centroids = train(&rows, training, &mut Alone);
+        let nearest = Lists::of(&centroids).nearest(&rows, &mut Alone);
+        let farthest = nearest.iter().map(|near| near.distance).fold(0.0, f32::max);
+        // centres are 48 * 2 apart, as squares, and rows 48 * 0.09 from their own
+        assert!(
+            farthest < 20.0,
+            "seed {seed}: a row is {farthest} from its list"
+        );
+    }
+}
+
+#[test]
 fn k_means_of_fewer_different_rows_than_lists_has_one_list_for_each() {
     let mut rows = Rows::new(5);
     for i in 0..40 {

@@ -4,6 +4,7 @@ use super::crew::{Crew, Tasks};
 use super::lists::{MOST_FLAT, Near};
 use super::{Lists, Rows};
 use crate::distance::lanes::{Isa, for_every_isa};
+use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::atomic::AtomicBool;
 
@@ -21,6 +22,10 @@ pub struct Training<'a> {
     /// lists than means do.
     pub sphere: Option<&'a [f32]>,
 }
+
+/// A list in which rows are this many times as far from their centroid, all together, as in one of average
+/// distances is to be two: most likely it has rows of two clusters, of which only one got a centroid.
+const TOO_MUCH: f64 = 4.0;
 
 /// Lists whose centroids are summed up by one task.
 const TASK: usize = 32;
@@ -56,7 +61,7 @@ pub(super) fn train_beyond(
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = grouped_k_means(rows, training, crew);
     for _ in 0..REFINEMENTS {
-        centroids = moved(rows, &centroids, training, &mut random, crew);
+        centroids = moved(rows, &centroids, training, Gaps::Empty, &mut random, crew);
     }
     distinct(&centroids)
 }
@@ -66,8 +71,13 @@ pub(super) fn flat_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn C
     let lists = training.lists.clamp(1, rows.len());
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = some_rows(rows, lists, &mut random);
-    for _ in 0..training.iterations {
-        centroids = moved(rows, &centroids, training, &mut random, crew);
+    for iteration in 0..training.iterations {
+        // centroids that were taken from elsewhere have the other half of the time to find their places
+        let gaps = match 2 * iteration < training.iterations {
+            true => Gaps::WhereLeastIsLost,
+            false => Gaps::Empty,
+        };
+        centroids = moved(rows, &centroids, training, gaps, &mut random, crew);
     }
     centroids
 }
@@ -129,18 +139,33 @@ fn shares(lists: usize, rows: usize, sizes: impl Iterator<Item = usize>) -> Vec<
     shares
 }
 
+/// Which lists give their centroids to lists that have more rows, or farther ones, than one centroid can
+/// stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    /// those without rows
+    Empty,
+    /// those, and where a list has [`TOO_MUCH`] those whose rows are nearest to them, all together
+    WhereLeastIsLost,
+}
+
 /// Centroids at the means of the rows nearest to them.
 fn moved(
     rows: &Rows,
     centroids: &Rows,
     training: Training<'_>,
+    gaps: Gaps,
     random: &mut fastrand::Rng,
     crew: &mut dyn Crew,
 ) -> Rows {
     let nearest = Lists::of(centroids).nearest(rows, crew);
     let members = Members::of(&nearest, centroids.len());
     let mut points = means(rows, &members, crew);
-    fill_empty(rows, &members, &mut points, random);
+    let mut loads = vec![0.0; centroids.len()];
+    for near in &nearest {
+        loads[near.list as usize] += near.distance as f64;
+    }
+    fill_gaps(rows, &members, &loads, gaps, &mut points, random);
     let mut moved = Rows::new(rows.dims());
     for point in points.chunks_exact_mut(rows.dims()) {
         if let Some(origin) = training.sphere {
@@ -230,26 +255,66 @@ for_every_isa! {
     }
 }
 
-/// Puts the centroid of each list without rows at a row of the list that has most, which then counts as
-/// two halves.
-fn fill_empty(rows: &Rows, members: &Members, points: &mut [f32], random: &mut fastrand::Rng) {
+/// Puts centroids that are hardly needed, or not at all, at a row of a list with the greatest load, which then
+/// counts as two halves. `loads` has the sum of distances of each list's rows.
+fn fill_gaps(
+    rows: &Rows,
+    members: &Members,
+    loads: &[f64],
+    gaps: Gaps,
+    points: &mut [f32],
+    random: &mut fastrand::Rng,
+) {
     let dims = rows.dims();
-    let sizes = (0..members.lists()).map(|list| (members.of_list(list).len(), list));
-    let mut largest: BinaryHeap<(usize, usize)> = sizes.clone().collect();
-    for (_, empty) in sizes.filter(|&(size, _)| size == 0) {
-        let Some((size, list)) = largest.pop() else {
+    let too_much = TOO_MUCH * loads.iter().sum::<f64>() / loads.len() as f64;
+    // of lists that cannot be two there is nothing to give away; of equal ones the longest comes first
+    let size = |list: usize| members.of_list(list).len();
+    let divisible = (0..members.lists()).filter(|&list| size(list) > 1);
+    let mut greatest: BinaryHeap<(Load, usize, usize)> = divisible
+        .map(|list| (Load(loads[list]), size(list), list))
+        .collect();
+    let mut givers: Vec<usize> = (0..members.lists()).collect();
+    // the empty ones first
+    let key = |list: usize| (!members.of_list(list).is_empty(), Load(loads[list]), list);
+    givers.sort_by_key(|&list| key(list));
+    for giver in givers {
+        let is_empty = members.of_list(giver).is_empty();
+        let Some(&(Load(load), size, list)) = greatest.peek() else {
             return;
         };
-        if size < 2 {
+        let is_gap = is_empty
+            || (gaps == Gaps::WhereLeastIsLost
+                && load > too_much
+                && loads[giver] * TOO_MUCH < load);
+        if !is_gap || size < 2 {
             return;
         }
-        largest.push((size - size / 2, list));
-        largest.push((size / 2, list));
+        greatest.pop();
+        greatest.push((Load(load / 2.0), size - size / 2, list));
+        greatest.push((Load(load / 2.0), size / 2, list));
         let of_list = members.of_list(list);
         let row = of_list[random.usize(..of_list.len())] as usize;
-        let point = &mut points[empty * dims..][..dims];
+        let point = &mut points[giver * dims..][..dims];
         point.fill(0.0);
         add(Isa::best(), point, rows.scale(row), rows.code(row));
+    }
+}
+
+/// What a list's centroid leaves to be desired: the sum of its rows' distances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Load(f64);
+
+impl Eq for Load {}
+
+impl PartialOrd for Load {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Load {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
     }
 }
 

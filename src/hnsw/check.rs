@@ -87,9 +87,10 @@ pub fn page(
         check::whole(page, block, found);
     } else {
         check::items(page, block, found);
-        if opaque.next != 0 {
-            found.error(block, None, "a chain leads on from a page that is in none");
-        }
+    }
+    let is_in_chain = contents_of(kind) == Contents::Whole && kind != PageKind::Meta;
+    if opaque.next != 0 && !is_in_chain {
+        found.error(block, None, "a chain leads on from a page that is in none");
     }
     match kind {
         PageKind::Meta if block != 0 => found.error(block, None, "metapage that is not block 0"),
@@ -135,6 +136,9 @@ fn meta(page: PageView<'_>, found: &mut Findings<'_>) {
         .all(|two| two[0].multiple < two[1].multiple);
     if !sensible || !rising {
         error("calibration curve of impossible values");
+    }
+    if meta.map == 0 && meta.map_page != 0 {
+        error("room in a code map that there is not");
     }
     let unused: &[u8] = bytemuck::cast_slice(&meta.curve[curve.len()..]);
     let reserved = bytemuck::bytes_of(&meta.reserved);
@@ -199,6 +203,9 @@ fn node(expected: &Expected, id: NodeId, node: &Node<'_>, found: &mut Findings<'
         return error("value of the wrong length");
     }
     tids(header.tid_count as usize, &header.tids, &mut error);
+    if !node.unused_keys_are_zero() {
+        error("keys beyond the last heap TID");
+    }
     let has_lists = header.more_tids != RawTid::NONE;
     if has_lists && header.more_tids.id().is_none_or(|at| at.block == block) {
         error("TID list on the node's own page, or nowhere");
@@ -380,9 +387,16 @@ fn lists(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Findin
                 let (slots, rest) = slots.split_at(header.capacity as usize * size_of::<RawTid>());
                 let keys = 8 * header.keys as usize * header.capacity as usize;
                 let has_rest = rest.len() > 7 + keys;
-                let is_zero = keys > 0 || rest.iter().all(|&byte| byte == 0);
+                let used = slots.len().next_multiple_of(8) - slots.len();
+                let used = used..used + 8 * header.keys as usize * header.count as usize;
+                let is_unused = |(at, _): &(usize, &u8)| !used.contains(at);
+                let mut unused = rest.iter().enumerate().filter(is_unused);
+                let is_zero = unused.all(|(_, &byte)| byte == 0);
                 if header.keys as usize != expected.shape.keys() || has_rest || !is_zero {
                     error("TID list header out of range");
+                }
+                if header.next.id().is_none() && header.next != RawTid::NONE {
+                    error("TID list that leads nowhere");
                 }
                 if header.count == 0 {
                     error("TID list without TIDs");
@@ -444,6 +458,13 @@ fn map(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Findings
     if map.rows().iter().any(has_nothing) {
         found.error(block, None, "entry of the code map that leads nowhere");
     }
+    if !map.unused_is_zero() {
+        found.error(
+            block,
+            None,
+            "something beyond the last entry of the code map",
+        );
+    }
     let lows = (0..layout.keys).map(|n| map.keys(n).iter().copied().min().unwrap_or(u64::MAX));
     let highs = (0..layout.keys).map(|n| map.keys(n).iter().copied().max().unwrap_or(0));
     if !lows.chain(highs).eq(map.zone().iter().copied()) {
@@ -465,5 +486,12 @@ fn directory(expected: &Expected, page: PageView<'_>, block: u32, found: &mut Fi
     };
     if (0..directory.count).any(|slot| directory.page(slot).0 == 0) {
         found.error(block, None, "page of the code map that is none");
+    }
+    if !directory.unused_is_zero() {
+        found.error(
+            block,
+            None,
+            "something beyond the last page in the code map's directory",
+        );
     }
 }

@@ -673,6 +673,15 @@ impl<'a> Node<'a> {
     }
 }
 
+impl Node<'_> {
+    /// Whether there are no keys where no heap TID is.
+    pub fn unused_keys_are_zero(&self) -> bool {
+        let columns = self.shape.keys();
+        let unused = &node_keys(self.item, columns)[columns * self.header.tid_count as usize..];
+        unused.iter().all(|&key| key == 0)
+    }
+}
+
 /// The keys of all inline TIDs of a node: the end of its item.
 #[inline]
 pub(super) fn node_keys(item: &[u8], columns: usize) -> &[u64] {

@@ -34,6 +34,8 @@ pub const SUPERUSER: &str = "postgres";
 pub struct Server {
     /// holds `data/`, `log` and the socket
     directory: PathBuf,
+    /// where its programs are
+    programs: PathBuf,
 }
 
 impl Server {
@@ -44,7 +46,18 @@ impl Server {
 
     /// A new cluster started with further lines of `postgresql.conf`.
     pub fn start_with(settings: &str) -> Server {
-        let server = Server::in_new_directory();
+        Server::start_of(bindir(), settings)
+    }
+
+    /// A new cluster of the server whose programs are in that directory, started.
+    pub fn start_of(programs: &Path, settings: &str) -> Server {
+        let server = Server::not_started(programs, settings);
+        server.start_again();
+        server
+    }
+
+    fn not_started(programs: &Path, settings: &str) -> Server {
+        let server = Server::in_new_directory(programs);
         server.run(
             "initdb",
             [
@@ -61,8 +74,34 @@ impl Server {
         server.configure(SETTINGS);
         server.configure(settings);
         server.configure(&server.own_settings());
-        server.start_again();
         server
+    }
+
+    /// Stops, and has `pg_upgrade` make a new cluster of this one, which is started.
+    pub fn upgraded(&self, options: &[&str]) -> Server {
+        let new = Server::not_started(&self.programs, "");
+        self.pg_ctl(["stop", "--mode=fast", "--wait"]);
+        let (from, to) = (self.data(), new.data());
+        let places = [
+            "--username",
+            SUPERUSER,
+            "--old-bindir",
+            path_str(&self.programs),
+            "--new-bindir",
+            path_str(&new.programs),
+            "--old-datadir",
+            path_str(&from),
+            "--new-datadir",
+            path_str(&to),
+            "--socketdir",
+            path_str(&new.directory),
+        ];
+        new.run(
+            "pg_upgrade",
+            places.into_iter().chain(options.iter().copied()),
+        );
+        new.start_again();
+        new
     }
 
     /// A new cluster with the extension created in database `postgres`, and a client there.
@@ -94,7 +133,7 @@ impl Server {
     }
 
     fn copy(&self, options: &[&str]) -> Server {
-        let copy = Server::in_new_directory();
+        let copy = Server::in_new_directory(&self.programs);
         let data = copy.data();
         let place = [
             "--no-sync",
@@ -180,7 +219,7 @@ impl Server {
         self.pg_ctl(["stop", "--mode=fast", "--wait"]);
         let start = format!(
             "ulimit -v {kilobytes} && exec '{}' start --silent --wait -D '{}' --log '{}'",
-            bindir().join("pg_ctl").display(),
+            self.programs.join("pg_ctl").display(),
             self.data().display(),
             self.directory.join("log").display(),
         );
@@ -252,7 +291,7 @@ impl Server {
 
     /// An empty directory with a short path (a socket's path has at most 107 bytes) that belongs
     /// to the user who runs the server.
-    fn in_new_directory() -> Server {
+    fn in_new_directory(programs: &Path) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory =
@@ -267,7 +306,10 @@ impl Server {
             std::os::unix::fs::chown(&directory, Some(uid), Some(gid))
                 .expect("give the directory to the server's user");
         }
-        Server { directory }
+        Server {
+            directory,
+            programs: programs.to_owned(),
+        }
     }
 
     /// Settings that differ from server to server.
@@ -303,7 +345,7 @@ impl Server {
     /// A server program, as the user who may run it and away from directories that user cannot
     /// enter.
     fn command<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(bindir().join(name));
+        let mut command = Command::new(self.programs.join(name));
         command
             .args(arguments)
             .current_dir(&self.directory)
@@ -404,12 +446,15 @@ pub fn explain(client: &mut Client, query: &str) -> String {
 }
 
 /// Directory of the server's programs.
-fn bindir() -> &'static Path {
+pub fn bindir() -> &'static Path {
     static BINDIR: OnceLock<PathBuf> = OnceLock::new();
-    BINDIR.get_or_init(|| {
-        let pg_config = std::env::var_os("PG_CONFIG").unwrap_or_else(|| "pg_config".into());
-        PathBuf::from(printed_by(&pg_config, &["--bindir"]))
-    })
+    BINDIR.get_or_init(|| directory_of("--bindir"))
+}
+
+/// A directory of the server's installation, as `pg_config` names it.
+pub fn directory_of(option: &str) -> PathBuf {
+    let pg_config = std::env::var_os("PG_CONFIG").unwrap_or_else(|| "pg_config".into());
+    PathBuf::from(printed_by(&pg_config, &[option]))
 }
 
 /// Whom to become when the tests run as root, which the server refuses to be.

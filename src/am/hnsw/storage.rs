@@ -1,6 +1,7 @@
 //! The graph on pages: the storage trait of the algorithms, and reading of nodes.
 
 use crate::am::column::Column;
+use crate::am::version::OtherVersion;
 use crate::distance::{Element, Operand, Value};
 use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
@@ -224,8 +225,16 @@ pub fn read_meta(index: Index) -> Meta {
     let page = Shared::read(index, META_BLOCK, Access::Random);
     match Meta::of(page.page()) {
         Ok(meta) => *meta,
-        Err(damage) => raise_damaged(index, META_BLOCK, damage),
+        Err(damage) => match other_version(page.page()) {
+            Some(version) => version.raise(index),
+            None => raise_damaged(index, META_BLOCK, damage),
+        },
     }
+}
+
+/// The format's version, where it is not the one read here.
+pub fn other_version(metapage: PageView<'_>) -> Option<OtherVersion> {
+    OtherVersion::of(metapage, format::MAGIC, format::VERSION)
 }
 
 /// Piece `index` of the value of `owner`; `None` where the page has another item now.

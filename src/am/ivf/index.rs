@@ -2,12 +2,13 @@
 
 use super::options::Declared;
 use crate::am::column::Column;
+use crate::am::version::OtherVersion;
 use crate::distance::Metric;
 use crate::ivf::format::{
-    CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque, PageKind,
-    RowForm, Shape, VectorLayout,
+    self, CENTROID_FLOATS, CONTENTS, Code as RowCode, EntryLayout, ListLayout, Meta, Opaque,
+    PageKind, RowForm, Shape, VectorLayout,
 };
-use crate::page::Damage;
+use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
@@ -50,7 +51,18 @@ pub fn check<T>(index: Index, block: u32, read: impl FnOnce() -> Result<T, Damag
 /// The metapage as it is now.
 pub fn read_meta(index: Index) -> Meta {
     let page = Shared::read(index, META_BLOCK, Access::Random);
-    check(index, META_BLOCK, || Meta::of(page.page()).copied())
+    match Meta::of(page.page()) {
+        Ok(meta) => *meta,
+        Err(damage) => match other_version(page.page()) {
+            Some(version) => version.raise(index),
+            None => raise_damaged(index, META_BLOCK, damage),
+        },
+    }
+}
+
+/// The format's version, where it is not the one read here.
+pub fn other_version(metapage: PageView<'_>) -> Option<OtherVersion> {
+    OtherVersion::of(metapage, format::MAGIC, format::VERSION)
 }
 
 /// Changes the metapage.

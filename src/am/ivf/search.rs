@@ -238,10 +238,18 @@ impl Search {
         }
     }
 
-    /// Takes the directory as it is now: rows of a list that is gone are in others.
+    /// Takes the directory as it is now: rows of a list that is gone are in others. Where there are more lists by
+    /// now, numbers of them stand for as large a part: a search of all goes on as one of all.
     pub(super) fn read_directory(&mut self) {
+        let before = self.probe.directory.lists().len().max(1);
         self.meta = index::read_meta(self.ivf.index);
         self.probe.read_directory(&self.meta, &self.target);
+        let now = self.probe.directory.lists().len();
+        if now > before {
+            self.settings = self.settings.grown(now, Some(before));
+            self.first_probes = (self.first_probes * now).div_ceil(before);
+            self.probes = (self.probes * now).div_ceil(before);
+        }
     }
 
     /// Reads the lists of a batch.

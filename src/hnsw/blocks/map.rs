@@ -214,6 +214,22 @@ impl<'a> MapPage<'a> {
         })
     }
 
+    /// Whether there is nothing where no entry is.
+    pub fn unused_is_zero(&self) -> bool {
+        let mut parts: Vec<(usize, usize)> = self.layout.parts().collect();
+        parts.sort_unstable();
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        let mut end = self.layout.rows_at;
+        for (at, len) in parts {
+            if !is_zero(&self.contents[end..at]) {
+                return false;
+            }
+            end = at + len * self.count;
+        }
+        let header: &MapHeader = bytemuck::from_bytes(&self.contents[..size_of::<MapHeader>()]);
+        header.reserved == 0 && is_zero(&self.contents[end..self.layout.size])
+    }
+
     /// Least keys, then greatest.
     pub fn zone(&self) -> &'a [u64] {
         bytemuck::cast_slice(&self.contents[size_of::<MapHeader>()..self.layout.rows_at])
@@ -374,6 +390,22 @@ impl<'a> Directory<'a> {
     fn entry(&self, slot: usize) -> &'a [u64] {
         let len = 8 + 16 * self.layout.keys;
         bytemuck::cast_slice(&self.contents[size_of::<EntriesHeader>() + slot * len..][..len])
+    }
+
+    /// Whether there is nothing where no page of the map is named.
+    pub fn unused_is_zero(&self) -> bool {
+        let start = size_of::<EntriesHeader>();
+        let len = 8 + 16 * self.layout.keys;
+        let (header, unused) = (
+            &self.contents[..start],
+            &self.contents[start + self.count * len..],
+        );
+        let header: &EntriesHeader = bytemuck::from_bytes(header);
+        let halves = (0..self.count)
+            .flat_map(|slot| bytemuck::cast_slice::<u64, u32>(&self.entry(slot)[..1])[1..].iter());
+        header.reserved == 0
+            && halves.copied().all(|half| half == 0)
+            && unused.iter().all(|&byte| byte == 0)
     }
 
     /// Block and zone of a page of the map.

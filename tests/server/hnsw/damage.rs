@@ -15,6 +15,13 @@ pub const PAGE: usize = 8192;
 /// find the damage before the extension sees it.
 pub const CHECKSUMS_IGNORED: &str = "ignore_checksum_failure = on";
 
+/// Columns of a table whose indexes are to be damaged, beside `id` and `v`, which they follow from: those
+/// that an index may filter by.
+pub const COLUMNS: &str = "number int GENERATED ALWAYS AS (nullif(id % 5, 4)) STORED,
+                           label text GENERATED ALWAYS AS ('label ' || (id % 3)::text) STORED";
+/// What makes them filter columns of an index.
+pub const FILTERS: &str = ", number, label";
+
 /// An index whose file is to be damaged.
 pub struct Damaged {
     pub table: String,

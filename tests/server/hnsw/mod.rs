@@ -21,7 +21,7 @@ use crate::harness::Server;
 /// Uniform, so that a graph over them holds together: on curves or far clusters a fresh one, too,
 /// has islands that no search enters (pgvector's as well), and a test could not tell them from
 /// what a crash or VACUUM broke.
-const VEC: &str = "
+pub const VEC: &str = "
     CREATE FUNCTION vec(i bigint, dims int) RETURNS vector LANGUAGE sql IMMUTABLE
     RETURN (SELECT array_agg(hashint8extended(i, n) % 1000003 / 1000003.0::float8)::vector
             FROM generate_series(1, dims) n)";

@@ -10,52 +10,97 @@ use postgres::Client;
 
 use crate::harness::Server;
 use crate::hnsw::blocks::{operator_of, pages::path_of};
-use crate::hnsw::damage::{CHECKSUMS_IGNORED, PAGE};
+use crate::hnsw::damage::{CHECKSUMS_IGNORED, COLUMNS, FILTERS, PAGE};
 use crate::hnsw::{number, server_with};
 use crate::planted::{Told, use_alone, wrong_end};
 
-/// Name, method, dimensions, operator class and options of an index.
-type Form = (&'static str, &'static str, i32, &'static str, &'static str);
+/// An index.
+struct Form {
+    name: &'static str,
+    method: &'static str,
+    dims: i32,
+    class: &'static str,
+    /// filter columns
+    filters: &'static str,
+    options: &'static str,
+}
+
+const fn form(
+    name: &'static str,
+    method: &'static str,
+    dims: i32,
+    class: &'static str,
+    options: &'static str,
+) -> Form {
+    Form {
+        name,
+        method,
+        dims,
+        class,
+        filters: "",
+        options,
+    }
+}
 
 /// Indexes of every form.
 const FORMS: &[Form] = &[
-    ("codes", "ivf", 24, "vector_l2_ops", "WITH (lists = 12)"),
-    (
+    form("codes", "ivf", 24, "vector_l2_ops", "WITH (lists = 12)"),
+    form(
         "cosine",
         "ivf",
         100,
         "vector_cosine_ops",
         "WITH (lists = 9)",
     ),
-    (
+    form(
         "compact",
         "ivf",
         40,
         "vector_ip_ops",
         "WITH (quantizer = rabitq2, rerank = index, lists = 10)",
     ),
-    (
+    form(
         "books",
         "ivf",
         32,
         "vector_l2_ops",
         "WITH (quantizer = pq, lists = 10)",
     ),
-    (
+    form(
         "signs",
         "ivf",
         64,
         "vector_cosine_ops",
         "WITH (quantizer = binary, rerank = index, lists = 8)",
     ),
-    ("values", "ivfflat", 24, "vector_l2_ops", "WITH (lists = 8)"),
-    (
+    form("values", "ivfflat", 24, "vector_l2_ops", "WITH (lists = 8)"),
+    form(
         "norms",
         "ivfflat",
         40,
         "vector_cosine_ops",
         "WITH (lists = 5)",
     ),
+    Form {
+        filters: FILTERS,
+        ..form(
+            "keyed",
+            "ivf",
+            24,
+            "vector_l2_ops",
+            "WITH (rerank = index, lists = 10)",
+        )
+    },
+    Form {
+        filters: FILTERS,
+        ..form(
+            "keyed_values",
+            "ivfflat",
+            24,
+            "vector_ip_ops",
+            "WITH (lists = 8)",
+        )
+    },
 ];
 
 /// Bytes of a page's special area.
@@ -120,7 +165,7 @@ fn any_bit(bytes: &[u8], random: &mut fastrand::Rng) -> (usize, u8) {
 /// What no check can tell from what is right, and why.
 fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'static str> {
     let (block, on_page) = (at / PAGE, at % PAGE);
-    let keeps_values = form.1 == "ivfflat";
+    let keeps_values = form.method == "ivfflat";
     match on_page {
         0..10 => return Some("position in the log and checksum, which are the server's"),
         10 if bit < 8 => return Some("hints of the page header"),
@@ -139,7 +184,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'s
             92 => Some("where the number of lists comes from"),
             18 => Some("how candidates get into exact order"),
             19 => Some("lists of a row"),
-            93..96 if form.0 != "books" => Some("of a codebook that there is not"),
+            93..96 if form.name != "books" => Some("of a codebook that there is not"),
             96..224 => Some("calibration curve"),
             _ => None,
         },
@@ -148,7 +193,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'s
         CENTROID if on_page % 4 < 2 => Some("last digits of the centroid"),
         CODEBOOK => Some("entry of a codebook that no row may have"),
         DIRECTORY => {
-            let len = 48 + (form.2 as usize).next_multiple_of(8);
+            let len = 48 + (form.dims as usize).next_multiple_of(8);
             match contents.wrapping_sub(8) % len {
                 _ if contents < 4 => Some("slots in use, of which some may be free"),
                 _ if contents < 8 => None,
@@ -301,10 +346,17 @@ fn flips() -> usize {
 
 /// A table with rows of each form, and indexes of it to be damaged.
 fn create(server: &Server, client: &mut Client, form: &'static Form) -> Vec<Planted> {
-    let (name, method, dims, class, options) = form;
+    let Form {
+        name,
+        method,
+        dims,
+        class,
+        filters,
+        options,
+    } = form;
     client
         .batch_execute(&format!(
-            "CREATE TABLE {name} (id bigint, v vector({dims}));
+            "CREATE TABLE {name} (id bigint, v vector({dims}), {COLUMNS});
              INSERT INTO {name} SELECT i, vec(i, {dims}) FROM generate_series(1, 800) i;
              INSERT INTO {name} SELECT i, vec(1, {dims}) FROM generate_series(1, 60) i;
              INSERT INTO {name} VALUES (0, NULL)"
@@ -315,7 +367,7 @@ fn create(server: &Server, client: &mut Client, form: &'static Form) -> Vec<Plan
         let index = format!("{name}_{n}");
         client
             .batch_execute(&format!(
-                "CREATE INDEX {index} ON {name} USING {method} (v {class}) {options}"
+                "CREATE INDEX {index} ON {name} USING {method} (v {class}{filters}) {options}"
             ))
             .unwrap();
         Planted {
@@ -404,7 +456,9 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
     let mut wrong = Vec::new();
     let mut tried = 0;
     for damage in planted {
-        let (name, _, dims, class, _) = damage.form;
+        let Form {
+            name, dims, class, ..
+        } = damage.form;
         let index = &damage.index;
         let query = format!(
             "SELECT id FROM {name} ORDER BY v {} vec(3, {dims})",
@@ -416,6 +470,14 @@ fn use_all(server: &Server, planted: &[Planted]) -> usize {
             query.clone(),
             format!(
                 "SELECT id FROM {name} ORDER BY v {} NULL LIMIT 2000",
+                operator_of(class)
+            ),
+            format!(
+                "SELECT id FROM {name} WHERE number = 3 AND NOT label = 'label 2' ORDER BY v {} vec(3, {dims}) LIMIT 10",
+                operator_of(class)
+            ),
+            format!(
+                "SELECT id FROM {name} WHERE number >= 2 ORDER BY v {} vec(4, {dims})",
                 operator_of(class)
             ),
             format!("INSERT INTO {name} SELECT i, vec(i, {dims}) FROM generate_series(500, 512) i"),

@@ -356,7 +356,11 @@ impl Items for Check {
     }
 
     fn difference_of_copy(&mut self, copy: &Claim, item: Option<&Claim>) -> Option<&'static str> {
-        if item.is_some_and(|item| stands_for(item.item()) != copy.value) {
+        let node = item.map(|item| item.item());
+        if node.is_some_and(|node| {
+            self.stands_for_now(node)
+                .is_some_and(|now| now != copy.value)
+        }) {
             Some("node in the code map")
         } else if copy.keys != self.row.1 {
             Some("key in the code map")
@@ -380,7 +384,8 @@ fn rows_of<'a>(tids: &'a [RawTid], keys: &'a [u64]) -> impl Iterator<Item = Row>
     tids.iter().enumerate().map(move |(n, &tid)| (tid, of(n)))
 }
 
-/// Stands for the address of a node.
-pub fn stands_for(node: NodeId) -> u64 {
-    (node.block as u64) << 16 | node.offset as u64
+/// Stands for the address and the generation of a node.
+pub fn stands_for(node: NodeId, generation: u32) -> u64 {
+    let folded = (generation ^ generation >> 16) as u16;
+    (folded as u64) << 48 | (node.block as u64) << 16 | node.offset as u64
 }

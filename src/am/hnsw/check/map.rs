@@ -63,6 +63,11 @@ impl Check {
                 }
             }
         }
+        let room = self.meta.map_page;
+        if room != 0 && !seen.contains(&room) {
+            let message = "room in the code map on a page that is none of it";
+            found.error(META_BLOCK, None, message);
+        }
     }
 
     /// A page of the map; looked at again where it and its nodes do not go together.
@@ -81,6 +86,9 @@ impl Check {
                 );
             }
             wrong = self.map_codes(layout, &map);
+            if map.next != 0 && map.next >= self.index.blocks() {
+                wrong = Err("page of the code map that names one past the end".into());
+            }
             if wrong.is_ok() && !self.is_within(layout, &map)? {
                 wrong = Err("the directory of the code map does not know of all its keys".into());
             }
@@ -119,7 +127,7 @@ impl Check {
                 if range.contains(&tid.block) {
                     let offset = n as u16 + 1;
                     let entry = NodeId { block, offset };
-                    let claim = Claim::new(tid, entry, stands_for(node), row.keys);
+                    let claim = Claim::new(tid, entry, stands_for(node, row.generation), row.keys);
                     all.copies.push(claim);
                 }
             }
@@ -144,9 +152,17 @@ impl Check {
         let entry = |(n, row): (usize, &MapRow)| Entry {
             tid: row.tid,
             node: row.node,
+            generation: row.generation,
             keys: fingerprint_of_keys(&keys_of(n)),
         };
         map.rows().iter().enumerate().map(entry).collect()
+    }
+
+    /// What entries of a node's rows say of it; `None` where it is gone.
+    pub fn stands_for_now(&mut self, id: NodeId) -> Option<u64> {
+        let item = self.read(id)?;
+        let node = self.as_block(&item)?;
+        Some(stands_for(id, node.header.generation))
     }
 
     /// Entries of nodes that are there have the codes of these.
@@ -192,6 +208,8 @@ pub struct Entry {
     pub tid: RawTid,
     /// its node
     node: RawTid,
+    /// of the node
+    generation: u32,
     /// stands for its keys
     keys: u64,
 }

@@ -12,9 +12,8 @@ mod links;
 mod map;
 mod reach;
 
-use super::storage::META_BLOCK;
+use super::storage::{META_BLOCK, other_version};
 use crate::am::check::claims::{self, CLAIM, Claims};
-use crate::am::column;
 use crate::am::column::Column;
 use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
@@ -45,20 +44,17 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     if let Err(message) = page.read(index, META_BLOCK, access) {
         return found.error(META_BLOCK, None, message);
     }
+    if let Some(version) = other_version(page.page()) {
+        return found.error(META_BLOCK, None, format!("the index {version}"));
+    }
     let meta = match Meta::of(page.page()) {
         Ok(meta) => *meta,
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
-    let space = column::space_of(index);
-    let column = Column {
-        space,
-        dims: meta.dims,
-    };
-    let declared = index.attribute(0).1;
-    if meta.space != space.code() || meta.dims as i32 != declared {
+    let Ok(column) = Column::built(index, meta.space, meta.dims) else {
         let message = "the metapage is of another column or operator class";
         return found.error(META_BLOCK, None, message);
-    }
+    };
     let shape = match meta.shape() {
         Ok(shape) => shape,
         Err(damage) => return found.error(META_BLOCK, None, damage),
@@ -67,7 +63,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Ok(map) => map,
         Err(damage) => return found.error(META_BLOCK, None, damage),
     };
-    let expected = Expected::new(space, meta.dims, shape).with_map(map);
+    let expected = Expected::new(column.space, meta.dims, shape).with_map(map);
     let Ok(codes) = Codes::new(index, access, &meta, column, &expected, found) else {
         return;
     };

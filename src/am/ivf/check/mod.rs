@@ -80,6 +80,9 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     if let Err(message) = page.read(index, META_BLOCK, access) {
         return found.error(META_BLOCK, None, message);
     }
+    if let Some(version) = index::other_version(page.page()) {
+        return found.error(META_BLOCK, None, format!("the index {version}"));
+    }
     let read = Meta::of(page.page()).and_then(|meta| Ok((*meta, meta.shape()?)));
     let (meta, shape) = match read {
         Ok(read) => read,
