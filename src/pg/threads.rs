@@ -13,59 +13,63 @@ use std::time::Duration;
 /// How long the backend's thread sleeps before it looks again.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Tells threads to stop, also when the backend's thread leaves by an ERROR.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Runs `work` on `threads` threads and returns when all have. `work` gets a flag that asks it to
 /// stop early. `watch` runs on the backend's thread every few milliseconds. Interrupts are
 /// answered: a cancel stops the threads and raises. A panic in a thread is raised as an ERROR.
 pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl FnMut()) {
     let stop = AtomicBool::new(false);
-    let running = AtomicUsize::new(threads);
+    let running = AtomicUsize::new(0);
     let backend = std::thread::current();
     let failure = std::sync::Mutex::new(None);
-    std::thread::scope(|scope| {
-        let _stop = StopOnDrop(&stop);
-        let spawned = with_signals_blocked(|| {
-            (0..threads).try_for_each(|n| {
-                std::thread::Builder::new()
-                    .name(format!("vectorext {n}"))
-                    .spawn_scoped(scope, || {
-                        if let Err(panic) =
-                            std::panic::catch_unwind(AssertUnwindSafe(|| work(&stop)))
-                        {
-                            stop.store(true, Ordering::Relaxed);
-                            let mut failure =
-                                failure.lock().unwrap_or_else(|poison| poison.into_inner());
-                            failure.get_or_insert_with(|| message_of(&*panic));
-                        }
-                        running.fetch_sub(1, Ordering::Release);
-                        backend.unpark();
-                    })
-                    .map(drop)
-            })
-        });
-        if let Err(error) = spawned {
-            pgrx::ereport!(
-                ERROR,
-                pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-                format!("could not start a thread for the index build: {error}"),
-                "Lower max_parallel_maintenance_workers."
-            );
-        }
+    let raised = std::thread::scope(|scope| {
+        let raised = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let spawned = with_signals_blocked(|| {
+                (0..threads).try_for_each(|n| {
+                    running.fetch_add(1, Ordering::Relaxed);
+                    std::thread::Builder::new()
+                        .name(format!("vectorext {n}"))
+                        .spawn_scoped(scope, || {
+                            if let Err(panic) =
+                                std::panic::catch_unwind(AssertUnwindSafe(|| work(&stop)))
+                            {
+                                stop.store(true, Ordering::Relaxed);
+                                let mut failure =
+                                    failure.lock().unwrap_or_else(|poison| poison.into_inner());
+                                failure.get_or_insert_with(|| message_of(&*panic));
+                            }
+                            running.fetch_sub(1, Ordering::Release);
+                            backend.unpark();
+                        })
+                        .map(drop)
+                        .inspect_err(|_| drop(running.fetch_sub(1, Ordering::Relaxed)))
+                })
+            });
+            if let Err(error) = spawned {
+                pgrx::ereport!(
+                    ERROR,
+                    pgrx::PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                    format!("could not start a thread for the index build: {error}"),
+                    "Lower max_parallel_maintenance_workers."
+                );
+            }
+            while running.load(Ordering::Acquire) > 0 {
+                super::allocator::end_if_refused();
+                pgrx::check_for_interrupts!();
+                watch();
+                std::thread::park_timeout(PATIENCE);
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        // a thread that was refused memory never ends: the session does, whatever else was to be raised
         while running.load(Ordering::Acquire) > 0 {
             super::allocator::end_if_refused();
-            pgrx::check_for_interrupts!();
-            watch();
             std::thread::park_timeout(PATIENCE);
         }
+        raised
     });
+    if let Err(raised) = raised {
+        std::panic::resume_unwind(raised);
+    }
     if let Some(message) = failure
         .into_inner()
         .unwrap_or_else(|poison| poison.into_inner())
