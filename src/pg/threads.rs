@@ -41,7 +41,9 @@ pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl Fn
                             backend.unpark();
                         })
                         .map(drop)
-                        .inspect_err(|_| drop(running.fetch_sub(1, Ordering::Relaxed)))
+                        .inspect_err(|_| {
+                            running.fetch_sub(1, Ordering::Relaxed);
+                        })
                 })
             });
             if let Err(error) = spawned {
