@@ -8,12 +8,12 @@ use super::journal::{Journal, first_id};
 use super::{KINDS, Kind};
 
 /// Whether an error is the crash: the connection is gone, or the server says that another of its
-/// processes is. Panics for any other.
+/// processes is, such as a parallel worker, which ends sooner than who waits for it. Panics for any other.
 fn is_the_end(error: &postgres::Error, killed: &AtomicBool) -> bool {
-    let by_crash = match error.code() {
-        None => true,
-        Some(code) => ["57P01", "57P02", "57P03"].contains(&code.code()),
-    };
+    let by_crash = error.as_db_error().is_none_or(|error| {
+        ["57P01", "57P02", "57P03"].contains(&error.code().code())
+            || error.message() == "lost connection to parallel worker"
+    });
     assert!(
         by_crash && killed.load(Ordering::SeqCst),
         "not by the crash: {error:?}"
