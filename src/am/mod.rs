@@ -3,6 +3,7 @@
 mod check;
 pub mod column;
 pub mod cost;
+pub mod damaged;
 pub mod ended;
 pub mod filter;
 pub mod hnsw;

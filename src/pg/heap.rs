@@ -131,10 +131,7 @@ impl HeapReader {
     ) -> Option<R> {
         // SAFETY: the scan is valid and being executed.
         unsafe { check_tid(self.scan, tid) };
-        let open = match self.open {
-            Some(open) => open,
-            None => self.open(),
-        };
+        let open = self.opened();
         // SAFETY: the scan is valid and being executed; what is opened is valid until `end`.
         // Nothing between the guard and the server has a destructor.
         unsafe {
@@ -157,10 +154,7 @@ impl HeapReader {
     pub fn passes(&mut self, tid: RawTid, conditions: &Conditions) -> bool {
         // SAFETY: the scan is valid and being executed.
         unsafe { check_tid(self.scan, tid) };
-        let open = match self.open {
-            Some(open) => open,
-            None => self.open(),
-        };
+        let open = self.opened();
         // SAFETY: as in `fetch`; the conditions are of the scan's plan node.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
@@ -178,10 +172,7 @@ impl HeapReader {
             // SAFETY: the scan is valid and being executed.
             unsafe { check_tid(self.scan, tid) };
         }
-        let open = match self.open {
-            Some(open) => open,
-            None => self.open(),
-        };
+        let open = self.opened();
         // SAFETY: as in `fetch`; the conditions are of the scan's plan node. There is room for all answers.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
@@ -201,10 +192,7 @@ impl HeapReader {
         tid: RawTid,
         f: impl FnOnce(&[Datum], &[bool]) -> R,
     ) -> Option<R> {
-        let open = match self.open {
-            Some(open) => open,
-            None => self.open(),
-        };
+        let open = self.opened();
         let entry = match self.entry {
             Some(entry) => entry,
             None => self.open_entry(open),
@@ -333,6 +321,14 @@ impl HeapReader {
         let heap = unsafe { (*self.scan).heapRelation };
         assert!(!heap.is_null(), "an ordered index scan has its table open");
         heap
+    }
+
+    #[inline(always)]
+    fn opened(&mut self) -> Open {
+        match self.open {
+            Some(open) => open,
+            None => self.open(),
+        }
     }
 
     #[cold]

@@ -5,7 +5,8 @@
 //! on a standby locks them one after the other, among scans that do so, too. A page whose kind is not sure yet (from the free
 //! space map or a hint) is only tried for, never waited for, while another is held.
 
-use super::storage::{Hnsw, META_BLOCK, raise_damaged, read_meta};
+use super::storage::{Hnsw, META_BLOCK, read_meta};
+use crate::am::damaged::raise_damaged;
 use crate::distance::Operand;
 use crate::hnsw::Level;
 use crate::hnsw::format::{

@@ -1,33 +1,18 @@
 //! The graph on pages: the storage trait of the algorithms, and reading of nodes.
 
 use crate::am::column::Column;
+use crate::am::damaged::{self, raise_damaged};
 use crate::am::version::OtherVersion;
 use crate::distance::{Element, Operand, Value};
 use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, RawTid, Shape};
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Hints, Pinned, Shared};
-use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
-use pgrx::PgSqlErrorCode as Code;
 use rustc_hash::FxHashSet;
 
 /// Block of the metapage.
 pub const META_BLOCK: u32 = 0;
-
-/// Raises XX002 for a page that is not what it must be.
-#[cold]
-#[inline(never)]
-pub fn raise_damaged(index: Index, block: u32, damage: Damage) -> ! {
-    raise_index(
-        Code::ERRCODE_INDEX_CORRUPTED,
-        format!(
-            "index \"{}\" is damaged at block {block}: {damage}",
-            index.name()
-        ),
-        Some("REINDEX the index.".into()),
-    )
-}
 
 /// An open hnsw index: what its metapage says once and for all.
 #[derive(Clone, Copy)]
@@ -222,14 +207,7 @@ impl Hnsw {
 
 /// The metapage as it is now.
 pub fn read_meta(index: Index) -> Meta {
-    let page = Shared::read(index, META_BLOCK, Access::Random);
-    match Meta::of(page.page()) {
-        Ok(meta) => *meta,
-        Err(damage) => match other_version(page.page()) {
-            Some(version) => version.raise(index),
-            None => raise_damaged(index, META_BLOCK, damage),
-        },
-    }
+    damaged::read_meta(index, META_BLOCK, Meta::of, other_version)
 }
 
 /// The format's version, where it is not the one read here.

@@ -2,6 +2,7 @@
 
 use super::options::Declared;
 use crate::am::column::Column;
+use crate::am::damaged::{self, raise_damaged};
 use crate::am::version::OtherVersion;
 use crate::distance::Metric;
 use crate::ivf::format::{
@@ -10,10 +11,8 @@ use crate::ivf::format::{
 };
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
-use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
 use crate::quantize::{Codebook, Codec, Coding, PqShape};
-use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,20 +27,6 @@ thread_local! {
     static CODECS: RefCell<Vec<(u64, Rc<Codec>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Raises XX002 for a page that is not what it must be.
-#[cold]
-#[inline(never)]
-pub fn raise_damaged(index: Index, block: u32, damage: Damage) -> ! {
-    raise_index(
-        Code::ERRCODE_INDEX_CORRUPTED,
-        format!(
-            "index \"{}\" is damaged at block {block}: {damage}",
-            index.name()
-        ),
-        Some("REINDEX the index.".into()),
-    )
-}
-
 /// Raises what `read` finds wrong with a block.
 #[inline]
 pub fn check<T>(index: Index, block: u32, read: impl FnOnce() -> Result<T, Damage>) -> T {
@@ -50,14 +35,7 @@ pub fn check<T>(index: Index, block: u32, read: impl FnOnce() -> Result<T, Damag
 
 /// The metapage as it is now.
 pub fn read_meta(index: Index) -> Meta {
-    let page = Shared::read(index, META_BLOCK, Access::Random);
-    match Meta::of(page.page()) {
-        Ok(meta) => *meta,
-        Err(damage) => match other_version(page.page()) {
-            Some(version) => version.raise(index),
-            None => raise_damaged(index, META_BLOCK, damage),
-        },
-    }
+    damaged::read_meta(index, META_BLOCK, Meta::of, other_version)
 }
 
 /// The format's version, where it is not the one read here.

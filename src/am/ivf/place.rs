@@ -1,9 +1,10 @@
 //! Which lists a row belongs to.
 
 use super::directory::Directory;
-use super::index::{Ivf, META_BLOCK, raise_damaged};
+use super::index::{Ivf, META_BLOCK};
 use super::sample::signs_of;
 use super::storage::Size;
+use crate::am::damaged::raise_damaged;
 use crate::cluster::{Rows, nearest_to, two_nearest_to};
 use crate::ivf::format::{ListId, Meta};
 use crate::ivf::grow::Sizes;

@@ -5,7 +5,8 @@
 //! is only tried for while another is held.
 
 use super::directory::{Directory, EntryPlace};
-use super::index::{Ivf, change_meta, raise_damaged};
+use super::index::{Ivf, change_meta};
+use crate::am::damaged::raise_damaged;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{
     Entries, EntriesMut, Entry, ListId, ListPage, ListPageMut, ListRow, Opaque, PageKind,

@@ -2,8 +2,9 @@
 //! walk starts.
 
 use super::index::Blocks;
+use crate::am::damaged::raise_damaged;
 use crate::am::hnsw::place;
-use crate::am::hnsw::storage::{META_BLOCK, raise_damaged};
+use crate::am::hnsw::storage::META_BLOCK;
 use crate::hnsw::blocks::format::{ENTRY_QUANTIZER, Entries, EntriesMut, Kept};
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::Damage;

@@ -1,7 +1,8 @@
 //! An open index of blocks: its layout and its codec.
 
 use super::codebook;
-use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
+use crate::am::damaged::raise_damaged;
+use crate::am::hnsw::storage::{Hnsw, META_BLOCK};
 use crate::distance::{Element, Value};
 use crate::hnsw::blocks::format::{Block, BlockLayout, CENTROID_FLOATS, EntryLayout};
 use crate::hnsw::blocks::map::MapLayout;

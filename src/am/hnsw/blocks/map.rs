@@ -9,8 +9,9 @@
 //! metapage who holds one of the others.
 
 use super::index::Blocks;
+use crate::am::damaged::raise_damaged;
 use crate::am::hnsw::place;
-use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged, read_meta};
+use crate::am::hnsw::storage::{Hnsw, META_BLOCK, read_meta};
 use crate::hnsw::blocks::format::Kept;
 use crate::hnsw::blocks::map::{
     Directory, DirectoryMut, MapLayout, MapPage, MapPageMut, MapRow, Place, widen,

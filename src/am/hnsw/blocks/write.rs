@@ -4,8 +4,8 @@
 use super::entries::{self, Entry};
 use super::index::Blocks;
 use super::map;
+use crate::am::damaged::raise_damaged;
 use crate::am::hnsw::place;
-use crate::am::hnsw::storage::raise_damaged;
 use crate::am::hnsw::tids::TidLists;
 use crate::hnsw::blocks::Codes;
 use crate::hnsw::blocks::build::{Graph, Link, Verdict};
@@ -171,33 +171,23 @@ impl<'a> Writer<'a> {
         let mut before: (&[u32], Vec<Vec<u8>>) = (&[], Vec::new());
         for nodes in order.chunks(chunk) {
             let ready = std::mem::take(&mut before);
-            let mut write = || pages.write(ready.0, &ready.1);
-            let items = match makers {
-                0 => {
-                    write();
-                    maker.of_all(nodes, &AtomicUsize::new(0), &AtomicBool::new(false))
-                }
-                makers => {
-                    let mut is_written = false;
-                    let made = Mutex::new(Vec::new());
-                    let next = AtomicUsize::new(0);
-                    threads::run(
-                        makers,
-                        |stop| {
-                            let mine = maker.of_all(nodes, &next, stop);
-                            made.lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .extend(mine);
-                        },
-                        || {
-                            if !std::mem::replace(&mut is_written, true) {
-                                write();
-                            }
-                        },
-                    );
-                    made.into_inner().unwrap_or_else(PoisonError::into_inner)
-                }
+            let made = Mutex::new(Vec::new());
+            let next = AtomicUsize::new(0);
+            let make = |stop: &AtomicBool| {
+                let mine = maker.of_all(nodes, &next, stop);
+                made.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(mine);
             };
+            let mut is_written = false;
+            threads::run(makers, make, || {
+                if !std::mem::replace(&mut is_written, true) {
+                    pages.write(ready.0, &ready.1);
+                    // what is left, or everything where there are no threads
+                    make(&AtomicBool::new(false));
+                }
+            });
+            let items = made.into_inner().unwrap_or_else(PoisonError::into_inner);
             before = (nodes, self.in_order(items));
         }
         pages.write(before.0, &before.1);
@@ -211,7 +201,7 @@ impl<'a> Writer<'a> {
         for part in parts {
             match part.items {
                 Ok(of_part) => items.extend(of_part),
-                Err(damage) => raise_damaged(self.blocks.hnsw.index, 0, damage),
+                Err((block, damage)) => raise_damaged(self.blocks.hnsw.index, block, damage),
             }
         }
         items
@@ -276,7 +266,8 @@ impl NodePages<'_> {
 /// Items of nodes that follow each other.
 struct Part {
     number: usize,
-    items: Result<Vec<Vec<u8>>, Damage>,
+    /// or the block that one was for, and what is wrong with it
+    items: Result<Vec<Vec<u8>>, (u32, Damage)>,
 }
 
 impl Items<'_> {
@@ -290,7 +281,10 @@ impl Items<'_> {
             let Some(part) = nodes.chunks(PART).nth(number) else {
                 break;
             };
-            let items = part.iter().map(|&node| self.of(node, &mut links));
+            let items = part.iter().map(|&node| {
+                let block = self.ids[node as usize].id().map_or(0, |id| id.block);
+                self.of(node, &mut links).map_err(|damage| (block, damage))
+            });
             parts.push(Part {
                 number,
                 items: items.collect(),

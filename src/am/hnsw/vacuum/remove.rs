@@ -2,9 +2,10 @@
 
 use super::room::{record_free, record_if_free, remove_item};
 use super::{Vacuum, is_node_page};
+use crate::am::damaged::raise_damaged;
 use crate::am::hnsw::blocks;
 use crate::am::hnsw::place::{self, with_node_mut};
-use crate::am::hnsw::storage::{Hnsw, META_BLOCK, raise_damaged};
+use crate::am::hnsw::storage::{Hnsw, META_BLOCK};
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{DELETED, NodeId, Opaque, PageKind, RawTid};
 use crate::page::Damage;

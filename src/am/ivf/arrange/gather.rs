@@ -1,8 +1,9 @@
 //! The rows of the lists that are arranged, with their vectors.
 
 use super::Member;
+use crate::am::damaged::raise_damaged;
 use crate::am::ivf::directory::Directory;
-use crate::am::ivf::index::{Ivf, raise_damaged};
+use crate::am::ivf::index::Ivf;
 use crate::am::ivf::sample::{Scratch, push_row};
 use crate::am::ivf::storage::{Steps, Visit};
 use crate::cluster::Rows;
