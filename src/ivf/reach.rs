@@ -107,13 +107,20 @@ pub fn step_from(lists: usize) -> usize {
     (lists as f64 * MARGIN).ceil() as usize
 }
 
-/// How much farther than their lists' centroids rows are, of some.
+/// How much farther than their lists' centroids rows are, of some. Distances may be estimates: how far they are
+/// spread is then the spread of the rows and the errors of the estimates together, and the errors are to be left
+/// out of it. Otherwise rough codes make any list seem to hold a row nearer than the nearest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Offsets {
     count: f64,
     sum: f64,
     squares: f64,
+    /// of the estimates
+    squared_errors: f64,
 }
+
+/// Part of the variance of estimates that is the rows' own, at least.
+const LEAST_OWN: f64 = 0.05;
 
 impl Offsets {
     /// Makes what was met so far count less than what comes.
@@ -123,12 +130,14 @@ impl Offsets {
             self.count *= part;
             self.sum *= part;
             self.squares *= part;
+            self.squared_errors *= part;
         }
     }
 
-    /// Adds rows of a list whose centroid is at this distance.
+    /// Adds rows of a list whose centroid is at this distance, and of their estimates the sum of the squared
+    /// standard errors; 0 of distances that are exact.
     #[inline]
-    pub fn add(&mut self, centre: f32, distances: &[f32]) {
+    pub fn add(&mut self, centre: f32, distances: &[f32], squared_errors: f32) {
         let (mut sum, mut squares) = (0f32, 0f32);
         for &distance in distances {
             let offset = distance - centre;
@@ -138,6 +147,30 @@ impl Offsets {
         self.count += distances.len() as f64;
         self.sum += sum as f64;
         self.squares += squares as f64;
+        self.squared_errors += squared_errors as f64;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count
+    }
+
+    fn variance(&self) -> f64 {
+        (self.squares / self.count - self.mean() * self.mean()).max(f64::MIN_POSITIVE)
+    }
+
+    /// Part of the variance that is the rows' own.
+    fn own(&self) -> f64 {
+        (1.0 - self.squared_errors / self.count / self.variance()).clamp(LEAST_OWN, 1.0)
+    }
+
+    /// What to expect of the distance of a row, by its estimate: nearer to what rows of its list are like, the
+    /// rougher the estimate is.
+    pub fn expected(&self, centre: f32, estimate: f32) -> f32 {
+        if self.count < LEAST_MEASURED {
+            return estimate;
+        }
+        let usual = centre as f64 + self.mean();
+        (usual + self.own() * (estimate as f64 - usual)) as f32
     }
 
     /// How many of some lists to read, nearest first: so many that the others hold no more than `tolerated`
@@ -152,9 +185,8 @@ impl Offsets {
         if self.count < LEAST_MEASURED {
             return None;
         }
-        let mean = self.sum / self.count;
-        let variance = self.squares / self.count - mean * mean;
-        let deviation = variance.max(f64::MIN_POSITIVE).sqrt();
+        let mean = self.mean();
+        let deviation = (self.own() * self.variance()).sqrt();
         let mut left = lists.len();
         let mut missed = 0.0;
         for (centre, rows) in lists.rev() {
@@ -296,7 +328,7 @@ mod tests {
         for centre in 0..10 {
             let centre = centre as f32 / 10.0;
             let rows: Vec<f32> = (0..100).map(|_| centre + of_row(&mut rng)).collect();
-            offsets.add(centre, &rows);
+            offsets.add(centre, &rows, 0.0);
         }
         let lists: Vec<(f32, f64)> = (10..100).map(|n| (n as f32 / 10.0, 100.0)).collect();
         // nearer than 9 of 100 rows: of a centroid at 1 two in a hundred, at 2 one in a thousand
@@ -305,5 +337,31 @@ mod tests {
         assert!((8..16).contains(&near), "{near}");
         assert!((38..46).contains(&far), "{far}");
         assert_eq!(likely(0.0), Some(0));
+    }
+
+    #[test]
+    fn errors_of_estimates_are_no_reason_to_read_more_lists() {
+        let mut rng = fastrand::Rng::with_seed(2);
+        let mut normal = || (0..12).map(|_| rng.f32()).sum::<f32>() - 6.0;
+        let (mut exact, mut rough) = (Offsets::default(), Offsets::default());
+        for _ in 0..20 {
+            let rows: Vec<f32> = (0..100).map(|_| 10.0 + normal()).collect();
+            let estimates: Vec<f32> = rows.iter().map(|row| row + 2.0 * normal()).collect();
+            exact.add(0.0, &rows, 0.0);
+            rough.add(0.0, &estimates, 4.0 * 100.0);
+        }
+        let lists: Vec<(f32, f64)> = (0..100).map(|n| (n as f32 / 10.0, 100.0)).collect();
+        let likely = |offsets: &Offsets| offsets.likely(lists.iter().copied(), 9.0, 0.25).unwrap();
+        let (by_rows, by_estimates) = (likely(&exact), likely(&rough));
+        assert!(
+            by_rows.abs_diff(by_estimates) <= 4,
+            "{by_rows} {by_estimates}"
+        );
+        assert_eq!(exact.expected(1.0, 9.0), 9.0);
+        let expected = rough.expected(0.0, 5.0);
+        assert!(
+            (8.5..9.5).contains(&expected),
+            "a fifth of the way: {expected}"
+        );
     }
 }

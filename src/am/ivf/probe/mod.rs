@@ -238,6 +238,13 @@ impl Probe {
         }
     }
 
+    /// What to expect of the distance of a row, by its estimate in the list at `place` of the order: see
+    /// [`Offsets::expected`].
+    pub fn expected(&self, place: u32, estimate: f32) -> f32 {
+        let centre = self.distances[self.nearest[place as usize] as usize];
+        self.offsets.expected(centre, estimate)
+    }
+
     fn counted(&self, listed: &Listed) -> usize {
         let full = (listed.pages as usize).saturating_sub(1) * self.ivf.lists.capacity();
         full.max(listed.rows as usize)

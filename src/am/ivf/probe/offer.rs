@@ -3,7 +3,7 @@
 use super::wanted::Wanted;
 use super::{FoundRow, Intake, Probe, Reading, Seen, Target};
 use crate::distance::{Metric, Operand};
-use crate::ivf::format::{ListPage, Rerank, VectorAddress};
+use crate::ivf::format::{Bf16, ListPage, Rerank, VectorAddress};
 use crate::keys::Verdict;
 use crate::quantize::{Base, Lookups};
 
@@ -25,7 +25,23 @@ impl List<'_> {
     /// How far an estimate may be off.
     #[inline(always)]
     fn error(&self, of_row: f32) -> f32 {
-        self.reading.deviations * (self.base.span * of_row + self.base.slack)
+        self.reading.deviations * self.deviation(of_row)
+    }
+
+    /// Standard error of an estimate.
+    #[inline(always)]
+    fn deviation(&self, of_row: f32) -> f32 {
+        self.base.span * of_row + self.base.slack
+    }
+
+    /// The sum of the squared standard errors of some rows, where that is to be known.
+    fn squared_errors<'a>(&self, of_rows: impl Iterator<Item = &'a Bf16>) -> f32 {
+        match self.reading.is_measured {
+            true => of_rows
+                .map(|of_row| self.deviation(of_row.get()).powi(2))
+                .sum(),
+            false => 0.0,
+        }
     }
 }
 
@@ -43,18 +59,19 @@ impl Probe {
         self.ivf
             .coding()
             .estimate(of, page.codes(), page.adds(), page.scales(), out);
-        self.note_estimates(list);
+        self.note_estimates(list, list.squared_errors(page.errors().iter()));
     }
 
     /// Notes what the estimates at hand tell of the list.
-    fn note_estimates(&mut self, list: List<'_>) {
+    fn note_estimates(&mut self, list: List<'_>, squared_errors: f32) {
         let Reading {
             within,
             is_measured,
             ..
         } = list.reading;
         if is_measured {
-            self.offsets.add(list.centre, &self.estimates);
+            self.offsets
+                .add(list.centre, &self.estimates, squared_errors);
         }
         if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
             self.last_within = self.last_within.max(list.place + 1);
@@ -110,11 +127,14 @@ impl Probe {
                 codes,
                 adds,
                 scales,
+                slots,
                 ..
             } = &self.wanted;
             let out = &mut self.estimates;
             self.ivf.coding().estimate(of, codes, adds, scales, out);
-            self.note_estimates(list);
+            let errors = page.errors();
+            let errors = slots.iter().map(|&slot| &errors[slot as usize]);
+            self.note_estimates(list, list.squared_errors(errors));
         }
         let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
         let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
@@ -208,6 +228,6 @@ impl Probe {
             }
             (None, _) => {}
         }
-        self.offsets.add(list.centre, &self.estimates);
+        self.offsets.add(list.centre, &self.estimates, 0.0);
     }
 }
