@@ -495,14 +495,14 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
         excused,
         missed,
     } = check;
-    eprintln!(
+    println!(
         "planted {} damages: {told} told, {excused} in what nothing can tell, {} missed",
         planted.len(),
         missed.len()
     );
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     let tried = use_all(&server, &planted);
-    eprintln!("{tried} statements over damaged indexes");
+    println!("{tried} statements over damaged indexes");
     assert_eq!(
         number(&mut client, "SELECT pg_backend_pid()::bigint"),
         backend
