@@ -134,7 +134,9 @@ fn whatever_the_server_calls_turns_panics_into_errors() {
             let above = &lines[n.saturating_sub(3)..n];
             let below = &lines[n..lines.len().min(n + 12)];
             if above.iter().any(|line| line.contains("#[pgrx::pg_guard]"))
-                || below.iter().any(|line| line.contains("pgrx_extern_c_guard("))
+                || below
+                    .iter()
+                    .any(|line| line.contains("pgrx_extern_c_guard("))
             {
                 guarded += 1;
             } else if !INSIDE_OF_A_GUARD.contains(&(name, called)) {

@@ -101,7 +101,10 @@ fn define(client: &mut Client, table: &str, form: &str) {
             &format!("REINDEX TABLE CONCURRENTLY {table}"),
             &format!("TRUNCATE {table}"),
             &rows(table, 1, ROWS),
-            &format!("BEGIN; TRUNCATE {table}; {}; ROLLBACK", rows(table, 5000, 5100)),
+            &format!(
+                "BEGIN; TRUNCATE {table}; {}; ROLLBACK",
+                rows(table, 5000, 5100)
+            ),
             &format!("BEGIN; DROP INDEX {table}_v; ROLLBACK"),
             &format!("VACUUM FULL {table}"),
         ],

@@ -182,8 +182,9 @@ fn soak(kind: &Kind) {
     client
         .batch_execute(&format!(
             "RESET enable_seqscan; RESET enable_sort; SET enable_indexscan = off;
+             CREATE TABLE queries AS SELECT vec(-q, {dims}) AS v FROM generate_series(1, {QUERIES}) q;
              CREATE TABLE exact AS SELECT q.v, (SELECT max(d) FROM (SELECT i.v <-> q.v AS d FROM items i
-                 ORDER BY 1 LIMIT 10) s) AS farthest FROM (SELECT vec(-q, {dims}) AS v FROM generate_series(1, {QUERIES}) q) q;
+                 ORDER BY 1 LIMIT 10) s) AS farthest FROM queries q;
              RESET enable_indexscan"
         ))
         .unwrap();

@@ -165,7 +165,9 @@ fn what_a_session_saw_of_lists_that_it_moved_is_forgotten_with_the_move() {
             assert_eq!(answer(&mut mover), answer(&mut other), "{options}: {query}");
         }
         mover
-            .batch_execute("INSERT INTO t SELECT i, vec(i, 24) FROM generate_series(50001, 50200) i")
+            .batch_execute(
+                "INSERT INTO t SELECT i, vec(i, 24) FROM generate_series(50001, 50200) i",
+            )
             .unwrap();
         assert_sound(&mut mover, "t_v");
         mover.batch_execute("DROP TABLE t").unwrap();
