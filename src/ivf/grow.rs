@@ -279,6 +279,10 @@ struct Placement<'a> {
     new: usize,
     /// nearest of the new lists to each row
     nearest: Vec<u32>,
+    /// for each of all, its products with the new ones
+    products: Vec<f32>,
+    /// of the new lists' centroids with themselves
+    squares: Vec<f32>,
 }
 
 impl<'a> Placement<'a> {
@@ -288,9 +292,17 @@ impl<'a> Placement<'a> {
             copy_row(pool.around, list, &mut all);
         }
         let nearest = Lists::of(centroids).nearest(pool.rows, &mut Alone);
+        let new = centroids.len();
+        let of_list = |list| (0..new).map(move |other| (list, other));
+        let pairs = (0..all.len()).flat_map(of_list);
+        let products: Vec<f32> = pairs
+            .map(|(list, other)| all.product(list, &all, other))
+            .collect();
         Placement {
             pool,
-            new: centroids.len(),
+            new,
+            squares: (0..new).map(|list| products[list * new + list]).collect(),
+            products,
             nearest: nearest.iter().map(|near| near.list).collect(),
             all,
         }
@@ -337,10 +349,11 @@ impl<'a> Placement<'a> {
         let with_first = rows.product(row, &self.all, first);
         let first_square = self.all.product(first, &self.all, first);
         let residual = square - 2.0 * with_first + first_square;
+        let products = &self.products[first * self.new..][..self.new];
         let loss = |list: usize| {
             let with = rows.product(row, &self.all, list);
-            let distance = square - 2.0 * with + self.all.product(list, &self.all, list);
-            let between = self.all.product(first, &self.all, list);
+            let distance = square - 2.0 * with + self.squares[list];
+            let between = products[list];
             let along = square - with_first - with + between;
             match residual > 0.0 {
                 true => distance + 2.0 * along * along / residual,

@@ -18,7 +18,7 @@ use super::storage::{Steps, Visit};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{ListId, ListPageMut, Opaque, PageKind, VectorPage, VectorPageMut};
 use crate::ivf::grow::{Fate, Sizes};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, Strategy, free_space_map};
+use crate::pg::buffer::{Access, Change, Exclusive, Logging, Strategy, free_space_map};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Index;
 use crate::pg::vacuum::{delay_point, stats_of, whether_dead};
@@ -302,7 +302,7 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
         let Some(entry) = ivf.entry(list, listed.place) else {
             continue;
         };
-        let Some(rows) = count(ivf, list, entry.first) else {
+        let Some(rows) = ivf.count(list, entry.first) else {
             continue;
         };
         if (rows as f64) < LEAST_FILL * entry.rows as f64 {
@@ -334,23 +334,4 @@ fn fate(ivf: &Ivf, sizes: Sizes, found: Found, lists: usize) -> Option<Fate> {
         return Some(Fate::Divided(sizes.parts(found.rows)));
     }
     (found.room > ivf.lists.capacity()).then_some(Fate::Kept)
-}
-
-/// Copies in a list; `None` where it is gone.
-fn count(ivf: &Ivf, list: ListId, first: u32) -> Option<usize> {
-    let mut rows = 0;
-    let mut block = first;
-    let mut steps = Steps::new();
-    while block != 0 {
-        steps.step(ivf, block);
-        let locked = Shared::read(ivf.index, block, Access::Random);
-        let Visit::Page(page) = ivf.list_page(block, locked.page(), list) else {
-            drop(locked);
-            ivf.check_gone(list, block);
-            return None;
-        };
-        rows += page.count();
-        block = page.next;
-    }
-    Some(rows)
 }
