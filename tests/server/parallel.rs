@@ -168,7 +168,7 @@ fn workers_of_vacuum_clean_several_indexes_at_once() {
     }
     // each index alone has all rows, and counts them
     let rows = number(&mut client, "SELECT count(*) FROM t WHERE id > -1");
-    for n in 0..FORMS.len() {
+    for (n, form) in FORMS.iter().enumerate() {
         let mut transaction = client.transaction().unwrap();
         for other in (0..FORMS.len()).filter(|&other| other != n) {
             transaction
@@ -177,7 +177,7 @@ fn workers_of_vacuum_clean_several_indexes_at_once() {
         }
         let query = "SELECT count(DISTINCT id) FROM (SELECT id FROM t ORDER BY v <-> vec(3, 16)) s";
         let found: i64 = transaction.query_one(query, &[]).unwrap().get(0);
-        assert_eq!(found, rows, "{}", FORMS[n]);
+        assert_eq!(found, rows, "{form}");
         transaction.rollback().unwrap();
     }
 }
