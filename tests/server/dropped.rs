@@ -130,9 +130,7 @@ fn with_company(server: &Server, table: &str, form: &str) {
         let (writer, waiter) = (server.client(), server.client());
         scope.spawn(move || write(writer, table, is_over));
         let waiter = scope.spawn(move || wait_in_cursors(waiter, table, is_over));
-        for _ in 0..2 {
-            define(&mut client, table, form);
-        }
+        define(&mut client, table, form);
         drop(ends);
         let searches = searchers.map(|searcher| searcher.join().unwrap());
         (searches.iter().sum::<usize>(), waiter.join().unwrap())
