@@ -3,6 +3,7 @@
 #
 #   start_server [SETTING...]   starts one and exports PGHOST, PGPORT, PGUSER and PGDATABASE for clients;
 #                               sets server_directory and server_password (TCP asks for it)
+#   restart_after_crash         ends it as a crash would and starts it again
 #   stop_server DIRECTORY       stops and removes one, also one of an earlier run
 #
 # PG_CONFIG (default pg_config) chooses the server's programs, TMPDIR (default /tmp) the place.
@@ -74,6 +75,14 @@ start_server() { # SETTING...
         echo "Port $PGPORT is taken, trying another (attempt $attempt)." >&2
     done
     server_failed "$(tail -n 20 "$server_directory/log")"
+}
+
+restart_after_crash() {
+    as_server_user "$server_directory" "$server_bindir/pg_ctl" stop --silent --mode=immediate --wait \
+        --pgdata="$server_directory/data" >/dev/null
+    as_server_user "$server_directory" "$server_bindir/pg_ctl" start --silent --wait --timeout=600 \
+        --pgdata="$server_directory/data" --log="$server_directory/log" --options="-p $PGPORT" >/dev/null ||
+        server_failed "$(tail -n 20 "$server_directory/log")"
 }
 
 server_failed() { # WHY

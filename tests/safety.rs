@@ -109,3 +109,42 @@ fn the_sql_script_gives_nobody_rights_and_names_what_it_means() {
         }
     }
 }
+
+/// Called by functions that are guarded themselves, from the server's walk of a tree.
+const INSIDE_OF_A_GUARD: &[(&str, &str)] = &[("src/planner/running.rs", "walk")];
+
+#[test]
+fn whatever_the_server_calls_turns_panics_into_errors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = Vec::new();
+    for folder in SERVER_FOLDERS {
+        files(&root.join(folder), ".rs", &mut all);
+    }
+    let mut guarded = 0;
+    let mut open = Vec::new();
+    for path in all {
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (n, line) in lines.iter().enumerate() {
+            let Some((_, called)) = code(line).split_once("extern \"C-unwind\" fn ") else {
+                continue;
+            };
+            let called = called.split('(').next().unwrap_or_default();
+            let above = &lines[n.saturating_sub(3)..n];
+            let below = &lines[n..lines.len().min(n + 12)];
+            if above.iter().any(|line| line.contains("#[pgrx::pg_guard]"))
+                || below
+                    .iter()
+                    .any(|line| line.contains("pgrx_extern_c_guard("))
+            {
+                guarded += 1;
+            } else if !INSIDE_OF_A_GUARD.contains(&(name, called)) {
+                open.push(format!("{name}:{}: {called}", n + 1));
+            }
+        }
+    }
+    println!("{guarded} functions that the server calls, all guarded");
+    assert!(guarded > 30, "{guarded}");
+    assert!(open.is_empty(), "without a guard:\n{}", open.join("\n"));
+}

@@ -125,4 +125,11 @@ impl Rows {
         let product = quantize::product_of_bytes(self.code(row), other.code(of_other), sum);
         self.scales[row] * other.scales[of_other] * product as f32
     }
+
+    /// Inner products of a row with all rows of `other`, but for the scales.
+    pub(super) fn products(&self, row: usize, other: &Rows, products: &mut Vec<i32>) {
+        assert_eq!(self.dims, other.dims, "dimensions of rows");
+        products.resize(other.len(), 0);
+        quantize::products_of_bytes(self.padded(row), &other.codes, &other.sums, products);
+    }
 }

@@ -126,8 +126,6 @@ pub enum Fate {
     Divided(usize),
     /// its rows go to the others
     Dissolved,
-    /// it is written anew, without holes
-    Kept,
 }
 
 /// Lists that are arranged anew.
@@ -188,16 +186,13 @@ pub fn arrange(pool: &Pool<'_>) -> Option<Arrangement> {
 fn starts(pool: &Pool<'_>) -> Option<Rows> {
     let (cause, fate) = pool.cause;
     let mut centroids = Rows::new(pool.centroids.dims());
-    for list in (0..pool.centroids.len()).filter(|&list| list != cause || fate == Fate::Kept) {
+    for list in (0..pool.centroids.len()).filter(|&list| list != cause) {
         copy_row(pool.centroids, list, &mut centroids);
     }
-    match fate {
-        Fate::Kept | Fate::Dissolved => {}
-        Fate::Divided(count) => {
-            let parts = parts(pool, count)?;
-            for part in 0..parts.len() {
-                copy_row(&parts, part, &mut centroids);
-            }
+    if let Fate::Divided(count) = fate {
+        let parts = parts(pool, count)?;
+        for part in 0..parts.len() {
+            copy_row(&parts, part, &mut centroids);
         }
     }
     (!centroids.is_empty()).then_some(centroids)
@@ -279,6 +274,10 @@ struct Placement<'a> {
     new: usize,
     /// nearest of the new lists to each row
     nearest: Vec<u32>,
+    /// for each of all, its products with the new ones
+    products: Vec<f32>,
+    /// of the new lists' centroids with themselves
+    squares: Vec<f32>,
 }
 
 impl<'a> Placement<'a> {
@@ -288,9 +287,17 @@ impl<'a> Placement<'a> {
             copy_row(pool.around, list, &mut all);
         }
         let nearest = Lists::of(centroids).nearest(pool.rows, &mut Alone);
+        let new = centroids.len();
+        let of_list = |list| (0..new).map(move |other| (list, other));
+        let pairs = (0..all.len()).flat_map(of_list);
+        let products: Vec<f32> = pairs
+            .map(|(list, other)| all.product(list, &all, other))
+            .collect();
         Placement {
             pool,
-            new: centroids.len(),
+            new,
+            squares: (0..new).map(|list| products[list * new + list]).collect(),
+            products,
             nearest: nearest.iter().map(|near| near.list).collect(),
             all,
         }
@@ -337,10 +344,11 @@ impl<'a> Placement<'a> {
         let with_first = rows.product(row, &self.all, first);
         let first_square = self.all.product(first, &self.all, first);
         let residual = square - 2.0 * with_first + first_square;
+        let products = &self.products[first * self.new..][..self.new];
         let loss = |list: usize| {
             let with = rows.product(row, &self.all, list);
-            let distance = square - 2.0 * with + self.all.product(list, &self.all, list);
-            let between = self.all.product(first, &self.all, list);
+            let distance = square - 2.0 * with + self.squares[list];
+            let between = products[list];
             let along = square - with_first - with + between;
             match residual > 0.0 {
                 true => distance + 2.0 * along * along / residual,

@@ -32,6 +32,8 @@ impl Files {
     pub fn file(&mut self) -> io::Result<Backing> {
         // SAFETY: the server's file is open until we close it; the descriptor is duplicated before.
         let owned: io::Result<OwnedFd> = unsafe {
+            // reads the setting, once for a transaction
+            pg_sys::PrepareTempTablespaces();
             let temporary = pg_sys::OpenTemporaryFile(false);
             let descriptor = pg_sys::FileGetRawDesc(temporary);
             let owned = BorrowedFd::borrow_raw(descriptor).try_clone_to_owned();

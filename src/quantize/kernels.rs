@@ -95,6 +95,26 @@ pub(super) fn dot(isa: Isa, a: &[i8], b: &[i8], sum_b: i32) -> i32 {
     }
 }
 
+/// Inner products of one code with many of the same length, one after another, whose sums are `sums`. The length is
+/// a multiple of 64.
+pub(super) fn dots(isa: Isa, one: &[i8], many: &[i8], sums: &[i32], out: &mut [i32]) {
+    assert!(!one.is_empty() && one.len().is_multiple_of(64));
+    assert_eq!(many.len(), out.len() * one.len());
+    assert_eq!(sums.len(), out.len());
+    match isa {
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths
+        // were just checked.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { x86::dots_vnni(one, many, sums, out) },
+        _ => {
+            let codes = many.chunks_exact(one.len()).zip(sums);
+            for (out, (code, &sum)) in out.iter_mut().zip(codes) {
+                *out = dot(isa, one, code, sum);
+            }
+        }
+    }
+}
+
 fn dot_portable(a: &[i8], b: &[i8]) -> i32 {
     let pairs = a.iter().zip(b);
     pairs.map(|(&a, &b)| a as i32 * b as i32).sum()

@@ -248,6 +248,11 @@ pub(crate) fn product_of_bytes(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
     kernels::dot(Isa::best(), a, b, sum_b)
 }
 
+/// Inner products of one code with many, one after another, whose sums are `sums`; all are a multiple of 64 long.
+pub(crate) fn products_of_bytes(one: &[i8], many: &[i8], sums: &[i32], out: &mut [i32]) {
+    kernels::dots(Isa::best(), one, many, sums, out);
+}
+
 for_every_isa! {
     pub(super) fn rotate(isa: Isa, codec: &Codec, x: &[f32], out: &mut Rotated) {
         let factor = match codec.metric() {

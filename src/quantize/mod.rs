@@ -99,7 +99,7 @@ pub use coding::{Coding, Lookup, Lookups};
 pub use compact::{Compact, CompactRef};
 pub use inline::{Factors, Quantizer};
 pub use list::{Base, Centre, CentreRef, DEVIATIONS, ListEncoder, ListFactors, Rotated};
-pub(crate) use list::{nearest_bytes, product_of_bytes};
+pub(crate) use list::{nearest_bytes, product_of_bytes, products_of_bytes};
 pub use pq::{BadPq, Codebook, PqShape};
 pub use query::Query;
 

@@ -566,6 +566,23 @@ proptest! {
     }
 
     #[test]
+    fn products_of_one_code_with_many_are_those_with_each(
+        (one, many) in (1usize..8, 0usize..12).prop_flat_map(|(blocks, count)| {
+            (bytes(64 * blocks), bytes(64 * blocks * count))
+        })
+    ) {
+        let codes = || many.chunks_exact(one.len());
+        let sums: Vec<i32> = codes().map(|code| code.iter().map(|&b| b as i32).sum()).collect();
+        let product = |code: &[i8]| one.iter().zip(code).map(|(&a, &b)| a as i32 * b as i32).sum();
+        let exact: Vec<i32> = codes().map(product).collect();
+        for isa in Isa::available() {
+            let mut out = vec![0; exact.len()];
+            kernels::dots(isa, &one, &many, &sums, &mut out);
+            prop_assert_eq!(&out, &exact, "{:?}", isa);
+        }
+    }
+
+    #[test]
     fn estimates_are_the_same_bits_on_every_path((mut query, dims, mut codes, which) in batches()) {
         let quantizer = QUANTIZERS[which];
         let len = quantizer.code_len(dims);

@@ -7,17 +7,55 @@ use crate::harness::{explain, wait_until};
 use crate::hnsw::check::assert_sound;
 use crate::hnsw::{number, server_with};
 
-const TABLES: &str = "
-    CREATE TABLE items (id bigint PRIMARY KEY, v vector(24), w halfvec(8));
-    INSERT INTO items SELECT i, vec(i, 24), vec(i, 8)::halfvec FROM generate_series(1, 1500) i;
+/// SQL that inserts rows.
+fn insert(first: i64, last: i64) -> String {
+    format!(
+        "INSERT INTO items
+         SELECT i, v, few::halfvec, v::sparsevec, few::bf16vec, quantize_to_bytevec(few, -1, 1), binary_quantize(v)::bit(24)
+         FROM (SELECT i, v, subvector(v, 1, 8) AS few FROM
+               (SELECT i, vec(i, 24) AS v FROM generate_series({first}, {last}) i OFFSET 0) made) rows"
+    )
+}
+
+/// A table with columns of all types, and indexes of all methods.
+const TABLE: &str = "
+    CREATE TABLE items (id bigint PRIMARY KEY, v vector(24), w halfvec(8), s sparsevec(24), f bf16vec(8),
+                        y bytevec(8), b bit(24));
     CREATE INDEX items_v ON items USING hnsw (v vector_cosine_ops);
     CREATE INDEX items_w ON items USING hnsw (w halfvec_l2_ops);
-    CREATE INDEX items_compact ON items USING hnsw (v vector_l2_ops) WITH (layout = compact)";
-const INDEXES: [&str; 3] = ["items_v", "items_w", "items_compact"];
+    CREATE INDEX items_compact ON items USING hnsw (v vector_l2_ops, id) WITH (layout = compact);
+    CREATE INDEX items_s ON items USING hnsw (s sparsevec_l2_ops);
+    CREATE INDEX items_y ON items USING hnsw (y bytevec_l2_ops)";
+/// Those that take more than an empty table.
+const LISTS: &str = "
+    CREATE INDEX items_lists ON items USING ivf (v vector_l2_ops, id) WITH (quantizer = rabitq4, rerank = index);
+    CREATE INDEX items_f ON items USING ivf (f bf16vec_cosine_ops) WITH (lists = 12, quantizer = pq);
+    CREATE INDEX items_b ON items USING ivf (b bit_hamming_ops);
+    CREATE INDEX items_flat ON items USING ivfflat (w halfvec_l2_ops) WITH (lists = 5)";
+/// Rows of the table at first.
+const ROWS: i64 = 1000;
+const INDEXES: [&str; 9] = [
+    "items_v",
+    "items_w",
+    "items_compact",
+    "items_s",
+    "items_y",
+    "items_lists",
+    "items_f",
+    "items_b",
+    "items_flat",
+];
+
+fn create(client: &mut Client) {
+    for sql in [TABLE, &insert(1, ROWS), LISTS] {
+        client.batch_execute(sql).unwrap();
+    }
+}
 
 /// Bytes of all rows, as one number.
 fn contents(client: &mut Client) -> String {
-    let query = "SELECT md5(string_agg(concat_ws('|', id, vector_send(v), halfvec_send(w)), ';' ORDER BY id)) FROM items";
+    let query = "SELECT md5(string_agg(concat_ws('|', id, vector_send(v), halfvec_send(w), sparsevec_send(s),
+        bf16vec_send(f), bytevec_send(y), b), ';' ORDER BY id)) FROM items";
     client.query_one(query, &[]).unwrap().get(0)
 }
 
@@ -28,9 +66,10 @@ fn assert_indexes_sound(client: &mut Client) {
 }
 
 fn change(client: &mut Client, round: i64) {
+    let more = insert(round * 10_000, round * 10_000 + 300);
     client
         .batch_execute(&format!(
-            "INSERT INTO items SELECT i, vec(i, 24), vec(i, 8)::halfvec FROM generate_series({round} * 10000, {round} * 10000 + 300) i;
+            "{more};
              UPDATE items SET v = vec(id + {round}, 24) WHERE id % 13 = {round};
              DELETE FROM items WHERE id % 7 = {round}"
         ))
@@ -50,7 +89,7 @@ fn a_backup_comes_back_at_the_point_in_time_that_is_asked_for() {
     let (server, mut client) = server_with(&format!(
         "archive_mode = on\narchive_command = 'cp %p {place}/%f'\nwal_consistency_checking = 'generic'"
     ));
-    client.batch_execute(TABLES).unwrap();
+    create(&mut client);
     let backup = server.backup();
     change(&mut client, 1);
     let wanted = contents(&mut client);
@@ -95,7 +134,7 @@ fn page_checksums_and_the_server_s_own_checks_have_no_complaints() {
         );
     });
     client = server.client();
-    client.batch_execute(TABLES).unwrap();
+    create(&mut client);
     for round in 1..4 {
         change(&mut client, round);
     }
@@ -114,7 +153,7 @@ fn page_checksums_and_the_server_s_own_checks_have_no_complaints() {
 #[test]
 fn parallel_and_plain_dumps_come_back_to_the_bit() {
     let (server, mut client) = server_with("");
-    client.batch_execute(TABLES).unwrap();
+    create(&mut client);
     change(&mut client, 1);
     let wanted = contents(&mut client);
     let place = |name: &str| format!("{}/{name}", server.directory().display());
@@ -155,14 +194,14 @@ fn parallel_and_plain_dumps_come_back_to_the_bit() {
 #[test]
 fn logical_replication_carries_vectors_as_text_and_binary() {
     let (source, mut client) = server_with("wal_level = logical");
-    client.batch_execute(TABLES).unwrap();
+    create(&mut client);
     client
         .batch_execute("CREATE PUBLICATION all_items FOR TABLE items")
         .unwrap();
     for binary in ["false", "true"] {
         let (target, mut copy) = server_with("");
-        copy.batch_execute(TABLES).unwrap();
-        copy.batch_execute("TRUNCATE items").unwrap();
+        copy.batch_execute(TABLE).unwrap();
+        copy.batch_execute(LISTS).unwrap();
         copy.batch_execute(&format!(
             "CREATE SUBSCRIPTION from_source CONNECTION 'host={} user={} dbname=postgres' PUBLICATION all_items
              WITH (binary = {binary}, slot_name = s_{binary})",
@@ -194,7 +233,7 @@ fn logical_replication_carries_vectors_as_text_and_binary() {
 /// fetches the rest.
 fn fetch_across_vacuum(feedback: &str) -> Result<usize, String> {
     let (primary, mut client) = server_with("");
-    client.batch_execute(TABLES).unwrap();
+    create(&mut client);
     let standby = primary.standby();
     standby.configure(&format!(
         "hot_standby_feedback = {feedback}\nmax_standby_streaming_delay = 0\nwal_receiver_status_interval = '1s'"
@@ -221,9 +260,7 @@ fn fetch_across_vacuum(feedback: &str) -> Result<usize, String> {
     client
         .batch_execute("VACUUM (INDEX_CLEANUP ON) items")
         .unwrap();
-    client
-        .batch_execute("INSERT INTO items SELECT -i, vec(-i, 24), vec(-i, 8)::halfvec FROM generate_series(1, 500) i")
-        .unwrap();
+    client.batch_execute(&insert(-500, -1)).unwrap();
     standby.catch_up_with(&primary);
     let rest = reader.query("FETCH ALL FROM c", &[]);
     let outcome = match rest {
@@ -240,11 +277,11 @@ fn fetch_across_vacuum(feedback: &str) -> Result<usize, String> {
 
 #[test]
 fn a_cursor_on_a_standby_has_its_rows_or_the_server_says_that_they_are_gone() {
-    assert_eq!(fetch_across_vacuum("on"), Ok(1500));
+    assert_eq!(fetch_across_vacuum("on"), Ok(ROWS as usize));
     // 40001: canceling statement due to conflict with recovery; the server may end the session
     let without = fetch_across_vacuum("off");
     assert!(
-        matches!(&without, Ok(1500))
+        without == Ok(ROWS as usize)
             || matches!(
                 without.as_ref().map_err(String::as_str),
                 Err("40001" | "57P01" | "connection lost")

@@ -28,6 +28,10 @@ const TABLE: &str = "
     CREATE INDEX items_y ON items USING hnsw (y bytevec_ip_ops);
     CREATE INDEX items_f ON items USING hnsw (f bf16vec_cosine_ops);
     CREATE INDEX items_y_order ON items (y);
+    CREATE INDEX items_compact ON items USING hnsw (v vector_l2_ops, id) WITH (layout = compact);
+    CREATE INDEX items_lists ON items USING ivf (v vector_l2_ops, id)
+        WITH (lists = 2, quantizer = rabitq2, rerank = index, copies = 1);
+    CREATE INDEX items_flat ON items USING ivfflat (h halfvec_cosine_ops) WITH (lists = 3);
     CREATE INDEX items_partial ON items USING hnsw ((v::halfvec(3)) halfvec_ip_ops) WHERE id < 100;
     CREATE MATERIALIZED VIEW centre AS SELECT avg(v) AS v FROM items WHERE id < 1000";
 
@@ -53,7 +57,7 @@ fn values_and_indexes_come_back_bit_for_bit() {
     let (server, mut client) = Server::start_with_extension();
     client.batch_execute(TABLE).unwrap();
     let before = contents(&mut client);
-    assert_eq!(before.len(), 203 + 9 + 1);
+    assert_eq!(before.len(), 203 + 12 + 1);
 
     let directory = server.directory().to_str().unwrap();
     let archive = format!("{directory}/items.dump");

@@ -279,6 +279,14 @@ impl Server {
         &self.directory
     }
 
+    /// A new directory below the server's own, where its user can write.
+    pub fn new_directory(&self, name: &str) -> PathBuf {
+        let directory = self.directory.join(name);
+        fs::create_dir(&directory).expect("create a directory");
+        give_to_server_user(&directory);
+        directory
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
@@ -302,10 +310,7 @@ impl Server {
             directory.display()
         );
         fs::create_dir(&directory).expect("create the server's directory");
-        if let Some((uid, gid)) = unprivileged() {
-            std::os::unix::fs::chown(&directory, Some(uid), Some(gid))
-                .expect("give the directory to the server's user");
-        }
+        give_to_server_user(&directory);
         Server {
             directory,
             programs: programs.to_owned(),
@@ -467,6 +472,14 @@ fn unprivileged() -> Option<(u32, u32)> {
         };
         (id(&["-u"]) == 0).then(|| (id(&["-u", SUPERUSER]), id(&["-g", SUPERUSER])))
     })
+}
+
+/// Makes a directory that of the user who runs servers.
+fn give_to_server_user(directory: &Path) {
+    if let Some((uid, gid)) = unprivileged() {
+        std::os::unix::fs::chown(directory, Some(uid), Some(gid))
+            .expect("give the directory to the server's user");
+    }
 }
 
 fn printed_by(program: &OsStr, arguments: &[&str]) -> String {

@@ -3,71 +3,10 @@
 
 use postgres::Client;
 
+use crate::forms::{COLUMNS, check, rows, run, with_each_form};
 use crate::harness::sqlstate_of;
 use crate::hnsw::check::assert_sound;
-use crate::hnsw::{number, server_with};
-
-/// What comes after USING.
-const FORMS: [&str; 6] = [
-    "hnsw (v vector_l2_ops) WITH (layout = plain)",
-    "hnsw (v vector_l2_ops, id, label)",
-    "hnsw (v vector_l2_ops) WITH (layout = compact)",
-    "ivf (v vector_l2_ops, label) WITH (quantizer = rabitq2, rerank = index)",
-    "ivf (v vector_l2_ops) WITH (quantizer = pq)",
-    "ivfflat (v vector_l2_ops, id) WITH (lists = 10)",
-];
-
-/// SQL that inserts rows.
-fn rows(table: &str, first: i64, last: i64) -> String {
-    format!(
-        "INSERT INTO {table} SELECT i, vec(i, 16), 'label ' || i % 3 FROM generate_series({first}, {last}) i"
-    )
-}
-
-const COLUMNS: &str = "(id bigint, v vector(16), label text)";
-
-/// Statements one by one, each with its own transaction.
-fn run(client: &mut Client, statements: &[&str]) {
-    for statement in statements {
-        client
-            .batch_execute(statement)
-            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
-    }
-}
-
-/// All rows of a table come out of its index, each once.
-fn check(client: &mut Client, table: &str) {
-    let found = number(
-        client,
-        &format!(
-            "SELECT count(DISTINCT id) FROM (SELECT id FROM {table} ORDER BY v <-> vec(3, 16)) s"
-        ),
-    );
-    let all = number(
-        client,
-        &format!("SELECT count(*) FROM {table} WHERE id > -1"),
-    );
-    assert_eq!(found, all, "{table}");
-    assert_sound(client, &format!("{table}_v"));
-}
-
-/// For each form of index: a session on a table `t` of 1,500 rows with it.
-fn with_each_form(test: impl Fn(&mut Client, &str)) {
-    let (_server, mut client) = server_with("max_prepared_transactions = 2");
-    for form in FORMS {
-        client
-            .batch_execute(&format!(
-                "CREATE TABLE t {COLUMNS}; {}; CREATE INDEX t_v ON t USING {form}; ANALYZE t;
-                 SET enable_seqscan = off; SET enable_sort = off; SET ivfflat.probes = 10",
-                rows("t", 1, 1500)
-            ))
-            .unwrap();
-        test(&mut client, form);
-        client
-            .batch_execute("DEALLOCATE ALL; DROP TABLE t; RESET ALL")
-            .unwrap();
-    }
-}
+use crate::hnsw::number;
 
 #[test]
 fn cursors_outlive_transactions_updates_and_their_index() {

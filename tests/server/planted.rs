@@ -5,6 +5,21 @@ use postgres::Client;
 use crate::harness::Server;
 use crate::hnsw::check::findings;
 
+/// Damage to the bytes of an index.
+pub type Plant = fn(&mut Vec<u8>, &mut fastrand::Rng);
+
+/// Plants damage. What happens to leave every byte as it was is none, and is planted again.
+pub fn plant(damage: Plant, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    let sound = bytes.clone();
+    for _ in 0..100 {
+        damage(bytes, random);
+        if *bytes != sound {
+            return;
+        }
+    }
+    panic!("damage that changes nothing");
+}
+
 /// What checks said of damaged indexes.
 #[derive(Default)]
 pub struct Told {

@@ -339,6 +339,7 @@ fn write_directory(
     centroids: &[Centroid],
     written: &[Written],
 ) -> u32 {
+    let written_lists = written.len();
     let lists = centroids.iter().zip(written).enumerate();
     directory::write(
         ivf,
@@ -348,7 +349,8 @@ fn write_directory(
                 list: n as u32 + 1,
                 first: written.first,
                 last: written.last,
-                undivided: 0,
+                // what k-means over all rows left as large is not to be divided by the first insert
+                undivided: if written_lists > 1 { written.rows } else { 0 },
                 pages: written.last - written.first + 1,
                 rows: written.rows,
                 reserved: 0,

@@ -1,6 +1,6 @@
 //! The directory in memory: all lists of an index with their centroids, as searches scan it.
 
-use super::index::{Ivf, check, read_meta};
+use super::index::{Contents, Ivf, check, read_meta};
 use crate::distance::{Operand, Value};
 use crate::ivf::format::{Entries, EntriesMut, Entry, ListId, Meta, Opaque, PageKind};
 use crate::page::Damage;
@@ -63,17 +63,18 @@ const MOST_KEPT: usize = 4;
 const MOST_KEPT_BYTES: usize = 64 << 20;
 
 thread_local! {
-    /// by the seed of the index
-    static KEPT: RefCell<Vec<(u64, Rc<Directory>)>> = const { RefCell::new(Vec::new()) };
+    /// of which index
+    static KEPT: RefCell<Vec<(Contents, Rc<Directory>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Directory {
     /// The directory as the metapage names it, read from its pages unless it is at hand.
     pub fn of(ivf: &Ivf, meta: &Meta) -> Rc<Directory> {
+        let contents = ivf.contents();
         let known = KEPT.with_borrow(|kept| {
             let found = kept
                 .iter()
-                .find(|(seed, d)| *seed == ivf.seed && d.generation == meta.generation);
+                .find(|(of, d)| *of == contents && d.generation == meta.generation);
             found.map(|(_, directory)| directory.clone())
         });
         known.unwrap_or_else(|| Directory::read(ivf))
@@ -97,14 +98,14 @@ impl Directory {
             }
             let directory = Rc::new(directory);
             KEPT.with_borrow_mut(|kept| {
-                kept.retain(|(seed, _)| *seed != ivf.seed);
+                kept.retain(|(of, _)| *of != ivf.contents());
                 if directory.memory() > MOST_KEPT_BYTES {
                     return;
                 }
                 if kept.len() == MOST_KEPT {
                     kept.remove(0);
                 }
-                kept.push((ivf.seed, directory.clone()));
+                kept.push((ivf.contents(), directory.clone()));
             });
             return directory;
         }

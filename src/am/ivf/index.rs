@@ -52,6 +52,9 @@ pub fn change_meta(index: Index, logging: Logging, change: impl FnOnce(&mut Meta
     log.commit();
 }
 
+/// The number of an index's file, and the index's seed.
+pub type Contents = (pg_sys::Oid, u64);
+
 /// An open index of lists.
 #[derive(Clone)]
 pub struct Ivf {
@@ -143,6 +146,13 @@ impl Ivf {
         self.coding
             .as_ref()
             .expect("an index of codes has learnt what it needs to make them")
+    }
+
+    /// Names what is in the index's file, for what a backend keeps of it. The seed alone does not: ALTER INDEX
+    /// SET TABLESPACE copies the file, both go on from there, and which of them remains is decided when the
+    /// transaction ends.
+    pub fn contents(&self) -> Contents {
+        (self.index.file_number(), self.seed)
     }
 
     /// Whether lists keep values in full.

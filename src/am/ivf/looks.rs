@@ -96,14 +96,6 @@ impl Looks {
         }
     }
 
-    /// A distance as lists have them, as centroids have them.
-    pub fn internal_of(&self, target: &Target, distance: f32) -> f32 {
-        match (&self.ivf.codec, self.ivf.keeps_values()) {
-            (Some(_), true) => target.query.internal(distance as f64),
-            _ => distance,
-        }
-    }
-
     /// A distance that no row is to be beyond, as lists have distances.
     pub fn within(&self, target: &Target, distance: f64) -> f32 {
         let internal = match self.ivf.keeps_values() {

@@ -1,18 +1,20 @@
-//! The curve of an index that has grown: measured with rows of its own as queries, whose neighbours among
-//! all rows are found by reading all lists once.
+//! The curve of an index that has grown or shrunk: measured with rows of its own as queries, whose neighbours
+//! are found by searches that go on until hardly any could be elsewhere.
 
 use super::arrange::{Alone, Table};
-use super::directory::{Directory, Target};
+use super::directory::Directory;
 use super::index::{Ivf, change_meta, floats_of, read_meta};
-use super::storage::{Steps, Visit};
-use crate::distance::{Operand, Value};
+use super::looks::key;
+use super::probe::{FoundRow, Intake, Probe, Reading, Target};
+use super::storage::Visit;
+use crate::distance::{Metric, Operand, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
-use crate::ivf::format::{ListPage, MOST_CURVE_POINTS, Meta, RowForm};
+use crate::ivf::format::{MOST_CURVE_POINTS, Meta};
+use crate::ivf::order::{Candidate, Candidates};
 use crate::pg::buffer::{Access, Logging, Shared};
 use crate::pg::heap::TableReader;
-use crate::quantize::{Lookup, Lookups, Query};
-use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 /// Rows that are searched for.
 const QUERIES: usize = 160;
@@ -21,9 +23,13 @@ const LEAST_LISTS: u32 = 4;
 /// An index has outgrown its curve when it has so many times the lists that it was measured with, or so many
 /// times fewer lists or rows: the nearest rows of fewer are spread over more lists.
 const OUTGROWN: f64 = 1.2;
-/// Copies kept for each query, the nearest by estimate. The table tells of those that may be nearest indeed: a
-/// few dozen where codes are precise, nearly all where they are a few bits of a few dimensions.
-const KEPT: usize = 400;
+/// The part of the lists that a search begins with.
+const FIRST_PART: usize = 16;
+/// Of the nearest rows, how many may be in lists that a search does not read.
+const TOLERATED: f64 = 0.02;
+/// Standard errors of an estimate that bounds allow for. A row that is nearer than its estimate by more is not
+/// looked at, and a row of the next rank stands in its place: that has nothing to do with the list it is in.
+const DEVIATIONS: f32 = 0.5;
 
 /// Whether the curve is of another index by now.
 pub fn is_outgrown(meta: &Meta) -> bool {
@@ -46,284 +52,224 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         // somebody else has measured it
         return;
     }
-    let directory = Directory::of(ivf, &meta);
-    let mut queries = queries(ivf, &meta, &directory, table);
-    let mut copies = 0;
-    for at in 0..directory.lists().len() {
+    let mut measuring = Measuring::new(ivf, meta, table);
+    let Some(counts) = measuring.counts() else {
+        return;
+    };
+    let copies: usize = counts.iter().sum();
+    let mut random = fastrand::Rng::with_seed(meta.seed ^ meta.generation as u64);
+    let mut calibration = Calibration::new(counts.len());
+    for _ in 0..QUERIES {
         pgrx::check_for_interrupts!();
-        copies += read_list(ivf, &directory, at, &mut queries);
-    }
-    let mut calibration = Calibration::new(directory.lists().len());
-    for query in queries {
-        let places = query.places(ivf, table);
+        let Some(row) = measuring.pick(&counts, random.usize(..copies.max(1))) else {
+            continue;
+        };
+        let Some(places) = measuring.places(row) else {
+            return;
+        };
         if places.len() == RANK {
             calibration.add(&places);
         }
     }
     let curve = calibration.curve(ERRORS_OF_GROWTH);
-    let rows = copies / meta.copies as u64;
+    let rows = copies as u64 / meta.copies as u64;
     change_meta(ivf.index, Logging::EachChange, |meta| {
         meta.curve = Default::default();
         let points = curve.len().min(MOST_CURVE_POINTS);
         meta.curve[..points].copy_from_slice(&curve[..points]);
         meta.curve_points = points as u32;
-        meta.calibrated_lists = directory.lists().len() as u32;
+        meta.calibrated_lists = counts.len() as u32;
         (meta.rows, meta.calibrated_rows) = (rows, rows);
     });
 }
 
-/// A row that is searched for.
-struct Sought {
+/// Searches for rows of an index, whose lists stay as they are meanwhile.
+struct Measuring<'a, F> {
+    ivf: Rc<Ivf>,
+    meta: Meta,
+    table: &'a mut Table<F>,
+    probe: Probe,
+    target: Target,
+    candidates: Candidates<FoundRow>,
+    floats: Vec<f32>,
+}
+
+/// Takes in all rows but the one that is searched for.
+struct Others<'a> {
+    candidates: &'a mut Candidates<FoundRow>,
     tid: RawTid,
-    value: Value,
-    query: Query,
-    /// what the quantizer prepared for it
-    lookup: Lookup,
-    /// distance of each list's centroid
-    distances: Vec<f32>,
-    /// for each list, how many are searched before it
-    places: Vec<u32>,
-    nearest: BinaryHeap<Copied>,
 }
 
-/// A copy of a row near a query; the farthest is the greatest.
-#[derive(Clone, Copy)]
-struct Copied {
-    /// of values the operator's, of codes an estimate of the internal one
-    distance: f64,
-    /// what it is hardly below
-    lower: f64,
-    tid: RawTid,
-    place: u32,
-}
-
-impl PartialEq for Copied {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
+impl Intake for Others<'_> {
+    #[inline(always)]
+    fn bound(&self) -> f32 {
+        self.candidates.bound()
     }
-}
 
-impl Eq for Copied {}
-
-impl PartialOrd for Copied {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Copied {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.distance.total_cmp(&other.distance)
-    }
-}
-
-/// Rows at random: of a random list, from one of its pages.
-fn queries<F: Fn() -> TableReader>(
-    ivf: &Ivf,
-    meta: &Meta,
-    directory: &Directory,
-    table: &mut Table<F>,
-) -> Vec<Sought> {
-    let mut random = fastrand::Rng::with_seed(meta.seed ^ meta.generation as u64);
-    let mut queries = Vec::new();
-    let mut floats = Vec::new();
-    for _ in 0..4 * QUERIES {
-        if queries.len() == QUERIES {
-            break;
-        }
-        let listed = directory.lists()[random.usize(..directory.lists().len())];
-        let page = Shared::read(ivf.index, listed.first, Access::Random);
-        let Visit::Page(page) = ivf.list_page(listed.first, page.page(), listed.id) else {
-            continue;
-        };
-        if page.count() == 0 {
-            continue;
-        }
-        let row = page.row(random.usize(..page.count()));
-        let tid = row.tid;
-        let value = match ivf.keeps_values() {
-            true => Some(Value::of(Operand {
-                payload: &row.code[..ivf.shape.row_len as usize],
-                norm_squared: row.norm_squared,
-            })),
-            false => table.reader().fetch(tid, |datum| {
-                // SAFETY: a non-NULL value of the indexed column.
-                unsafe { ivf.column.value(datum) }
-            }),
-        };
-        let Some(value) = value else {
-            continue;
-        };
-        let mut query = Query::default();
-        if let Some(codec) = &ivf.codec {
-            floats_of(ivf.column, value.payload(), &mut floats);
-            query.reset(codec, &floats);
-        }
-        let mut lookup = Lookup::default();
-        if let Some(coding) = &ivf.coding {
-            coding.prepare(&query, &mut lookup);
-        }
-        let target = match ivf.codec {
-            Some(_) => Target::Query(&query),
-            None => Target::Bits(&value),
-        };
-        let mut distances = Vec::new();
-        directory.distances(ivf, &target, &mut distances);
-        let mut order: Vec<u32> = (0..distances.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| {
-            let (x, y) = (distances[a as usize], distances[b as usize]);
-            x.total_cmp(&y).then(a.cmp(&b))
-        });
-        let mut places = vec![0; order.len()];
-        for (place, list) in order.into_iter().enumerate() {
-            places[list as usize] = place as u32;
-        }
-        queries.push(Sought {
-            tid,
-            value,
-            query,
-            lookup,
-            distances,
-            places,
-            nearest: BinaryHeap::new(),
-        });
-    }
-    queries
-}
-
-/// Offers all rows of a list to all queries. Nobody arranges lists meanwhile. Returns the number of copies in it.
-fn read_list(ivf: &Ivf, directory: &Directory, at: usize, queries: &mut [Sought]) -> u64 {
-    let listed = directory.lists()[at];
-    let mut estimates = Vec::new();
-    if let (Some(coding), Some(centre)) = (&ivf.coding, directory.centre(at)) {
-        for query in queries.iter_mut() {
-            coding.enter(&query.query, centre, &mut query.lookup);
-        }
-    }
-    let mut block = listed.first;
-    let mut steps = Steps::new();
-    let mut copies = 0;
-    while block != 0 {
-        steps.step(ivf, block);
-        let page = Shared::read(ivf.index, block, Access::Random);
-        let Visit::Page(page) = ivf.list_page(block, page.page(), listed.id) else {
-            return copies;
-        };
-        copies += page.count() as u64;
-        for query in queries.iter_mut() {
-            query.offer(ivf, directory, at, &page, &mut estimates);
-        }
-        block = page.next;
-    }
-    copies
-}
-
-impl Sought {
-    fn offer(
-        &mut self,
-        ivf: &Ivf,
-        directory: &Directory,
-        at: usize,
-        page: &ListPage<'_>,
-        estimates: &mut Vec<f32>,
-    ) {
-        let tids = page.tids();
-        let place = self.places[at];
-        match ivf.shape.form {
-            RowForm::Codes(_) => {
-                estimates.resize(page.count(), 0.0);
-                let base = directory.base(at, &self.query, self.distances[at]);
-                let base = base.unwrap_or_default();
-                let of = Lookups {
-                    query: &self.query,
-                    lookup: &self.lookup,
-                    base,
-                };
-                ivf.coding()
-                    .estimate(of, page.codes(), page.adds(), page.scales(), estimates);
-                let rows = tids.iter().zip(estimates.iter().zip(page.errors()));
-                for (&tid, (&estimate, error)) in rows {
-                    let lower = base.lower(estimate, error.get());
-                    self.keep(estimate as f64, lower as f64, tid, place);
-                }
-            }
-            RowForm::Values => {
-                let len = ivf.shape.row_len as usize;
-                for (n, &tid) in tids.iter().enumerate() {
-                    let value = Operand {
-                        payload: &page.code(n)[..len],
-                        norm_squared: page.norms().get(n).copied().unwrap_or_default(),
-                    };
-                    let distance = ivf.shape.space.distance(self.value.operand(), value);
-                    self.keep(distance, distance, tid, place);
-                }
-            }
-        }
+    #[inline(always)]
+    fn leave_out(&mut self, low: f32) {
+        self.candidates.leave_out(low);
     }
 
     #[inline]
-    fn keep(&mut self, distance: f64, lower: f64, tid: RawTid, place: u32) {
-        if tid == self.tid {
-            return;
+    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
+        if row.tid != self.tid {
+            self.candidates.keep(low, high, row);
         }
-        if self.nearest.len() == KEPT {
-            match self.nearest.peek() {
-                Some(worst) if worst.distance <= distance => return,
-                _ => self.nearest.pop(),
+    }
+}
+
+impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
+    fn new(ivf: &Ivf, meta: Meta, table: &'a mut Table<F>) -> Self {
+        let ivf = Rc::new(ivf.clone());
+        Measuring {
+            probe: Probe::new(ivf.clone(), &meta),
+            ivf,
+            meta,
+            table,
+            target: Target::default(),
+            candidates: Candidates::default(),
+            floats: Vec::new(),
+        }
+    }
+
+    /// Copies in each list; `None` where one is gone.
+    fn counts(&self) -> Option<Vec<usize>> {
+        let lists = self.directory().lists().iter();
+        lists
+            .map(|listed| {
+                pgrx::check_for_interrupts!();
+                self.ivf.count(listed.id, listed.first)
+            })
+            .collect()
+    }
+
+    fn directory(&self) -> &Directory {
+        &self.probe.directory
+    }
+
+    /// Makes the copy of this number among all lists', or one near it on its page, what is searched for. `None`
+    /// where it is gone.
+    fn pick(&mut self, counts: &[usize], mut number: usize) -> Option<RawTid> {
+        let mut at = 0;
+        while number >= *counts.get(at)? {
+            number -= counts[at];
+            at += 1;
+        }
+        let listed = self.directory().lists()[at];
+        let mut block = listed.first;
+        loop {
+            let page = Shared::read(self.ivf.index, block, Access::Random);
+            let Visit::Page(page) = self.ivf.list_page(block, page.page(), listed.id) else {
+                return None;
             };
-        }
-        self.nearest.push(Copied {
-            distance,
-            lower,
-            tid,
-            place,
-        });
-    }
-
-    /// For each of the nearest rows, how many lists are searched before one that has it.
-    fn places<F: Fn() -> TableReader>(mut self, ivf: &Ivf, table: &mut Table<F>) -> Vec<usize> {
-        let mut rows: Vec<Copied> = Vec::new();
-        for copied in std::mem::take(&mut self.nearest) {
-            match rows.iter_mut().find(|row| row.tid == copied.tid) {
-                Some(row) => row.place = row.place.min(copied.place),
-                None => rows.push(copied),
-            }
-        }
-        rows.sort_unstable();
-        if !ivf.keeps_values() {
-            rows = self.exactly(ivf, rows, table);
-        }
-        rows.truncate(RANK);
-        rows.into_iter().map(|row| row.place as usize).collect()
-    }
-
-    /// The nearest of some rows by what the table has of them, nearest first; they come in the order of their
-    /// estimates.
-    fn exactly<F: Fn() -> TableReader>(
-        &self,
-        ivf: &Ivf,
-        rows: Vec<Copied>,
-        table: &mut Table<F>,
-    ) -> Vec<Copied> {
-        let mut nearest: Vec<Copied> = Vec::new();
-        for row in rows {
-            pgrx::check_for_interrupts!();
-            if nearest.len() == RANK && nearest[RANK - 1].distance <= row.lower {
+            if number >= page.count() && page.next != 0 {
+                number -= page.count();
+                block = page.next;
                 continue;
             }
-            let exact = table.reader().fetch(row.tid, |datum| {
-                // SAFETY: a non-NULL value of the indexed column.
-                let value = unsafe { ivf.column.value(datum) };
-                let space = ivf.shape.space;
-                space.distance(self.value.operand(), value.operand())
-            });
-            if let Some(exact) = exact {
-                let distance = self.query.internal(exact) as f64;
-                let at = nearest.partition_point(|other| other.distance <= distance);
-                nearest.insert(at, Copied { distance, ..row });
-                nearest.truncate(RANK);
+            let row = page.row(number.min(page.count().checked_sub(1)?));
+            let tid = row.tid;
+            let value = match self.ivf.keeps_values() {
+                true => Value::of(Operand {
+                    payload: &row.code[..self.ivf.shape.row_len as usize],
+                    norm_squared: row.norm_squared,
+                }),
+                false => self.table.reader().fetch(tid, |datum| {
+                    // SAFETY: a non-NULL value of the indexed column.
+                    unsafe { self.ivf.column.value(datum) }
+                })?,
+            };
+            if let Some(codec) = &self.ivf.codec {
+                floats_of(self.ivf.column, value.payload(), &mut self.floats);
+                self.target.query.reset(codec, &self.floats);
+            }
+            self.target.value = value;
+            return Some(tid);
+        }
+    }
+
+    /// For each of the rows nearest to what is searched for, how many lists are searched before one that has
+    /// it. `None` where a list is gone.
+    fn places(&mut self, row: RawTid) -> Option<Vec<usize>> {
+        let wanted = RANK * self.meta.copies as usize;
+        self.candidates.begin(wanted);
+        self.probe.begin(&self.ivf, &self.meta, &self.target);
+        self.probe.begin_batch();
+        let reading = Reading {
+            filter: None,
+            deviations: DEVIATIONS,
+            within: f32::INFINITY,
+            is_measured: true,
+        };
+        let lists = self.directory().lists().len();
+        let (mut read, mut next) = (0, lists.div_ceil(FIRST_PART));
+        while read < next {
+            self.probe.begin_step();
+            self.probe.sort(next);
+            let mut into = Others {
+                candidates: &mut self.candidates,
+                tid: row,
+            };
+            let range = read..next;
+            if !self.probe.read(range, &self.target, reading, &mut into) {
+                return None;
+            }
+            read = next;
+            next = self.next(read, wanted).min(2 * read).min(lists);
+        }
+        Some(self.nearest())
+    }
+
+    /// How many lists a search is to read, when it has read some.
+    fn next(&mut self, read: usize, wanted: usize) -> usize {
+        let lists = self.directory().lists().len();
+        let kept = self.candidates.kept();
+        match self.probe.expected(&self.target, kept, wanted) {
+            // distances of its centroids say nothing
+            _ if self.ivf.shape.space.metric == Metric::L1 => lists,
+            None => lists,
+            Some(farthest) => {
+                let tolerated = TOLERATED * self.meta.copies as f64;
+                self.probe.likely(read, farthest, 1.0, tolerated)
             }
         }
-        nearest
+    }
+
+    /// The places of the nearest rows, of what is kept.
+    fn nearest(&mut self) -> Vec<usize> {
+        let (kept, _) = self.candidates.finish();
+        let mut kept: Vec<Candidate<FoundRow>> = kept.collect();
+        kept.sort_unstable_by_key(|kept| (key(kept.row.tid), kept.row.place));
+        kept.dedup_by_key(|kept| kept.row.tid);
+        kept.sort_unstable_by(|a, b| a.row.distance.total_cmp(&b.row.distance));
+        let mut nearest: Vec<(f64, usize)> = Vec::new();
+        for Candidate { low, row, .. } in kept {
+            if nearest.len() == RANK && nearest[RANK - 1].0 <= low as f64 {
+                continue;
+            }
+            let Some(distance) = self.distance(&row) else {
+                continue;
+            };
+            let at = nearest.partition_point(|other| other.0 <= distance);
+            nearest.insert(at, (distance, row.place as usize));
+            nearest.truncate(RANK);
+        }
+        nearest.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// How far a row is, as lists have distances; `None` where it is gone.
+    fn distance(&mut self, row: &FoundRow) -> Option<f64> {
+        if self.ivf.keeps_values() {
+            return Some(row.distance);
+        }
+        pgrx::check_for_interrupts!();
+        let exact = self.table.reader().fetch(row.tid, |datum| {
+            // SAFETY: a non-NULL value of the indexed column.
+            let value = unsafe { self.ivf.column.value(datum) };
+            let space = self.ivf.shape.space;
+            space.distance(self.target.value.operand(), value.operand())
+        })?;
+        Some(self.target.query.internal(exact) as f64)
     }
 }

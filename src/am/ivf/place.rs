@@ -1,7 +1,7 @@
 //! Which lists a row belongs to.
 
 use super::directory::Directory;
-use super::index::{Ivf, META_BLOCK};
+use super::index::{Contents, Ivf, META_BLOCK};
 use super::sample::signs_of;
 use super::storage::Size;
 use crate::am::damaged::raise_damaged;
@@ -16,8 +16,8 @@ use std::rc::Rc;
 const MOST_KEPT: usize = 4;
 
 thread_local! {
-    /// by the seed of the index
-    static KEPT: RefCell<Vec<(u64, Rc<Placer>)>> = const { RefCell::new(Vec::new()) };
+    /// of which index
+    static KEPT: RefCell<Vec<(Contents, Rc<Placer>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The lists of an index at one generation of its directory, ready to be compared with rows.
@@ -33,20 +33,21 @@ pub struct Placer {
 impl Placer {
     /// The lists as the metapage names them.
     pub fn of(ivf: &Ivf, meta: &Meta) -> Rc<Placer> {
+        let contents = ivf.contents();
         let known = KEPT.with_borrow(|kept| {
-            let found = kept.iter().find(|(seed, placer)| {
-                *seed == ivf.seed && placer.directory.generation == meta.generation
+            let found = kept.iter().find(|(of, placer)| {
+                *of == contents && placer.directory.generation == meta.generation
             });
             found.map(|(_, placer)| placer.clone())
         });
         known.unwrap_or_else(|| {
             let placer = Rc::new(Placer::new(ivf, Directory::of(ivf, meta)));
             KEPT.with_borrow_mut(|kept| {
-                kept.retain(|(seed, _)| *seed != ivf.seed);
+                kept.retain(|(of, _)| *of != contents);
                 if kept.len() == MOST_KEPT {
                     kept.remove(0);
                 }
-                kept.push((ivf.seed, placer.clone()));
+                kept.push((contents, placer.clone()));
             });
             placer
         })

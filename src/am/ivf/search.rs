@@ -354,21 +354,13 @@ impl Search {
     /// How many lists to read by what is known of those that were not.
     fn likely(&mut self, read: usize) -> usize {
         let wanted = self.rank * self.meta.copies as usize;
-        // what to expect by estimates: bounds of rough codes are far beyond
-        let kept = self.candidates.kept().map(|kept| {
-            let estimate = self
-                .looks
-                .internal_of(&self.target, kept.row.distance as f32);
-            self.probe.expected(kept.row.place, estimate)
-        });
-        let mut nearest: Vec<f32> = kept.collect();
-        if wanted == 0 || nearest.len() < wanted {
-            return read;
-        }
-        let (_, &mut farthest, _) = nearest.select_nth_unstable_by(wanted - 1, f32::total_cmp);
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
         let tolerated = missed / 2.0 * wanted as f64;
-        self.probe.likely(read, farthest, 1.0, tolerated)
+        let (probe, kept) = (&mut self.probe, self.candidates.kept());
+        let expected = probe.expected(&self.target, kept, wanted);
+        expected.map_or(read, |farthest| {
+            probe.likely(read, farthest, 1.0, tolerated)
+        })
     }
 
     /// Where the nearest rows are; `None` where it does not matter.

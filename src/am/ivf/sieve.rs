@@ -141,7 +141,7 @@ impl Search {
         let farthest = bound.min(self.within);
         let likely = match farthest < f32::INFINITY {
             true => {
-                let farthest = self.looks.internal_of(&self.target, farthest);
+                let farthest = self.target.internal_of(&self.looks.ivf, farthest);
                 let tolerated = missed / 2.0 * wanted as f64;
                 self.probe.likely(lists, farthest, share, tolerated)
             }

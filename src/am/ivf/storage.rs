@@ -113,6 +113,25 @@ impl Ivf {
         }
     }
 
+    /// Copies in a list; `None` where it is gone.
+    pub fn count(&self, list: ListId, first: u32) -> Option<usize> {
+        let mut rows = 0;
+        let mut block = first;
+        let mut steps = Steps::new();
+        while block != 0 {
+            steps.step(self, block);
+            let locked = Shared::read(self.index, block, Access::Random);
+            let Visit::Page(page) = self.list_page(block, locked.page(), list) else {
+                drop(locked);
+                self.check_gone(list, block);
+                return None;
+            };
+            rows += page.count();
+            block = page.next;
+        }
+        Some(rows)
+    }
+
     /// Adds a row to a list, whose entry in the directory is at `place`: to its last page, or to a new
     /// one. `None` where the list is gone by now, else what it has become.
     ///

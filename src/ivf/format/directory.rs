@@ -36,7 +36,7 @@ pub struct Entry {
     pub first: u32,
     /// last page
     pub last: u32,
-    /// copies when it could not be divided, or 0
+    /// copies when it was built, or could not be divided, or 0
     pub undivided: u32,
     /// pages
     pub pages: u32,

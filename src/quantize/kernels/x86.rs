@@ -50,6 +50,49 @@ pub unsafe fn dot_vnni(a: &[i8], b: &[i8], sum_b: i32) -> i32 {
 }
 
 /// # Safety
+/// `one` is a multiple of 64 long, `many` so many times as long as `sums` and `out` are.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub unsafe fn dots_vnni(one: &[i8], many: &[i8], sums: &[i32], out: &mut [i32]) {
+    let (len, one) = (one.len(), one.as_ptr());
+    // as in `dot_vnni`
+    let offset = _mm512_set1_epi8(-128);
+    for (first, (out, sums)) in out.chunks_mut(4).zip(sums.chunks(4)).enumerate() {
+        // the last code once more, where fewer are left
+        // SAFETY: each begins in `many`, where `len` bytes are left.
+        let code =
+            |i: usize| unsafe { many.as_ptr().add((4 * first + i.min(out.len() - 1)) * len) };
+        let (a, b, c, d) = (code(0), code(1), code(2), code(3));
+        // in registers, not in an array
+        let zero = _mm512_setzero_si512();
+        let (mut of_a, mut of_b, mut of_c, mut of_d) = (zero, zero, zero, zero);
+        let mut at = 0;
+        while at < len {
+            // SAFETY: ends at `len` at most, as the following do.
+            let x = unsafe { _mm512_loadu_si512(one.add(at).cast()) };
+            let x = _mm512_xor_si512(x, offset);
+            // SAFETY: as above.
+            of_a = _mm512_dpbusd_epi32(of_a, x, unsafe { _mm512_loadu_si512(a.add(at).cast()) });
+            // SAFETY: as above.
+            of_b = _mm512_dpbusd_epi32(of_b, x, unsafe { _mm512_loadu_si512(b.add(at).cast()) });
+            // SAFETY: as above.
+            of_c = _mm512_dpbusd_epi32(of_c, x, unsafe { _mm512_loadu_si512(c.add(at).cast()) });
+            // SAFETY: as above.
+            of_d = _mm512_dpbusd_epi32(of_d, x, unsafe { _mm512_loadu_si512(d.add(at).cast()) });
+            at += 64;
+        }
+        let totals = [
+            _mm512_reduce_add_epi32(of_a),
+            _mm512_reduce_add_epi32(of_b),
+            _mm512_reduce_add_epi32(of_c),
+            _mm512_reduce_add_epi32(of_d),
+        ];
+        for ((out, sum), total) in out.iter_mut().zip(sums).zip(totals) {
+            *out = total.wrapping_sub(sum.wrapping_mul(128));
+        }
+    }
+}
+
+/// # Safety
 /// The slices have the same length.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub unsafe fn dot_avx512(a: &[i8], b: &[i8]) -> i32 {

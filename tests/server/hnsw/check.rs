@@ -12,7 +12,7 @@ use super::blocks::pages::path_of;
 use super::damage::{CHECKSUMS_IGNORED, COLUMNS, FILTERS, PAGE, first_item, first_of_kind, kind};
 use super::{number, server_with};
 use crate::harness::{Server, sqlstate_of};
-use crate::planted::{Told, use_alone, wrong_end};
+use crate::planted::{self, Plant, Told, use_alone, wrong_end};
 
 /// Name, dimensions, operator class, options and filter columns of an index.
 type Kind = (&'static str, i32, &'static str, &'static str, &'static str);
@@ -352,7 +352,6 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut planted = Vec::new();
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
-    type Plant = fn(&mut Vec<u8>, &mut fastrand::Rng);
     let worse: &[(&str, Plant)] = &[
         ("file cut short", |b, r| {
             b.truncate(r.usize(0..b.len() / PAGE) * PAGE)
@@ -477,7 +476,7 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
                     format!("bit {bit} of byte {on_page} of block {block} of kind {kind}");
             } else {
                 let (what, plant) = worse[(n - flips()) % worse.len()];
-                plant(&mut bytes, &mut random);
+                planted::plant(plant, &mut bytes, &mut random);
                 damage.what = what.to_owned();
             }
             beyond.push(excuse);
@@ -495,14 +494,14 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
         excused,
         missed,
     } = check;
-    eprintln!(
+    println!(
         "planted {} damages: {told} told, {excused} in what nothing can tell, {} missed",
         planted.len(),
         missed.len()
     );
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     let tried = use_all(&server, &planted);
-    eprintln!("{tried} statements over damaged indexes");
+    println!("{tried} statements over damaged indexes");
     assert_eq!(
         number(&mut client, "SELECT pg_backend_pid()::bigint"),
         backend

@@ -10,7 +10,6 @@ pub mod filters;
 mod interleavings;
 pub mod memory;
 mod order;
-mod soak;
 mod standby;
 
 use postgres::Client;

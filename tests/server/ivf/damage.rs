@@ -12,7 +12,7 @@ use crate::harness::Server;
 use crate::hnsw::blocks::{operator_of, pages::path_of};
 use crate::hnsw::damage::{CHECKSUMS_IGNORED, COLUMNS, FILTERS, PAGE};
 use crate::hnsw::{number, server_with};
-use crate::planted::{Told, use_alone, wrong_end};
+use crate::planted::{self, Plant, Told, use_alone, wrong_end};
 
 /// An index.
 struct Form {
@@ -207,8 +207,6 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'s
     }
 }
 
-type Plant = fn(&mut Vec<u8>, &mut fastrand::Rng);
-
 fn any_page(bytes: &[u8], random: &mut fastrand::Rng) -> usize {
     random.usize(1..bytes.len() / PAGE)
 }
@@ -392,7 +390,7 @@ fn plant(damage: &mut Planted, n: usize, random: &mut fastrand::Rng) {
         bytes[at] ^= bit;
     } else {
         let (what, plant) = WORSE[(n - flips()) % WORSE.len()];
-        plant(&mut bytes, random);
+        planted::plant(plant, &mut bytes, random);
         damage.what = what.to_owned();
     }
     std::fs::write(&damage.path, bytes).unwrap();

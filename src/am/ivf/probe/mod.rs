@@ -10,6 +10,7 @@ use crate::am::filter::Filter;
 use crate::distance::{Metric, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Meta, RowForm, VectorAddress};
+use crate::ivf::order::Candidate;
 use crate::ivf::reach::Offsets;
 use crate::pg::buffer::Hints;
 use crate::quantize::{Lookup, Query};
@@ -28,6 +29,16 @@ pub struct Target {
     pub query: Query,
     /// its value
     pub value: Value,
+}
+
+impl Target {
+    /// A distance as lists of an index have them, as centroids have them.
+    pub fn internal_of(&self, ivf: &Ivf, distance: f32) -> f32 {
+        match (&ivf.codec, ivf.keeps_values()) {
+            (Some(_), true) => self.query.internal(distance as f64),
+            _ => distance,
+        }
+    }
 }
 
 /// A row of a list, as a search keeps it.
@@ -238,11 +249,26 @@ impl Probe {
         }
     }
 
-    /// What to expect of the distance of a row, by its estimate in the list at `place` of the order: see
-    /// [`Offsets::expected`].
-    pub fn expected(&self, place: u32, estimate: f32) -> f32 {
-        let centre = self.distances[self.nearest[place as usize] as usize];
-        self.offsets.expected(centre, estimate)
+    /// How far the last of so many nearest copies is expected to be, by the estimates of those kept: see
+    /// [`Offsets::expected`]. `None` where fewer are kept.
+    pub fn expected<'a>(
+        &self,
+        target: &Target,
+        kept: impl Iterator<Item = &'a Candidate<FoundRow>>,
+        wanted: usize,
+    ) -> Option<f32> {
+        // bounds of rough codes are far beyond what they are expected to be
+        let expected = kept.map(|Candidate { row, .. }| {
+            let centre = self.distances[self.nearest[row.place as usize] as usize];
+            let estimate = target.internal_of(&self.ivf, row.distance as f32);
+            self.offsets.expected(centre, estimate)
+        });
+        let mut expected: Vec<f32> = expected.collect();
+        if wanted == 0 || expected.len() < wanted {
+            return None;
+        }
+        let (_, &mut last, _) = expected.select_nth_unstable_by(wanted - 1, f32::total_cmp);
+        Some(last)
     }
 
     fn counted(&self, listed: &Listed) -> usize {
