@@ -126,8 +126,6 @@ pub enum Fate {
     Divided(usize),
     /// its rows go to the others
     Dissolved,
-    /// it is written anew, without holes
-    Kept,
 }
 
 /// Lists that are arranged anew.
@@ -188,16 +186,13 @@ pub fn arrange(pool: &Pool<'_>) -> Option<Arrangement> {
 fn starts(pool: &Pool<'_>) -> Option<Rows> {
     let (cause, fate) = pool.cause;
     let mut centroids = Rows::new(pool.centroids.dims());
-    for list in (0..pool.centroids.len()).filter(|&list| list != cause || fate == Fate::Kept) {
+    for list in (0..pool.centroids.len()).filter(|&list| list != cause) {
         copy_row(pool.centroids, list, &mut centroids);
     }
-    match fate {
-        Fate::Kept | Fate::Dissolved => {}
-        Fate::Divided(count) => {
-            let parts = parts(pool, count)?;
-            for part in 0..parts.len() {
-                copy_row(&parts, part, &mut centroids);
-            }
+    if let Fate::Divided(count) = fate {
+        let parts = parts(pool, count)?;
+        for part in 0..parts.len() {
+            copy_row(&parts, part, &mut centroids);
         }
     }
     (!centroids.is_empty()).then_some(centroids)

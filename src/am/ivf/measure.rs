@@ -29,7 +29,7 @@ const FIRST_PART: usize = 16;
 const TOLERATED: f64 = 0.02;
 /// Standard errors of an estimate that bounds allow for. A row that is nearer than its estimate by more is not
 /// looked at, and a row of the next rank stands in its place: that has nothing to do with the list it is in.
-const DEVIATIONS: f32 = 1.0;
+const DEVIATIONS: f32 = 0.5;
 
 /// Whether the curve is of another index by now.
 pub fn is_outgrown(meta: &Meta) -> bool {

@@ -286,23 +286,16 @@ impl Vacuum<'_> {
 fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
     let meta = read_meta(ivf.index);
     let sizes = Sizes::of(rows, meta.copies as usize, ivf.given_lists(&meta));
-    let lists: Vec<ListId> = {
-        let directory = Directory::now(ivf);
-        directory.lists().iter().map(|listed| listed.id).collect()
-    };
-    for list in lists {
+    let directory = Directory::now(ivf);
+    let lists = directory.lists().len();
+    for listed in directory.lists() {
         delay_point();
-        let directory = Directory::now(ivf);
-        let Some(at) = directory.position(list) else {
+        let alone = Alone::new(ivf);
+        let Some(entry) = ivf.entry(listed.id, listed.place) else {
             // arranged with a neighbour
             continue;
         };
-        let listed = directory.lists()[at];
-        let alone = Alone::new(ivf);
-        let Some(entry) = ivf.entry(list, listed.place) else {
-            continue;
-        };
-        let Some(rows) = ivf.count(list, entry.first) else {
+        let Some(rows) = ivf.count(listed.id, entry.first) else {
             continue;
         };
         if (rows as f64) < LEAST_FILL * entry.rows as f64 {
@@ -313,25 +306,28 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
             undivided: entry.undivided as usize,
             room: entry.pages as usize * ivf.lists.capacity(),
         };
-        let lists = directory.lists().len();
-        // to arrange it means to read its neighbours as well
-        if fate(ivf, sizes, found, lists).is_some() {
-            alone.arrange(list, table, |_, found| fate(ivf, sizes, found, lists));
+        if !has_holes(found) {
+            continue;
+        }
+        if fate(sizes, found, lists).is_some() {
+            // to arrange it means to read its neighbours as well
+            alone.arrange(listed.id, table, |_, found| fate(sizes, found, lists));
+        } else if entry.pages > 1 {
+            alone.compact(listed);
         }
     }
 }
 
-/// What is to become of a list that VACUUM has been through.
-fn fate(ivf: &Ivf, sizes: Sizes, found: Found, lists: usize) -> Option<Fate> {
-    let has_holes = (found.rows as f64) < LEAST_FILL * found.room as f64;
-    if !has_holes {
-        return None;
-    }
+fn has_holes(found: Found) -> bool {
+    (found.rows as f64) < LEAST_FILL * found.room as f64
+}
+
+/// What is to become of a list with holes, but for being written anew.
+fn fate(sizes: Sizes, found: Found, lists: usize) -> Option<Fate> {
     if lists > 1 && sizes.is_too_small(found.rows, lists) {
         return Some(Fate::Dissolved);
     }
-    if sizes.is_too_large(found.rows, found.undivided) {
-        return Some(Fate::Divided(sizes.parts(found.rows)));
-    }
-    (found.room > ivf.lists.capacity()).then_some(Fate::Kept)
+    sizes
+        .is_too_large(found.rows, found.undivided)
+        .then(|| Fate::Divided(sizes.parts(found.rows)))
 }

@@ -1,7 +1,10 @@
 //! What was deleted is gone from the disk, and its space is used again.
 
+use postgres::Client;
+
 use super::growth::quality_near;
 use super::{DIMS, KINDS, create_tables, insert, server_with};
+use crate::hnsw::check::findings;
 use crate::hnsw::number;
 
 #[test]
@@ -30,6 +33,47 @@ fn space_of_deleted_rows_is_used_again() {
             after as f64 <= 1.3 * before as f64,
             "{table}: {before} bytes became {after}"
         );
+    }
+}
+
+#[test]
+fn lists_with_holes_are_written_to_fewer_pages_with_all_that_is_known_of_their_rows() {
+    let (_server, mut client) = server_with("");
+    for (table, options) in KINDS {
+        let options = options.replace(')', ", lists = 3)");
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {table} (id bigint, kind int, v vector({DIMS}));
+                 INSERT INTO {table} SELECT i, i % 7, topic(i, 40, {DIMS}) FROM generate_series(1, 6000) i;
+                 CREATE INDEX {table}_v ON {table} USING ivf (v vector_l2_ops, kind) {options}"
+            ))
+            .unwrap();
+        let pages = |client: &mut Client| {
+            super::indexed_rows(client, table);
+            number(client, "SELECT pages FROM ivf_last_scan()")
+        };
+        let before = pages(&mut client);
+        client
+            .batch_execute(&format!("DELETE FROM {table} WHERE id % 3 > 0"))
+            .unwrap();
+        client
+            .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+            .unwrap();
+        let after = pages(&mut client);
+        assert!(after * 2 < before, "{table}: {before} pages became {after}");
+        super::check(&mut client, table);
+        let of_a_kind = |client: &mut Client, sort: &str| {
+            number(
+                client,
+                &format!(
+                    "SELECT sum(id)::bigint FROM (SELECT id FROM {table} WHERE kind = 3
+                     ORDER BY (v <-> topic(7, 40, {DIMS})) {sort} LIMIT 1000) found"
+                ),
+            )
+        };
+        assert_eq!(of_a_kind(&mut client, ""), of_a_kind(&mut client, "+ 0"));
+        let found = findings(&mut client, &format!("{table}_v")).unwrap();
+        assert!(found.is_empty(), "{table}: {found:?}");
     }
 }
 

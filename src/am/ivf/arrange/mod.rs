@@ -1,5 +1,5 @@
 //! Lists arranged anew: one that has outgrown its size is divided together with its neighbours, one that is
-//! nearly empty leaves its rows to them, one with holes is written anew.
+//! nearly empty leaves its rows to them, one with holes is written anew as it is.
 //!
 //! Lists are never changed but by adding rows and by taking out dead ones. To arrange some anew means to
 //! write new lists with new numbers, enter them in the directory, take the old ones out of it, and free
@@ -10,6 +10,7 @@
 //! One session at a time does it in an index (a heavyweight lock on the metapage's number), with all lists
 //! concerned to itself. Nobody waits for the one while holding the other.
 
+mod compact;
 mod enter;
 mod gather;
 mod write;
