@@ -11,6 +11,7 @@
 //! only where the nearest rows are not where it says.
 
 use super::calibrate::RANK;
+use crate::chance::below;
 
 /// How much farther than the last list that mattered a search looks.
 const MARGIN: f64 = 1.5;
@@ -197,29 +198,6 @@ impl Offsets {
             left -= 1;
         }
         Some(left)
-    }
-}
-
-/// Share of a normal distribution below so many standard deviations: Abramowitz and Stegun, 26.2.17.
-fn below(deviations: f64) -> f64 {
-    let x = deviations.abs();
-    if x > 8.0 {
-        return if deviations > 0.0 { 1.0 } else { 0.0 };
-    }
-    let t = 1.0 / (1.0 + 0.231_641_9 * x);
-    let terms = [
-        0.319_381_530,
-        -0.356_563_782,
-        1.781_477_937,
-        -1.821_255_978,
-        1.330_274_429,
-    ];
-    let series = terms.iter().rev().fold(0.0, |sum, term| (sum + term) * t);
-    let beyond = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
-    if deviations > 0.0 {
-        1.0 - beyond
-    } else {
-        beyond
     }
 }
 

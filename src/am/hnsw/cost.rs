@@ -26,11 +26,14 @@ const MAP_MATCH: f64 = 0.5;
 /// 1.5 to 2.5 us on a machine that had other work.
 const TEST: f64 = 100.0;
 /// Rows put to conditions in vain for each that is: those that may be as near as the last one wanted.
-const TESTED_BEYOND: f64 = 0.5;
+const TESTED_BEYOND: f64 = 0.2;
 /// Cost of beginning a scan of it: the query is rotated and coded.
 const SCAN: f64 = 200.0;
 /// Rows expanded beyond what leads there, at the default recall.
 const CALIBRATED_ROWS: f64 = 20.0;
+/// Nodes that a walk expands for each of these that passes conditions on rows of the table, and twice as many as a
+/// scan of the map reads.
+const MET_PER_FOUND: f64 = 1.8;
 /// Length of a value in bytes from which it is out of line. The planner does not count what a
 /// sequential scan then takes to fetch it, about 6 units a row, so neither may we.
 const OUT_OF_LINE: usize = 2000;
@@ -150,10 +153,15 @@ impl Shape {
         // with conditions the walk passes through nodes that do not meet them, unless a look at all
         // entries of the code map is cheaper
         let among = (self.matching * self.passing).max(1e-9);
-        let walk = expansions / among * expansion;
+        let (leading, met) = match self.passing < 1.0 {
+            false => (0.0, expansions / among),
+            true => ((expansions - found).max(0.0), MET_PER_FOUND * found / among),
+        };
+        let walk = (leading + met) * expansion;
+        let read = expansions + MET_PER_FOUND / 2.0 * found * (1.0 / self.passing - 1.0);
         let map = self.rows / MAP_ENTRIES * (per_tuple * MAP_PAGE + self.page)
             + self.rows * self.matching * per_tuple * MAP_MATCH
-            + expansions * expansion;
+            + read * expansion;
         let matching = self.rows * self.matching;
         let mut startup = begun
             + match among < 1.0 {

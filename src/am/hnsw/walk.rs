@@ -4,9 +4,11 @@ use super::last_scan::LastScan;
 use super::options::{self, IterativeScan};
 use super::reached::Reached;
 use super::storage::{Hnsw, PageNode, PageStore};
+use crate::am::filter::Filter;
 use crate::am::ordered::Request;
 use crate::hnsw::format::{Meta, NodeId};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
+use crate::planner::running::Node;
 use rustc_hash::FxHashSet;
 
 /// A walk goes on at least this long before a sweep takes over.
@@ -56,6 +58,13 @@ impl Walk {
             // what is missed then is missing
             (IterativeScan::Auto, None) if request.target.within < f64::INFINITY => 4 * ef_search,
             _ => ef_search,
+        };
+        let ef = match mode {
+            IterativeScan::Auto => {
+                let rows = hnsw.estimated_nodes(store.query.payload().len());
+                among_listed(ef, rows, request.filter.as_deref(), request.node)
+            }
+            _ => ef,
         };
         Some(Walk {
             store,
@@ -207,4 +216,17 @@ impl Walk {
             }
         }
     }
+}
+
+/// How many rows a batch is to find so that it has `ef` of those wanted, where the plan has an allow-list: the others
+/// lead the way, and are passed over when rows are handed out.
+fn among_listed(ef: usize, rows: f64, filter: Option<&Filter>, node: Option<Node>) -> usize {
+    let Some(listed) = filter.and_then(|filter| filter.allowed()) else {
+        return ef;
+    };
+    let listed = listed.count().map_or(rows, |listed| listed as f64);
+    // other conditions beside are as the planner expects
+    let expected = node.map_or(rows, |node| node.expected_rows());
+    let met = (rows / listed.min(expected).max(1.0)).max(1.0);
+    (ef as f64 * met).min(rows.max(ef as f64)) as usize
 }

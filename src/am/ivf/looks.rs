@@ -4,7 +4,7 @@ use super::index::Ivf;
 use super::probe::{FoundRow, Seen, Target};
 use crate::am::filter::Filter;
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{Rerank, VectorPage};
+use crate::ivf::format::Rerank;
 use crate::ivf::order::Look;
 use crate::keys::Verdict;
 use crate::pg::buffer::Hints;
@@ -239,10 +239,7 @@ impl Looks {
         self.compared += 1;
         self.pages += 1;
         let page = self.hints.pin(self.ivf.index, block).lock();
-        let page = self
-            .ivf
-            .check(block, || VectorPage::of(page.page(), self.ivf.vectors));
-        let (tid, compact) = page.get(slot)?;
+        let (tid, compact) = self.ivf.vector_page(block, page.page())?.get(slot)?;
         let query = &target.query;
         (tid == row.tid).then(|| query.distance(compact) - query.error_bound(compact))
     }

@@ -101,6 +101,18 @@ impl Ivf {
         })
     }
 
+    /// A page as one of compact codes; `None` where it is none any more: VACUUM frees a page when all its rows are dead,
+    /// and a scan may have met one of them before.
+    pub fn vector_page<'a>(&'a self, block: u32, page: PageView<'a>) -> Option<VectorPage<'a>> {
+        self.check(block, || match Opaque::of(page)?.0 {
+            PageKind::Vectors => VectorPage::of(page, self.vectors).map(Some),
+            PageKind::Meta | PageKind::Centroid | PageKind::Codebook => {
+                Err(Damage("link to a page that never holds rows"))
+            }
+            _ => Ok(None),
+        })
+    }
+
     /// Raises XX002 for a page that a list leads to and that is not of it, unless the list is gone: lists are
     /// taken out of the directory before their pages are anything else.
     pub fn check_gone(&self, list: ListId, block: u32) {

@@ -11,12 +11,16 @@ pub mod memory;
 mod order;
 mod preview;
 mod reach;
+mod untested;
 mod walk;
 
 pub use link::{SLACK, Worker};
 pub use preview::{Codes, Preview, measure};
 pub use reach::Attached;
-pub use walk::{BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, SEEDS, Walk, Work};
+pub use untested::Untested;
+pub use walk::{
+    BlockStore, Effort, Exact, KeySet, Near, Nearest, Ranking, SEEDS, Tested, Walk, Work,
+};
 
 #[cfg(test)]
 mod build_tests;

@@ -6,6 +6,7 @@
 //! `rank`-th nearest row found, so that easy queries end early and hard ones go on. Neighbours
 //! beyond that bound are put aside and come back when more rows are asked for.
 
+use super::untested::Untested;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -198,6 +199,15 @@ impl KeySet {
     }
 }
 
+/// Which of the rows that wait are put to a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tested {
+    /// those nearer than what the walk expands next, as far as estimates tell
+    Nearer,
+    /// as far as the walk is aimed
+    All,
+}
+
 /// How far a walk goes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
@@ -268,8 +278,11 @@ pub struct Walk<S: BlockStore> {
     seen: KeySet,
     /// every row found, in the order of expansion
     found: Vec<Near<S::Row>>,
-    /// expanded, and too far to be put to the test of [`Walk::step_where`] as it stands
-    untested: Vec<Near<S::Row>>,
+    /// expanded, and to be put to a test before they are found
+    untested: Untested<S::Row>,
+    /// working space of tests
+    tests: Vec<Near<S::Row>>,
+    verdicts: Vec<bool>,
     /// rows put to that test
     tested: u64,
     nearest: Nearest,
@@ -291,7 +304,9 @@ impl<S: BlockStore> Default for Walk<S> {
             aside: Vec::new(),
             seen: KeySet::new(),
             found: Vec::new(),
-            untested: Vec::new(),
+            untested: Untested::default(),
+            tests: Vec::new(),
+            verdicts: Vec::new(),
             tested: 0,
             nearest: Nearest::default(),
             floor: Nearest::default(),
@@ -388,41 +403,45 @@ impl<S: BlockStore> Walk<S> {
         Some(near.map(|near| self.find(near)))
     }
 
-    /// The same for those rows alone that pass a test: others lead on and are not found. What is farther
-    /// than the rows aimed at waits for [`Walk::test_waiting`], because tests are dear.
+    /// The same where rows have to pass a test before they count as found: the row waits for
+    /// [`Walk::test_waiting`]. `None` where the walk has got as far as it was to go.
     #[inline]
-    pub fn step_where(
-        &mut self,
-        store: &mut S,
-        passes: impl FnOnce(&Near<S::Row>) -> bool,
-    ) -> Option<Option<usize>> {
-        let Some(near) = self.expand_next(store)? else {
-            return Some(None);
-        };
-        if near.distance - near.error > self.farthest_aimed_at() {
+    pub fn step_and_wait(&mut self, store: &mut S) -> Option<()> {
+        if let Some(near) = self.expand_next(store)? {
             self.untested.push(near);
-            return Some(None);
         }
-        self.tested += 1;
-        Some(passes(&near).then(|| self.find(near)))
+        Some(())
     }
 
-    /// Puts rows to the test, nearest first, that were too far before the walk was aimed farther.
-    pub fn test_waiting(&mut self, mut passes: impl FnMut(&Near<S::Row>) -> bool) {
-        let mut waiting = std::mem::take(&mut self.untested);
-        let low = |near: &Near<S::Row>| near.distance - near.error;
-        waiting.sort_unstable_by(|a, b| low(b).total_cmp(&low(a)));
-        while let Some(near) = waiting.pop() {
-            if low(&near) > self.farthest_aimed_at() {
-                waiting.push(near);
+    /// Puts rows that wait to the test, nearest first, because tests are dear: those `nearer` than what is
+    /// expanded next, or all, but none that is farther than the rows aimed at. `passes` says of some at a time
+    /// which of them pass.
+    pub fn test_waiting(
+        &mut self,
+        which: Tested,
+        mut passes: impl FnMut(&[Near<S::Row>], &mut Vec<bool>),
+    ) {
+        let next = match which {
+            Tested::Nearer => self.next_estimate().unwrap_or(f32::INFINITY),
+            Tested::All => f32::INFINITY,
+        };
+        let mut rows = std::mem::take(&mut self.tests);
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        loop {
+            let farthest = self.farthest_aimed_at();
+            self.untested.take(next, farthest, &mut rows);
+            if rows.is_empty() {
                 break;
             }
-            self.tested += 1;
-            if passes(&near) {
-                self.find(near);
+            self.tested += rows.len() as u64;
+            passes(&rows, &mut verdicts);
+            for (near, &passes) in rows.drain(..).zip(&verdicts) {
+                if passes {
+                    self.find(near);
+                }
             }
         }
-        self.untested = waiting;
+        (self.tests, self.verdicts) = (rows, verdicts);
     }
 
     /// A row farther than this is not among those that the walk is to find, as it stands.

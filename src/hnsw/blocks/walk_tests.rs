@@ -1,4 +1,4 @@
-use super::walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Walk};
+use super::walk::{BlockStore, Effort, Exact, KeySet, Near, Ranking, Tested, Walk};
 use proptest::prelude::*;
 use std::collections::HashSet;
 
@@ -174,14 +174,18 @@ proptest! {
             run(&mut walk, &mut plane);
             walk.begin_tests(|_| false, |_| unreachable!());
         }
-        let mut test = |near: &Near<u32>| {
-            tested.push(near.row);
-            near.row.is_multiple_of(of)
+        let mut test = |rows: &[Near<u32>], passes: &mut Vec<bool>| {
+            tested.extend(rows.iter().map(|near| near.row));
+            passes.clear();
+            passes.extend(rows.iter().map(|near| near.row.is_multiple_of(of)));
         };
         for rank in [5, 10, count + 1] {
             walk.aim(effort(rank, 3.0, 0));
-            walk.test_waiting(&mut test);
-            while walk.step_where(&mut plane, &mut test).is_some() {}
+            walk.test_waiting(Tested::Nearer, &mut test);
+            while walk.step_and_wait(&mut plane).is_some() {
+                walk.test_waiting(Tested::Nearer, &mut test);
+            }
+            walk.test_waiting(Tested::All, &mut test);
             let wanted = &passing[..rank.min(passing.len())];
             prop_assert!(hits(&walk, wanted) + 1 >= wanted.len(), "{rank}");
         }

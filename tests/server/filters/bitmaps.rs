@@ -2,7 +2,7 @@
 
 use postgres::Client;
 
-use super::{DEFAULTS, Search, queries, server_of};
+use super::{DEFAULTS, LEAST_RECALL, Search, queries, server_of};
 use crate::harness::{Server, explain};
 
 of_every_method! {
@@ -11,6 +11,7 @@ of_every_method! {
     a_first_query_of_a_session_has_the_plan_node,
     bitmaps_are_made_anew_when_parameters_change,
     rows_are_locked_updated_and_rechecked_through_the_plan_node,
+    bitmaps_are_handed_to_searches_of_every_type_and_layout,
 }
 
 /// Only the plan node in question, unless it cannot be.
@@ -184,4 +185,81 @@ fn rows_are_locked_updated_and_rechecked_through_the_plan_node(method: &str) {
         .unwrap()
         .get(0);
     assert_eq!(changed, 1);
+}
+
+/// Indexes that keep values as they are, and the distance that each is searched by.
+fn kinds(method: &str) -> &'static [(&'static str, &'static str)] {
+    match method {
+        "hnsw" => &[
+            ("(e vector_l2_ops) WITH (layout = plain)", "e <-> $1"),
+            ("(e vector_cosine_ops) WITH (layout = plain)", "e <=> $1"),
+            ("(e vector_l1_ops)", "e <+> $1"),
+            ("(s sparsevec_l2_ops)", "s <-> $1::sparsevec"),
+            ("(s sparsevec_ip_ops)", "s <#> $1::sparsevec"),
+            ("(b bit_hamming_ops)", "b <~> binary_quantize($1)"),
+            ("(b bit_jaccard_ops)", "b <%> binary_quantize($1)"),
+        ],
+        _ => &[
+            ("(e vector_l2_ops) WITH (quantizer = none)", "e <-> $1"),
+            ("(e vector_l1_ops)", "e <+> $1"),
+            ("(b bit_hamming_ops)", "b <~> binary_quantize($1)"),
+        ],
+    }
+}
+
+fn bitmaps_are_handed_to_searches_of_every_type_and_layout(method: &str) {
+    let (_server, mut client) = with_indexes(method);
+    client
+        .batch_execute(
+            "DROP INDEX items_e; ALTER TABLE items ADD s sparsevec(48), ADD b bit(48);
+             UPDATE items SET s = e::sparsevec, b = binary_quantize(e)",
+        )
+        .unwrap();
+    client.batch_execute("VACUUM FULL ANALYZE items").unwrap();
+    let query = queries(&mut client)[0].0.clone();
+    for (definition, distance) in kinds(method) {
+        client
+            .batch_execute(&format!(
+                "CREATE INDEX items_e ON items USING {method} {definition}"
+            ))
+            .unwrap();
+        let mut recalls = Vec::new();
+        for condition in [
+            "u < 0.7",
+            "u < 0.1",
+            "u < 0.0003",
+            "u > 2",
+            "cluster = ($2 + 20) % 40",
+            "metadata @> '{\"even\": true}' AND u < 0.3",
+            "u BETWEEN 0.2 AND 0.4 AND length(metadata->>'k') = 3",
+        ] {
+            let sql = format!(
+                "SELECT id, {distance} AS d FROM items WHERE {condition} ORDER BY {distance} LIMIT 10"
+            );
+            let search = Search {
+                // Even rows are in every other cluster, so for half of the queries all matches are far. A walk of
+                // the plain layout counts rows whether they match or not, and may stop at some of those clusters.
+                least_recall: if condition.contains("even") {
+                    0.6
+                } else {
+                    LEAST_RECALL
+                },
+                ..Search::of(&sql)
+            };
+            recalls.push(search.check(&mut client, BITMAP).unwrap());
+            if condition == "u < 0.1" {
+                client.batch_execute(BITMAP).unwrap();
+                let vector = format!("'{query}'::vector");
+                let plan = explain(&mut client, &sql.replace("$1", &vector));
+                assert!(plan.contains(NODE), "{definition}: {plan}");
+                // nobody says how many are wanted: all that match
+                let all = sql.replace(" LIMIT 10", "");
+                let found = Search::of(&all).judge(&mut client, BITMAP);
+                assert_eq!(found.short, 0, "{definition}: {found:?}");
+            }
+        }
+        let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
+        assert!(mean >= 0.93, "{definition}: {recalls:?}");
+        client.batch_execute("DROP INDEX items_e").unwrap();
+    }
 }

@@ -76,3 +76,31 @@ fn rows_of_a_transaction_that_waits_are_kept_while_their_lists_are_arranged() {
         assert_sound(&mut client, &format!("{table}_v"));
     }
 }
+
+#[test]
+fn a_suspended_scan_passes_over_rows_whose_codes_are_gone_with_their_pages() {
+    let (server, mut client) = server_with("");
+    create_tables(&mut client);
+    let (table, _) = KINDS[0];
+    client.batch_execute(&insert(table, 1, 4000)).unwrap();
+    // those of one page came one after the other
+    client
+        .batch_execute(&format!("DELETE FROM {table} WHERE id > 1000"))
+        .unwrap();
+    let mut reader = server.client();
+    reader
+        .batch_execute(&format!(
+            "SET enable_seqscan = off; BEGIN;
+             DECLARE c CURSOR FOR SELECT id FROM {table} ORDER BY v <-> topic(7, 40, {DIMS}) LIMIT 500"
+        ))
+        .unwrap();
+    let first = reader.query("FETCH 1 FROM c", &[]).unwrap();
+    client
+        .batch_execute(&format!("VACUUM (INDEX_CLEANUP ON) {table}"))
+        .unwrap();
+    // lists on the pages that were freed
+    client.batch_execute(&insert(table, 5000, 9000)).unwrap();
+    let rest = reader.query("FETCH ALL FROM c", &[]).unwrap();
+    assert_eq!((first.len(), rest.len()), (1, 499));
+    assert_sound(&mut client, &format!("{table}_v"));
+}

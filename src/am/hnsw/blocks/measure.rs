@@ -4,7 +4,7 @@ use super::index::Blocks;
 use super::search::ScanRow;
 use crate::am::filter::Filter;
 use crate::distance::Value;
-use crate::hnsw::blocks::Exact;
+use crate::hnsw::blocks::{Exact, Near};
 use crate::hnsw::format::RawTid;
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
@@ -62,6 +62,33 @@ impl Measure {
         let passes = lists.iter().any(|&tid| self.reader.passes(tid, conditions));
         self.lists = lists;
         passes
+    }
+
+    /// The same of many rows: `passes` gets an answer for each. Their heap pages are asked for ahead.
+    pub fn pass_each(
+        &mut self,
+        rows: &[Near<ScanRow>],
+        conditions: &Conditions,
+        passes: &mut Vec<bool>,
+    ) {
+        let mut tids = std::mem::take(&mut self.lists);
+        tids.clear();
+        tids.extend(rows.iter().filter_map(|near| near.row.only_tid()));
+        self.reader.prefetch(&tids);
+        self.reader.pass_each(&tids, conditions, passes);
+        self.lists = tids;
+        if passes.len() == rows.len() {
+            return;
+        }
+        let of_one = std::mem::take(passes);
+        let mut of_one = of_one.into_iter();
+        for near in rows {
+            let of_row = match near.row.only_tid() {
+                Some(_) => of_one.next() == Some(true),
+                None => self.passes(&near.row, conditions),
+            };
+            passes.push(of_row);
+        }
     }
 
     fn fetch(&mut self, tid: RawTid) -> Option<f64> {

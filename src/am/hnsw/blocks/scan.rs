@@ -25,7 +25,7 @@ use crate::am::ordered::Request;
 use crate::am::sphere::Target;
 use crate::distance::Value;
 use crate::hnsw::blocks::map::{MapLayout, MapPage};
-use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, SEEDS, Walk, calibrate};
+use crate::hnsw::blocks::{Effort, Exact, Near, Ranking, SEEDS, Tested, Walk, calibrate};
 use crate::hnsw::format::{Meta, NodeId, RawTid};
 use crate::keys::{self, Verdict};
 use crate::pg::conditions::Conditions;
@@ -45,6 +45,8 @@ const WALK_SHARE: f64 = 0.25;
 const MAP_SHARE: f64 = 1.0 / 150.0;
 /// A walk with a filter goes on at least for this many expansions.
 const LEAST_FILTERED_WALK: f64 = 100.0;
+/// Expansions that lead a walk to where the nearest rows are.
+const LEADING_THERE: f64 = 40.0;
 /// Pages of the map from which the share of rows that a filter wants is told.
 const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
@@ -53,6 +55,8 @@ const CALIBRATED_RANK: usize = calibrate::RANK;
 const MOST_ROWS: usize = usize::MAX / 8;
 /// How much farther a walk looks each time it looks whether it has gone far enough.
 const MARGIN_GROWTH: f32 = 1.5;
+/// Expansions between two tests of rows that wait for them.
+const STEPS_BETWEEN_TESTS: u64 = 16;
 /// Expansions between two looks at interrupts.
 const STEPS_BETWEEN_CHECKS: u64 = 64;
 
@@ -272,10 +276,20 @@ impl BlockScan {
         let rank = match self.wants_all {
             true => CALIBRATED_RANK,
             false => self.effort.rank,
+        } as f64;
+        let met = rows / passing.max(0.5);
+        let walk = match self.sieve {
+            None => (LEADING_THERE + 2.0 * rank).max(self.ef as f64) * met,
+            // what leads there is not tested; measured at 1 to 20 %
+            Some(_) => LEADING_THERE + (3.6 * rank).max(self.ef as f64) * met,
         };
-        let expansions = 40.0 + 2.0 * rank as f64;
-        let walk = expansions.max(self.ef as f64) * rows / passing.max(0.5);
+        // rows read from their nodes: for one that passes, as many as fail and are as near, and some more
+        let read = 1.8 * rank * (wanted / passing.max(0.5)).max(1.0);
         let map = 0.3 * pages.len() as f64 + 0.002 * candidates + 0.01 * wanted + 60.0;
+        let map = match self.sieve {
+            None => map,
+            Some(_) => map + read,
+        };
         if walk < map {
             self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
             return false;
@@ -337,6 +351,13 @@ impl BlockScan {
             known.extend(found.filter(|near| passed_over.insert(near.row.id)));
             passed_over.extend(self.failed.drain(..));
         }
+        let passing = match (self.sieve, self.node) {
+            (Some(_), Some(node)) => {
+                let rows = (pages.len() * layout.capacity).max(1) as f64;
+                node.expected_rows() / rows
+            }
+            _ => 1.0,
+        };
         self.map_scan = Some(Box::new(MapScan::new(
             layout,
             Plan {
@@ -344,8 +365,10 @@ impl BlockScan {
                 passed_over,
                 known,
                 rank: self.effort.rank.max(CALIBRATED_RANK),
+                missed: 1.0 - self.sought_recall() as f64,
                 deviations: self.deviations(),
                 sieve: self.sieve,
+                passing,
                 within: self.within,
                 memory_limit: self.memory_limit,
             },
@@ -370,11 +393,15 @@ impl BlockScan {
     /// How many standard deviations of an estimate a row may be nearer than it seems: as many as leave
     /// so many of the rows wanted beyond. The tail of a normal distribution, roughly.
     fn deviations(&self) -> f32 {
-        let target = match self.ef {
+        (2.0 * (0.25 / (1.0 - self.sought_recall())).max(1.0).ln()).sqrt()
+    }
+
+    /// The recall that scans of the map aim at: a floor under what is searched asks for more than usual.
+    fn sought_recall(&self) -> f32 {
+        match self.ef {
             0 => self.target,
             _ => self.target.max(0.99),
-        };
-        (2.0 * (0.25 / (1.0 - target)).max(1.0).ln()).sqrt()
+        }
     }
 
     /// Which rank the row that the walk compares with has among all rows, those that fail the
@@ -581,26 +608,23 @@ impl BlockScan {
         let before = self.walk.work().expanded;
         let mut steps = 0u64;
         let sieve = self.sieve;
-        if let Some(sieve) = &sieve {
-            let (measure, failed) = (&mut self.measure, &mut self.failed);
-            self.walk
-                .test_waiting(|near| test(measure, failed, near, sieve));
-        }
+        self.test_waiting(Tested::Nearer);
         // Which rows are met on the way says little of where those that pass are. So a walk that
-        // sieves goes on until going farther has brought nothing nearer.
-        let mut margin = 1.0;
+        // sieves goes on until going farther has brought nothing nearer, as far as the curve says at least.
+        let mut margin = 1.0 / MARGIN_GROWTH;
         let mut farthest = f32::NAN;
         let mut is_cut = false;
         loop {
             while match &sieve {
                 None => self.walk.step(&mut self.store),
-                Some(sieve) => self.walk.step_where(&mut self.store, |near| {
-                    test(&mut self.measure, &mut self.failed, near, sieve)
-                }),
+                Some(_) => self.walk.step_and_wait(&mut self.store).map(|()| None),
             }
             .is_some()
             {
                 steps += 1;
+                if sieve.is_some() && steps.is_multiple_of(STEPS_BETWEEN_TESTS) {
+                    self.test_waiting(Tested::Nearer);
+                }
                 if steps.is_multiple_of(STEPS_BETWEEN_CHECKS) {
                     pgrx::check_for_interrupts!();
                     if sieve.is_some() {
@@ -613,7 +637,11 @@ impl BlockScan {
                     }
                 }
             }
-            if sieve.is_none() || is_cut || self.walk.farthest_wanted() == farthest {
+            if sieve.is_none() || is_cut {
+                break;
+            }
+            self.test_waiting(Tested::All);
+            if self.walk.farthest_wanted() == farthest {
                 break;
             }
             farthest = self.walk.farthest_wanted();
@@ -641,6 +669,19 @@ impl BlockScan {
             return false;
         }
         self.walk.work().expanded > before || !self.ranking.is_empty()
+    }
+
+    /// Puts rows that the walk has expanded to what the plan node asks, where it does.
+    fn test_waiting(&mut self, which: Tested) {
+        let Some(sieve) = &self.sieve else {
+            return;
+        };
+        let (measure, failed) = (&mut self.measure, &mut self.failed);
+        self.walk.test_waiting(which, |rows, passes| {
+            measure.pass_each(rows, sieve, passes);
+            let failing = rows.iter().zip(&*passes).filter(|(_, passes)| !**passes);
+            failed.extend(failing.map(|(near, _)| near.row.id));
+        });
     }
 
     /// What the plan node asks of rows beside what the index has keys for; `None` where every row

@@ -54,6 +54,14 @@ impl ScanRow {
         &self.tids[..self.tid_count as usize]
     }
 
+    /// The heap tuple that the scan wants, where there is one and for certain no other.
+    pub fn only_tid(&self) -> Option<RawTid> {
+        match (self.tids(), self.has_lists) {
+            (&[tid], false) => Some(tid),
+            _ => None,
+        }
+    }
+
     /// Appends all heap tuples of the row that the scan wants, those in lists as well.
     pub fn all_tids(&self, blocks: &Blocks, filter: Option<&Filter>, tids: &mut Vec<RawTid>) {
         if !self.has_lists {
