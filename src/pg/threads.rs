@@ -12,6 +12,11 @@ use std::time::Duration;
 
 /// How long the backend's thread sleeps before it looks again.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// Bytes of a thread's stack.
+const STACK: usize = 2 << 20;
+/// Bytes that a thread takes beside as it starts. The C library ends the process where it is refused what it keeps for
+/// each thread.
+const BESIDE: usize = 1 << 20;
 
 /// Runs `work` on `threads` threads and returns when all have. `work` gets a flag that asks it to
 /// stop early. `watch` runs on the backend's thread every few milliseconds. Interrupts are
@@ -19,16 +24,27 @@ const PATIENCE: Duration = Duration::from_millis(5);
 pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl FnMut()) {
     let stop = AtomicBool::new(false);
     let running = AtomicUsize::new(0);
+    // nobody allocates while a thread starts: what there was room for is still there
+    let (started, is_open) = (AtomicUsize::new(0), AtomicBool::new(false));
     let backend = std::thread::current();
     let failure = std::sync::Mutex::new(None);
     let raised = std::thread::scope(|scope| {
         let raised = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut waiting = Vec::with_capacity(threads);
             let spawned = with_signals_blocked(|| {
                 (0..threads).try_for_each(|n| {
-                    running.fetch_add(1, Ordering::Relaxed);
-                    std::thread::Builder::new()
+                    let builder = std::thread::Builder::new()
                         .name(format!("vectorext {n}"))
+                        .stack_size(STACK);
+                    is_room_for(STACK + BESIDE)?;
+                    running.fetch_add(1, Ordering::Relaxed);
+                    let spawned = builder
                         .spawn_scoped(scope, || {
+                            started.fetch_add(1, Ordering::Release);
+                            backend.unpark();
+                            while !is_open.load(Ordering::Acquire) {
+                                std::thread::park_timeout(PATIENCE);
+                            }
                             if let Err(panic) =
                                 std::panic::catch_unwind(AssertUnwindSafe(|| work(&stop)))
                             {
@@ -40,12 +56,19 @@ pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl Fn
                             running.fetch_sub(1, Ordering::Release);
                             backend.unpark();
                         })
-                        .map(drop)
                         .inspect_err(|_| {
                             running.fetch_sub(1, Ordering::Relaxed);
-                        })
+                        })?;
+                    waiting.push(spawned.thread().clone());
+                    while started.load(Ordering::Acquire) <= n {
+                        super::allocator::end_if_refused();
+                        std::thread::park_timeout(PATIENCE);
+                    }
+                    Ok::<(), std::io::Error>(())
                 })
             });
+            is_open.store(true, Ordering::Release);
+            waiting.iter().for_each(std::thread::Thread::unpark);
             if let Err(error) = spawned {
                 pgrx::ereport!(
                     ERROR,
@@ -62,6 +85,7 @@ pub fn run(threads: usize, work: impl Fn(&AtomicBool) + Sync, mut watch: impl Fn
             }
         }));
         stop.store(true, Ordering::Relaxed);
+        is_open.store(true, Ordering::Release);
         // a thread that was refused memory never ends: the session does, whatever else was to be raised
         while running.load(Ordering::Acquire) > 0 {
             super::allocator::end_if_refused();
@@ -117,6 +141,20 @@ fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
                 .map(|message| message.to_string())
         })
         .unwrap_or_else(|| "unknown panic".into())
+}
+
+/// Whether the process may have so many bytes more.
+fn is_room_for(bytes: usize) -> std::io::Result<()> {
+    // SAFETY: maps memory nobody uses, and gives it back.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let room = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0);
+        if room == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        libc::munmap(room, bytes);
+    }
+    Ok(())
 }
 
 /// Blocks every signal while `f` runs; threads it starts inherit that for good.

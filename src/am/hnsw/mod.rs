@@ -17,6 +17,7 @@ pub mod sweep;
 pub mod tids;
 pub mod vacuum;
 pub mod walk;
+mod wanted;
 
 use crate::pg_fn;
 use pgrx::pg_sys::{self, Datum};

@@ -69,6 +69,10 @@ pub unsafe extern "C-unwind" fn amrescan(
                 blocks.pause();
                 Some(blocks)
             }
+            Phase::Walk(mut walk) => {
+                state.reader = walk.take_reader().or(state.reader.take());
+                None
+            }
             _ => state.spare.take(),
         };
         *state = Scan {
@@ -87,8 +91,14 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
     unsafe {
         let state = state_of::<Scan>(scan);
         state.note(Index::new((*scan).indexRelation));
-        if let Phase::Blocks(blocks) = &mut state.phase {
-            blocks.end();
+        match &mut state.phase {
+            Phase::Blocks(blocks) => blocks.end(),
+            Phase::Walk(walk) => {
+                if let Some(mut reader) = walk.take_reader() {
+                    reader.end();
+                }
+            }
+            _ => {}
         }
         if let Some(filter) = &state.filter {
             filter.end();
@@ -256,7 +266,7 @@ impl Scan {
         }
         // no keys are kept of these nodes: the executor decides
         self.recheck = request.filter.is_some() || request.has_spheres;
-        self.phase = match Walk::new(hnsw, meta, request, mode) {
+        self.phase = match Walk::new(hnsw, meta, request, mode, &mut self.reader) {
             Some(walk) => Phase::Walk(Box::new(walk)),
             None => Phase::Done,
         };
@@ -327,10 +337,12 @@ impl Scan {
                     }
                     None if walk.leaves_rows() => {
                         self.walked = walk.done();
+                        self.reader = walk.take_reader().or(self.reader.take());
                         self.phase = Phase::Sweep(Box::new(Sweep::after(walk)));
                     }
                     None => {
                         self.walked = walk.done();
+                        self.reader = walk.take_reader().or(self.reader.take());
                         self.phase = Phase::Done;
                     }
                 },

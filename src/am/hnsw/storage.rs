@@ -1,5 +1,6 @@
 //! The graph on pages: the storage trait of the algorithms, and reading of nodes.
 
+use super::wanted::Wanted;
 use crate::am::column::Column;
 use crate::am::damaged::{self, raise_damaged};
 use crate::am::version::OtherVersion;
@@ -8,8 +9,10 @@ use crate::hnsw::format::{self, Layout, Meta, Node, NodeId, Opaque, PageKind, Ra
 use crate::hnsw::{Candidate, Distance, Level, Params, Store};
 use crate::page::{Damage, PageView};
 use crate::pg::buffer::{Access, Hints, Pinned, Shared};
+use crate::pg::heap::HeapReader;
 use crate::pg::relation::Index;
 use rustc_hash::FxHashSet;
+use std::cell::RefCell;
 
 /// Block of the metapage.
 pub const META_BLOCK: u32 = 0;
@@ -254,6 +257,8 @@ pub struct PageStore {
     pub hnsw: Hnsw,
     /// what is searched for
     pub query: Value,
+    /// which nodes count; all that are there where nothing is asked of rows
+    wanted: RefCell<Option<Wanted>>,
     seen: FxHashSet<NodeId>,
     scratch: Value,
     hints: Hints,
@@ -275,12 +280,38 @@ impl PageStore {
         PageStore {
             hnsw,
             query,
+            wanted: RefCell::new(None),
             seen: FxHashSet::default(),
             scratch: Value::default(),
             hints: Hints::of(hnsw.index),
             ahead: Vec::new(),
             pages: 0,
         }
+    }
+
+    /// The same where only nodes count that have a row that is wanted.
+    pub fn among(self, wanted: Option<Wanted>) -> Self {
+        PageStore {
+            wanted: RefCell::new(wanted),
+            ..self
+        }
+    }
+
+    /// Whether something is asked of rows.
+    pub fn is_choosy(&self) -> bool {
+        self.wanted.borrow().is_some()
+    }
+
+    /// Gives up the pin on the page of the table that was read last.
+    pub fn release(&mut self) {
+        if let Some(wanted) = self.wanted.get_mut() {
+            wanted.reader.release();
+        }
+    }
+
+    /// What the table was read with.
+    pub fn take_reader(&mut self) -> Option<HeapReader> {
+        self.wanted.take().map(|wanted| wanted.reader)
     }
 
     /// The entry point as a candidate, with its level; `None` in an empty index.
@@ -312,7 +343,8 @@ impl PageStore {
 
     /// Bytes of the set of nodes seen.
     pub fn memory(&self) -> usize {
-        self.seen.capacity() * (size_of::<NodeId>() + 1)
+        let known = self.wanted.borrow().as_ref().map_or(0, Wanted::memory);
+        self.seen.capacity() * (size_of::<NodeId>() + 1) + known
     }
 
     /// The value of a node; `None` where it is gone.
@@ -392,7 +424,9 @@ impl Store for PageStore {
 
     #[inline]
     fn is_live(&self, node: PageNode) -> bool {
-        node.live
+        let mut wanted = self.wanted.borrow_mut();
+        let wanted = wanted.as_mut();
+        node.live && wanted.is_none_or(|wanted| wanted.has_row_of(&self.hnsw, node))
     }
 
     fn restart(&mut self, seen: &[Candidate<PageNode>]) {

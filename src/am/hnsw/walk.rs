@@ -4,10 +4,12 @@ use super::last_scan::LastScan;
 use super::options::{self, IterativeScan};
 use super::reached::Reached;
 use super::storage::{Hnsw, PageNode, PageStore};
-use crate::am::filter::Filter;
+use super::wanted::Wanted;
 use crate::am::ordered::Request;
+use crate::distance::Metric;
 use crate::hnsw::format::{Meta, NodeId};
 use crate::hnsw::{Candidate, Distance, Searcher, Stream};
+use crate::pg::heap::HeapReader;
 use crate::planner::running::Node;
 use rustc_hash::FxHashSet;
 
@@ -40,10 +42,25 @@ pub struct Walk {
 
 impl Walk {
     /// A walk that has handed out nothing; `None` in an empty index.
-    pub fn new(hnsw: Hnsw, meta: &Meta, request: Request, mode: IterativeScan) -> Option<Walk> {
+    ///
+    /// It takes `reader` where rows are put to conditions before they count, which the other modes do not.
+    pub fn new(
+        hnsw: Hnsw,
+        meta: &Meta,
+        request: Request,
+        mode: IterativeScan,
+        reader: &mut Option<HeapReader>,
+    ) -> Option<Walk> {
         let limit = request.limit();
-        let mut store = PageStore::new(hnsw, request.target.query);
-        let (entry, entry_level) = store.entry(meta)?;
+        let wanted = match mode {
+            IterativeScan::Auto => wanted(&request, reader),
+            _ => None,
+        };
+        let mut store = PageStore::new(hnsw, request.target.query).among(wanted);
+        let Some((entry, entry_level)) = store.entry(meta) else {
+            *reader = store.take_reader().or(reader.take());
+            return None;
+        };
         let mut searcher = Searcher::default();
         let entry = searcher.descend(&mut store, entry, entry_level, 0);
         let stream = Stream::new(&mut store, entry);
@@ -59,12 +76,9 @@ impl Walk {
             (IterativeScan::Auto, None) if request.target.within < f64::INFINITY => 4 * ef_search,
             _ => ef_search,
         };
-        let ef = match mode {
-            IterativeScan::Auto => {
-                let rows = hnsw.estimated_nodes(store.query.payload().len());
-                among_listed(ef, rows, request.filter.as_deref(), request.node)
-            }
-            _ => ef,
+        let ef = match store.is_choosy() {
+            true => among_others(ef, &hnsw, &store, request.node),
+            false => ef,
         };
         Some(Walk {
             store,
@@ -81,6 +95,11 @@ impl Walk {
             most_visits: most_visits as u64,
             memory_limit: options::scan_memory(),
         })
+    }
+
+    /// What the table was read with.
+    pub fn take_reader(&mut self) -> Option<HeapReader> {
+        self.store.take_reader()
     }
 
     /// What the walk has done so far.
@@ -179,6 +198,12 @@ impl Walk {
             }
         };
         self.batch = self.stream.next_batch(&mut self.store, self.ef, proceed);
+        self.store.release();
+        if first && self.store.is_choosy() && self.stream.finds_more_afar() {
+            // the sweep knows all of them
+            self.batch.clear();
+            return false;
+        }
         while mode == IterativeScan::Auto && self.is_short() && !self.is_over_bound() {
             let more = self.batch.len().max(self.ef);
             let more = self.stream.next_batch(&mut self.store, more, proceed);
@@ -218,15 +243,30 @@ impl Walk {
     }
 }
 
-/// How many rows a batch is to find so that it has `ef` of those wanted, where the plan has an allow-list: the others
-/// lead the way, and are passed over when rows are handed out.
-fn among_listed(ef: usize, rows: f64, filter: Option<&Filter>, node: Option<Node>) -> usize {
-    let Some(listed) = filter.and_then(|filter| filter.allowed()) else {
+/// How many rows of those that pass a walk is to find that is for `ef`: they are thinner than all, and farther from
+/// where it begins. By inner products all links lead to long vectors, and from these hardly any to the others, so that
+/// rows of a farther rank are found by looking at as many as it takes to have that rank among all.
+fn among_others(ef: usize, hnsw: &Hnsw, store: &PageStore, node: Option<Node>) -> usize {
+    let ef = 2 * ef;
+    if hnsw.column.space.metric != Metric::InnerProduct {
         return ef;
-    };
-    let listed = listed.count().map_or(rows, |listed| listed as f64);
-    // other conditions beside are as the planner expects
+    }
+    let rows = hnsw.estimated_nodes(store.query.payload().len());
     let expected = node.map_or(rows, |node| node.expected_rows());
-    let met = (rows / listed.min(expected).max(1.0)).max(1.0);
-    (ef as f64 * met).min(rows.max(ef as f64)) as usize
+    let times = (rows / expected.max(1.0)).max(1.0);
+    (ef as f64 * times).min(rows.max(ef as f64)) as usize
+}
+
+/// What is asked of rows but a distance, at which the walk ends by itself.
+fn wanted(request: &Request, reader: &mut Option<HeapReader>) -> Option<Wanted> {
+    let filter = request.filter.clone();
+    let filter = filter.filter(|filter| filter.allowed().is_some());
+    let conditions = request.node.map(|node| node.conditions());
+    let conditions = conditions.unwrap_or_default();
+    let asks = filter.is_some() || !conditions.is_empty();
+    if !asks || request.target.within < f64::INFINITY {
+        return None;
+    }
+    let reader = reader.take()?;
+    Some(Wanted::new(filter, conditions, reader))
 }
