@@ -37,7 +37,7 @@ fn statements(table: &str, n: i64) -> (String, String) {
     };
     let failed = match n % 50 {
         // after some rows
-        0 => format!("SELECT 1 / (id % 20) FROM {table} ORDER BY v <-> {query}"),
+        0 => format!("SELECT 1 / (id % 5) FROM {table} ORDER BY v <-> {query}"),
         10 => format!("SELECT id FROM {table} ORDER BY v <-> '[1,2]' LIMIT 5"),
         20 => format!("INSERT INTO {table} VALUES (1, '[1,2]', 0)"),
         30 => format!("SELECT id FROM {table} ORDER BY v <-> 'x' LIMIT 5"),

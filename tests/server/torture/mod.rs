@@ -251,6 +251,7 @@ fn run_until_killed(
         }
         std::thread::sleep(Duration::from_millis(random.u64(100..2500)));
         let victim = (!of_postmaster).then(|| any_process(server, random));
+        let bystander = victim.map(|_| server.client());
         killed.store(true, Ordering::SeqCst);
         match victim {
             None => server.kill_everything(),
@@ -261,6 +262,15 @@ fn run_until_killed(
         }
         for other in others {
             counts.definitions += other.join().unwrap();
+        }
+        if let Some(mut bystander) = bystander {
+            // the server ends all sessions once it knows of the kill; before, it may still take new ones
+            let start = Instant::now();
+            while bystander.batch_execute("SELECT 1").is_ok()
+                && start.elapsed() < Duration::from_secs(10)
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     });
     counts.kills += 1;

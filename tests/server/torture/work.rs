@@ -140,6 +140,7 @@ fn repeat(
         for statement in next(&mut random) {
             match client.batch_execute(&statement) {
                 Ok(()) => done += 1,
+                Err(error) if names_what_was_replaced(&error) => {}
                 Err(error) => {
                     is_the_end(&error, killed);
                     return done;
@@ -148,6 +149,12 @@ fn repeat(
         }
     }
     done
+}
+
+/// Whether an index was replaced, by REINDEX CONCURRENTLY, between its name and its use.
+fn names_what_was_replaced(error: &postgres::Error) -> bool {
+    let message = error.as_db_error().map(|error| error.message());
+    message.is_some_and(|m| m.starts_with("relation with OID") && m.ends_with("does not exist"))
 }
 
 fn any_table(random: &mut fastrand::Rng) -> &'static Kind {
