@@ -24,44 +24,89 @@ pub fn below(deviations: f64) -> f64 {
     }
 }
 
-/// The mean of what came last, and how far it scatters: what came long ago is forgotten.
+/// How far estimates are off, as seen from the last ones: what came long ago is forgotten.
+///
+/// Whatever looks near has been estimated too near more often than what looks far, so errors depend on the
+/// estimates: a line through those seen says which to expect farther on. How steep it is, few of them hardly tell;
+/// until then it is taken for flat, more or less ([`SLOPE`](Self::SLOPE)), and what it says of distant estimates
+/// for uncertain: linear regression with a normal prior of the slope (Bishop, Pattern Recognition and Machine
+/// Learning, 3.3).
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Lately {
+pub struct Errors {
     count: f64,
-    mean: f64,
-    variance: f64,
+    /// means of the estimates and of their errors
+    estimate: f64,
+    error: f64,
+    /// their variances, and what they have in common
+    of_estimates: f64,
+    of_errors: f64,
+    common: f64,
+    line: Line,
 }
 
-impl Lately {
-    /// Numbers that are remembered, more or less.
+/// What errors seen say of others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Line {
+    slope: f64,
+    /// how far the slope may be off: its variance
+    of_slope: f64,
+    /// variance of errors around the line
+    around: f64,
+}
+
+impl Errors {
+    /// Errors that are remembered, more or less.
     const MEMORY: f64 = 256.0;
+    /// Standard deviation of the slope, as long as nothing is known of it. Where estimates tell nothing it is -1,
+    /// where they are exact 0.
+    const SLOPE: f64 = 0.5;
 
-    /// Adds a number.
+    /// Adds an estimate, and how much more the truth was.
     #[inline]
-    pub fn add(&mut self, number: f64) {
+    pub fn add(&mut self, estimate: f64, error: f64) {
         self.count = (self.count + 1.0).min(Self::MEMORY);
-        let away = number - self.mean;
-        self.mean += away / self.count;
-        self.variance += (away * (number - self.mean) - self.variance) / self.count;
+        let part = 1.0 / self.count;
+        let (away, off) = (estimate - self.estimate, error - self.error);
+        self.estimate += away * part;
+        self.error += off * part;
+        let left = error - self.error;
+        self.of_estimates += (away * (estimate - self.estimate) - self.of_estimates) * part;
+        self.of_errors += (off * left - self.of_errors) * part;
+        self.common += (away * left - self.common) * part;
+        self.line = self.fit();
     }
 
-    /// The mean; 0 where nothing came.
-    #[inline]
-    pub fn mean(&self) -> f64 {
-        self.mean
+    fn fit(&self) -> Line {
+        let known = 1.0 / (Self::SLOPE * Self::SLOPE);
+        if self.of_errors <= 0.0 {
+            return Line::default();
+        }
+        let weight = self.of_errors * known / self.count;
+        let slope = self.common / (self.of_estimates + weight);
+        let around = self.of_errors - 2.0 * slope * self.common + slope * slope * self.of_estimates;
+        let around = around.max(0.0);
+        Line {
+            slope,
+            of_slope: around
+                / (self.count * self.of_estimates + around * known).max(f64::MIN_POSITIVE),
+            around,
+        }
     }
 
-    /// The standard deviation.
+    /// What is expected behind an estimate.
     #[inline]
-    pub fn deviation(&self) -> f64 {
-        self.variance.sqrt()
+    pub fn expected(&self, estimate: f64) -> f64 {
+        estimate + self.error + self.line.slope * (estimate - self.estimate)
     }
 
-    /// How likely the next number is below a bound, if it is as the last ones were.
+    /// How likely what is behind an estimate is below a bound.
     #[inline]
-    pub fn below(&self, bound: f64) -> f64 {
-        let deviation = self.deviation().max(f64::MIN_POSITIVE);
-        below((bound - self.mean) / deviation)
+    pub fn below(&self, bound: f64, estimate: f64) -> f64 {
+        let away = estimate - self.estimate;
+        let variance =
+            self.line.around * (1.0 + 1.0 / self.count.max(1.0)) + self.line.of_slope * away * away;
+        let deviation = variance.sqrt().max(f64::MIN_POSITIVE);
+        below((bound - self.expected(estimate)) / deviation)
     }
 }
 
@@ -85,25 +130,54 @@ mod tests {
 
     #[test]
     fn what_came_long_ago_is_forgotten() {
-        let mut lately = Lately::default();
+        let mut errors = Errors::default();
         for n in 0..10_000 {
             let about = if n < 5_000 { 0.0 } else { 10.0 };
-            lately.add(about + if n % 2 == 0 { 1.0 } else { -1.0 });
+            let scatter = if n % 2 == 0 { 1.0 } else { -1.0 };
+            errors.add((n % 7) as f64, about + scatter);
         }
-        assert!((lately.mean() - 10.0).abs() < 0.01, "{}", lately.mean());
-        let deviation = lately.deviation();
-        assert!((deviation - 1.0).abs() < 0.01, "{deviation}");
-        assert!((lately.below(11.0) - 0.841).abs() < 0.01);
-        assert!(lately.below(5.0) < 1e-6);
+        assert!((errors.expected(3.0) - 13.0).abs() < 0.05, "{errors:?}");
+        assert!((errors.below(14.0, 3.0) - 0.841).abs() < 0.01);
+        assert!(errors.below(5.0, 3.0) < 1e-6);
     }
 
     #[test]
-    fn of_few_numbers_all_count_alike() {
-        let mut lately = Lately::default();
-        for number in [1.0, 2.0, 3.0, 4.0] {
-            lately.add(number);
+    fn no_errors_are_expected_where_none_was() {
+        let mut errors = Errors::default();
+        for n in 0..40 {
+            errors.add(n as f64, 0.0);
         }
-        assert_eq!(lately.mean(), 2.5);
-        assert!((lately.deviation() - 1.25f64.sqrt()).abs() < 1e-12);
+        assert_eq!(errors.expected(50.0), 50.0);
+        assert!(errors.below(49.9, 50.0) < 1e-6);
+        assert!(errors.below(50.1, 50.0) > 1.0 - 1e-6);
+    }
+
+    #[test]
+    fn of_the_rows_that_look_farther_as_many_are_nearer_as_is_told() {
+        // distances and errors scatter alike, so half of what makes a row look near is error
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut normal = || (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
+        let (mut told, mut met) = (0.0, 0.0);
+        for _ in 0..400 {
+            let mut rows: Vec<(f64, f64)> = (0..200)
+                .map(|_| {
+                    let distance = 20.0 + normal();
+                    (distance + normal(), distance)
+                })
+                .collect();
+            rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let (read, others) = rows.split_at(50);
+            let mut errors = Errors::default();
+            for (estimate, distance) in read {
+                errors.add(*estimate, distance - estimate);
+            }
+            let mut near: Vec<f64> = read.iter().map(|row| row.1).collect();
+            near.sort_by(f64::total_cmp);
+            for (estimate, distance) in others {
+                told += errors.below(near[9], *estimate);
+                met += (*distance < near[9]) as u32 as f64;
+            }
+        }
+        assert!(told > 0.9 * met && told < 1.5 * met, "{told} of {met}");
     }
 }

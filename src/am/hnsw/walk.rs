@@ -52,11 +52,11 @@ impl Walk {
         reader: &mut Option<HeapReader>,
     ) -> Option<Walk> {
         let limit = request.limit();
-        let wanted = match mode {
-            IterativeScan::Auto => wanted(&request, reader),
+        let asked = match mode {
+            IterativeScan::Auto => asked(&request, reader),
             _ => None,
         };
-        let mut store = PageStore::new(hnsw, request.target.query).among(wanted);
+        let mut store = PageStore::new(hnsw, request.target.query).among(asked);
         let Some((entry, entry_level)) = store.entry(meta) else {
             *reader = store.take_reader().or(reader.take());
             return None;
@@ -258,7 +258,7 @@ fn among_others(ef: usize, hnsw: &Hnsw, store: &PageStore, node: Option<Node>) -
 }
 
 /// What is asked of rows but a distance, at which the walk ends by itself.
-fn wanted(request: &Request, reader: &mut Option<HeapReader>) -> Option<Wanted> {
+fn asked(request: &Request, reader: &mut Option<HeapReader>) -> Option<Wanted> {
     let filter = request.filter.clone();
     let filter = filter.filter(|filter| filter.allowed().is_some());
     let conditions = request.node.map(|node| node.conditions());

@@ -5,7 +5,7 @@ use super::arrange::{Alone, Table};
 use super::directory::Directory;
 use super::index::{Ivf, change_meta, floats_of, read_meta};
 use super::looks::key;
-use super::probe::{FoundRow, Intake, Probe, Reading, Target};
+use super::probe::{AllBut, FoundRow, Probe, Reading, Target};
 use super::storage::Visit;
 use crate::distance::{Metric, Operand, Value};
 use crate::hnsw::format::RawTid;
@@ -92,31 +92,6 @@ struct Measuring<'a, F> {
     target: Target,
     candidates: Candidates<FoundRow>,
     floats: Vec<f32>,
-}
-
-/// Takes in all rows but the one that is searched for.
-struct Others<'a> {
-    candidates: &'a mut Candidates<FoundRow>,
-    tid: RawTid,
-}
-
-impl Intake for Others<'_> {
-    #[inline(always)]
-    fn bound(&self) -> f32 {
-        self.candidates.bound()
-    }
-
-    #[inline(always)]
-    fn leave_out(&mut self, low: f32) {
-        self.candidates.leave_out(low);
-    }
-
-    #[inline]
-    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
-        if row.tid != self.tid {
-            self.candidates.keep(low, high, row);
-        }
-    }
 }
 
 impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
@@ -207,9 +182,9 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
         while read < next {
             self.probe.begin_step();
             self.probe.sort(next);
-            let mut into = Others {
+            let mut into = AllBut {
                 candidates: &mut self.candidates,
-                tid: row,
+                is_left_out: |tid| tid == row,
             };
             let range = read..next;
             if !self.probe.read(range, &self.target, reading, &mut into) {

@@ -13,7 +13,7 @@ use super::index::{self, Ivf};
 use super::last_scan::LastScan;
 use super::looks::{Looks, key};
 use super::options::{IterativeScan, Settings};
-use super::probe::{FoundRow, Intake, Probe, Reading, Target};
+use super::probe::{AllBut, FoundRow, Probe, Reading, Target};
 use super::sieve;
 use crate::am::filter::Filter;
 use crate::am::ordered::Request;
@@ -82,31 +82,6 @@ pub struct Search {
     pub(super) waiting: Vec<Candidate<FoundRow>>,
     /// no list that was not read has a row within the radius
     pub(super) has_all_within: bool,
-}
-
-/// Takes in all rows but those that were handed out.
-struct Unfiltered<'a> {
-    candidates: &'a mut Candidates<FoundRow>,
-    handed_out: &'a FxHashSet<u64>,
-}
-
-impl Intake for Unfiltered<'_> {
-    #[inline(always)]
-    fn bound(&self) -> f32 {
-        self.candidates.bound()
-    }
-
-    #[inline(always)]
-    fn leave_out(&mut self, low: f32) {
-        self.candidates.leave_out(low);
-    }
-
-    #[inline]
-    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
-        if self.handed_out.is_empty() || !self.handed_out.contains(&key(row.tid)) {
-            self.candidates.keep(low, high, row);
-        }
-    }
 }
 
 impl Search {
@@ -316,9 +291,10 @@ impl Search {
             self.probe.sort(self.probes);
             let lists = read..self.probes;
             read = self.probes;
-            let mut into = Unfiltered {
+            let handed_out = &self.handed_out;
+            let mut into = AllBut {
                 candidates: &mut self.candidates,
-                handed_out: &self.handed_out,
+                is_left_out: |tid| !handed_out.is_empty() && handed_out.contains(&key(tid)),
             };
             if !self.probe.read(lists, &self.target, reading, &mut into) {
                 return false;

@@ -298,28 +298,25 @@ fn tidy<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>, rows: f64) {
         let Some(rows) = ivf.count(listed.id, entry.first) else {
             continue;
         };
-        if (rows as f64) < LEAST_FILL * entry.rows as f64 {
-            alone.note_rows(listed.place, rows);
-        }
         let found = Found {
             rows,
             undivided: entry.undivided as usize,
             room: entry.pages as usize * ivf.lists.capacity(),
         };
-        if !has_holes(found) {
+        let has_holes = (rows as f64) < LEAST_FILL * found.room as f64;
+        let fate = |found| fate(sizes, found, lists);
+        if has_holes && entry.pages > 1 && fate(found).is_none() {
+            alone.compact(listed);
             continue;
         }
-        if fate(sizes, found, lists).is_some() {
-            // to arrange it means to read its neighbours as well
-            alone.arrange(listed.id, table, |_, found| fate(sizes, found, lists));
-        } else if entry.pages > 1 {
-            alone.compact(listed);
+        if (rows as f64) < LEAST_FILL * entry.rows as f64 {
+            alone.note_rows(listed.place, rows);
+        }
+        // to arrange it means to read its neighbours as well
+        if has_holes && fate(found).is_some() {
+            alone.arrange(listed.id, table, |_, found| fate(found));
         }
     }
-}
-
-fn has_holes(found: Found) -> bool {
-    (found.rows as f64) < LEAST_FILL * found.room as f64
 }
 
 /// What is to become of a list with holes, but for being written anew.

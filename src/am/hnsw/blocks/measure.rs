@@ -4,7 +4,7 @@ use super::index::Blocks;
 use super::search::ScanRow;
 use crate::am::filter::Filter;
 use crate::distance::Value;
-use crate::hnsw::blocks::{Exact, Near};
+use crate::hnsw::blocks::{Exact, Near, Ranking};
 use crate::hnsw::format::RawTid;
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
@@ -45,6 +45,21 @@ impl Measure {
             operator,
             internal: query.internal(operator),
         })
+    }
+
+    /// The next row in exact order, and how many were met before that the snapshot does not see.
+    pub fn pop(
+        &mut self,
+        ranking: &mut Ranking<ScanRow>,
+        query: &Query,
+    ) -> (Option<Near<ScanRow>>, usize) {
+        let mut unseen = 0;
+        let next = ranking.pop(|row| {
+            let exact = self.of(row, query);
+            unseen += exact.is_none() as usize;
+            exact
+        });
+        (next, unseen)
     }
 
     /// Whether one of a row's heap tuples, among those wanted, is visible and passes.

@@ -479,13 +479,8 @@ impl BlockScan {
                 return self.next_of_map();
             }
             if self.returned < self.allowed {
-                let (measure, query) = (&mut self.measure, &self.store.query);
-                let mut unseen = 0;
-                let next = self.ranking.pop(|row| {
-                    let exact = measure.of(row, query);
-                    unseen += exact.is_none() as usize;
-                    exact
-                });
+                let query = &self.store.query;
+                let (next, unseen) = self.measure.pop(&mut self.ranking, query);
                 // rows that the snapshot does not see took part in the walk's rank: those beyond
                 // it were not searched for yet
                 self.returned += unseen;

@@ -10,7 +10,7 @@ use crate::am::filter::Filter;
 use crate::distance::{Metric, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Meta, RowForm, VectorAddress};
-use crate::ivf::order::Candidate;
+use crate::ivf::order::{Candidate, Candidates};
 use crate::ivf::reach::Offsets;
 use crate::pg::buffer::Hints;
 use crate::quantize::{Lookup, Query};
@@ -77,6 +77,33 @@ pub trait Intake {
     fn leave_out(&mut self, low: f32);
     /// A row between two bounds.
     fn take(&mut self, low: f32, high: f32, row: FoundRow);
+}
+
+/// Takes in all rows but some.
+pub struct AllBut<'a, F> {
+    /// what it keeps them in
+    pub candidates: &'a mut Candidates<FoundRow>,
+    /// whether a row is one of those
+    pub is_left_out: F,
+}
+
+impl<F: Fn(RawTid) -> bool> Intake for AllBut<'_, F> {
+    #[inline(always)]
+    fn bound(&self) -> f32 {
+        self.candidates.bound()
+    }
+
+    #[inline(always)]
+    fn leave_out(&mut self, low: f32) {
+        self.candidates.leave_out(low);
+    }
+
+    #[inline]
+    fn take(&mut self, low: f32, high: f32, row: FoundRow) {
+        if !(self.is_left_out)(row.tid) {
+            self.candidates.keep(low, high, row);
+        }
+    }
 }
 
 /// How lists are read.

@@ -233,7 +233,7 @@ fn an_index_made_before_its_rows_filters_as_well() {
     client
         .batch_execute("INSERT INTO filled SELECT * FROM items ORDER BY uniform; ANALYZE filled")
         .unwrap();
-    let queries = clusters.queries(20, |n| n);
+    let queries = clusters.queries(60, |n| n);
     for condition in [
         "uniform < 500",
         "uniform < 30",

@@ -7,17 +7,17 @@
 //! that were not read hold hardly any row nearer than the last one wanted, as far as estimates tell. So a row
 //! can be missed as in a walk, and comes late, but none is ever lost.
 
+mod pass;
+
 use super::measure::Measure;
 use super::search::{PageBlocks, ScanRow};
-use crate::chance::Lately;
+use crate::chance::Errors;
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::blocks::{Near, Nearest, Ranking, Untested};
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::pg::conditions::Conditions;
 use pass::{Estimated, Kept, Pass, SAMPLED, Space};
 use rustc_hash::FxHashSet;
-
-mod pass;
 
 /// Rows read from their nodes together.
 const READ_AT_ONCE: usize = 8;
@@ -116,8 +116,8 @@ pub struct MapScan {
     asked_at: u64,
     /// sum of squared errors of their estimates
     squared_errors: f64,
-    /// how much farther than estimated they were
-    farther: Lately,
+    /// how far estimates are off
+    errors: Errors,
     tests: Tests,
     /// the same without the last half or so
     tests_before: Tests,
@@ -156,7 +156,7 @@ impl MapScan {
             read: 0,
             asked_at: 0,
             squared_errors: 0.0,
-            farther: Lately::default(),
+            errors: Errors::default(),
             tests: Tests::default(),
             tests_before: Tests::default(),
             returned: 0,
@@ -193,13 +193,7 @@ impl MapScan {
             if self.ranking.is_empty() && self.is_exhausted() {
                 return None;
             }
-            let query = &store.query;
-            let mut unseen = 0;
-            let next = self.ranking.pop(|row| {
-                let exact = measure.of(row, query);
-                unseen += exact.is_none() as usize;
-                exact
-            });
+            let (next, unseen) = measure.pop(&mut self.ranking, &store.query);
             self.returned += unseen;
             let Some(near) = next else {
                 // all that was ranked is handed out, or seen by nobody
@@ -259,7 +253,7 @@ impl MapScan {
             }
             let is_enough = self.is_enough();
             let next = match self.waiting.last() {
-                Some(next) if !is_enough => next.estimate + self.farther.mean() as f32,
+                Some(next) if !is_enough => self.errors.expected(next.estimate as f64) as f32,
                 _ => f32::INFINITY,
             };
             self.test_nearer(next, measure);
@@ -303,7 +297,7 @@ impl MapScan {
         let share = self.share();
         let mut missed = 0.0;
         let mut is_more = |estimate: f32, of: usize| {
-            let chance = self.farther.below(farthest - estimate as f64);
+            let chance = self.errors.below(farthest, estimate as f64);
             missed += share * of as f64 * chance;
             (missed > tolerated, chance < UNLIKELY)
         };
@@ -449,7 +443,7 @@ impl MapScan {
         let near = store.read(id, next.row.generation)?;
         let error = (near.distance - next.estimate) as f64;
         self.squared_errors += error * error;
-        self.farther.add(error);
+        self.errors.add(next.estimate as f64, error);
         self.read += 1;
         (near.distance - near.error <= self.plan.within).then_some(near)
     }
