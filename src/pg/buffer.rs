@@ -666,7 +666,15 @@ pub mod free_space_map {
         unsafe { pg_sys::RecordPageWithFreeSpace(index.raw(), block, free) }
     }
 
-    /// Makes what was recorded known to searches from the top of the map.
+    /// Makes what was recorded of some blocks known to searches from the top of the map, at the cost of a few pages:
+    /// until then only a search that comes by finds it.
+    pub fn publish_some(index: Index, blocks: std::ops::RangeInclusive<u32>) {
+        let end = blocks.end().saturating_add(1);
+        // SAFETY: an open relation.
+        unsafe { pg_sys::FreeSpaceMapVacuumRange(index.raw(), *blocks.start(), end) }
+    }
+
+    /// The same of all blocks.
     pub fn publish(index: Index) {
         // SAFETY: an open relation.
         unsafe { pg_sys::IndexFreeSpaceMapVacuum(index.raw()) }

@@ -403,8 +403,8 @@ impl Open {
     }
 }
 
-/// Raises XX002 for a heap TID past the end of its table, which only damage makes: nothing is cut off a
-/// table while a scan has it locked. The server itself would fail with an internal error.
+/// Raises XX002 for a heap TID that is none, or past the end of its table, which only damage makes: nothing is cut
+/// off a table while a scan has it locked. The server itself would fail with an internal error.
 ///
 /// # Safety
 /// The scan is valid, and its table is open.
@@ -420,6 +420,9 @@ pub unsafe fn check_tid(scan: pg_sys::IndexScanDesc, tid: RawTid) {
 unsafe fn check_tid_of(heap: pg_sys::Relation, index: pg_sys::Relation, tid: RawTid) {
     // SAFETY: as promised by the caller.
     unsafe {
+        if tid.offset == 0 {
+            raise_no_row(Index::new(index), "with no place in its table");
+        }
         if !has_block(Index::new(heap), block_of(tid)) {
             raise_past_the_end(heap, Index::new(index));
         }
@@ -434,10 +437,15 @@ unsafe fn raise_past_the_end(heap: pg_sys::Relation, index: Index) {
     if !unsafe { std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) } {
         return;
     }
+    raise_no_row(index, "past the end of its table")
+}
+
+#[cold]
+fn raise_no_row(index: Index, place: &str) {
     raise_index(
         pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
         format!(
-            "index \"{}\" is damaged: it has a row past the end of its table",
+            "index \"{}\" is damaged: it has a row {place}",
             index.name()
         ),
         Some("REINDEX the index.".into()),

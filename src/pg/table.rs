@@ -94,15 +94,23 @@ impl Table {
                 true,
                 false,
             );
+            // the heap has the limits of a scan that it did not begin from the scan itself
+            let (is_whole, start, length) = match self.is_heap() {
+                true => {
+                    pg_sys::heap_setscanlimits(scan, blocks.start, blocks.end - blocks.start);
+                    (true, 0, pg_sys::InvalidBlockNumber)
+                }
+                false => (false, blocks.start, blocks.end - blocks.start),
+            };
             pg_sys::table_index_build_range_scan(
                 self.heap,
                 self.index.raw(),
                 info,
+                is_whole,
                 false,
                 false,
-                false,
-                blocks.start,
-                blocks.end - blocks.start,
+                start,
+                length,
                 Some(row),
                 (&raw mut visit).cast(),
                 scan,

@@ -30,7 +30,11 @@ pub unsafe fn whether_dead(
     state: *mut std::ffi::c_void,
 ) -> Option<impl Fn(RawTid) -> bool> {
     let callback = callback?;
-    Some(move |tid| {
+    Some(move |tid: RawTid| {
+        if tid.offset == 0 {
+            // damage: no row has such an address, and the server takes none
+            return false;
+        }
         let mut tid = item_pointer(tid);
         // SAFETY: the server's callback with its state.
         unsafe { callback(&raw mut tid, state) }

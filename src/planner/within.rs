@@ -39,7 +39,7 @@ pub unsafe fn add(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) 
                     filter_columns::clauses_of(root, rel, index),
                     pg_sys::lappend(std::ptr::null_mut(), order.cast()),
                     pg_sys::lappend_int(std::ptr::null_mut(), 0),
-                    pathkeys(root, order),
+                    pathkeys(root),
                     pg_sys::ScanDirection::ForwardScanDirection,
                     false,
                     std::ptr::null_mut(),
@@ -104,32 +104,32 @@ unsafe fn is_ordered_by(
     }
 }
 
-/// What a scan in that order is sorted by.
-unsafe fn pathkeys(root: *mut pg_sys::PlannerInfo, order: *mut pg_sys::Node) -> *mut pg_sys::List {
+/// What such a scan is said to be sorted by: the planner asks for something where an index has an order, and
+/// nobody here asked for this one. So it is a constant, by which all rows are sorted. The distance itself would
+/// be new to the planner, which takes no new expressions of partitions at this time.
+unsafe fn pathkeys(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::List {
     #[cfg(not(feature = "pg18"))]
     let less = pg_sys::BTLessStrategyNumber as i32;
     #[cfg(feature = "pg18")]
     let less = pg_sys::CompareType::COMPARE_LT;
     // SAFETY: equivalence classes are complete once paths are made; new ones may be added.
     unsafe {
-        let class = class_of(root, order);
+        let class = class_of_nothing(root);
         let key = pg_sys::make_canonical_pathkey(root, class, FLOAT_OPS, less, false);
         pg_sys::lappend(std::ptr::null_mut(), key.cast())
     }
 }
 
-/// The equivalence class of a distance.
-unsafe fn class_of(
-    root: *mut pg_sys::PlannerInfo,
-    distance: *mut pg_sys::Node,
-) -> *mut pg_sys::EquivalenceClass {
+/// The equivalence class of an unknown distance.
+unsafe fn class_of_nothing(root: *mut pg_sys::PlannerInfo) -> *mut pg_sys::EquivalenceClass {
     // SAFETY: as promised by the caller.
     unsafe {
         let families = pg_sys::get_mergejoin_opfamilies(FLOAT8_EQUALS);
+        let nothing = pg_sys::makeNullConst(pg_sys::FLOAT8OID, -1, pg_sys::InvalidOid);
         #[cfg(any(feature = "pg14", feature = "pg15"))]
         return pg_sys::get_eclass_for_sort_expr(
             root,
-            distance.cast(),
+            nothing.cast(),
             std::ptr::null_mut(),
             families,
             pg_sys::FLOAT8OID,
@@ -141,7 +141,7 @@ unsafe fn class_of(
         #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         return pg_sys::get_eclass_for_sort_expr(
             root,
-            distance.cast(),
+            nothing.cast(),
             families,
             pg_sys::FLOAT8OID,
             pg_sys::InvalidOid,

@@ -16,8 +16,10 @@ use crate::pg::buffer::{Access, Logging, Shared};
 use crate::pg::heap::TableReader;
 use std::rc::Rc;
 
-/// Rows that are searched for.
-const QUERIES: usize = 160;
+/// Rows that are searched for: fewer in a small index, whose VACUUM would take as long again.
+const QUERIES: std::ops::RangeInclusive<usize> = 64..=160;
+/// Rows for each of them.
+const ROWS_PER_QUERY: usize = 80;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: u32 = 4;
 /// An index has outgrown its curve when it has so many times the lists that it was measured with, or so many
@@ -57,9 +59,11 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         return;
     };
     let copies: usize = counts.iter().sum();
+    let rows = copies / meta.copies as usize;
+    let queries = (rows / ROWS_PER_QUERY).clamp(*QUERIES.start(), *QUERIES.end());
     let mut random = fastrand::Rng::with_seed(meta.seed ^ meta.generation as u64);
     let mut calibration = Calibration::new(counts.len());
-    for _ in 0..QUERIES {
+    for _ in 0..queries {
         pgrx::check_for_interrupts!();
         let Some(row) = measuring.pick(&counts, random.usize(..copies.max(1))) else {
             continue;
@@ -72,14 +76,13 @@ pub fn measure<F: Fn() -> TableReader>(ivf: &Ivf, table: &mut Table<F>) {
         }
     }
     let curve = calibration.curve(ERRORS_OF_GROWTH);
-    let rows = copies as u64 / meta.copies as u64;
     change_meta(ivf.index, Logging::EachChange, |meta| {
         meta.curve = Default::default();
         let points = curve.len().min(MOST_CURVE_POINTS);
         meta.curve[..points].copy_from_slice(&curve[..points]);
         meta.curve_points = points as u32;
         meta.calibrated_lists = counts.len() as u32;
-        (meta.rows, meta.calibrated_rows) = (rows, rows);
+        (meta.rows, meta.calibrated_rows) = (rows as u64, rows as u64);
     });
 }
 

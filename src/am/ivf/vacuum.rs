@@ -83,6 +83,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let (ivf, _) = Ivf::open(index);
         let mut table = Table::new(|| TableReader::of_index(index));
         if !stats.is_null() {
+            // tidying takes pages
+            free_space_map::publish(index);
             tidy(&ivf, &mut table, (*stats).num_index_tuples);
             free_space_map::publish(index);
             change_meta(index, Logging::EachChange, |meta| {

@@ -37,17 +37,27 @@ pub fn quality_near(
     (right * 100 / 600, scanned)
 }
 
-/// What has grown finds as much as a build of the same rows, at no more than twice the work.
+/// What has grown finds as much as a build of the same rows, at no more than twice the work, and is hardly larger:
+/// pages of lists that were divided are used again at once.
 fn check_against_a_build(client: &mut Client, table: &str) {
     let lists = lists(client, table);
     assert!(lists > 30, "{table} has {lists} lists");
     let (grown, scanned) = quality(client, table);
+    let bytes =
+        |client: &mut Client| number(client, &format!("SELECT pg_relation_size('{table}_v')"));
+    let bytes_grown = bytes(client);
     client
         .batch_execute(&format!("REINDEX INDEX {table}_v"))
         .unwrap();
     let (built, scanned_by_build) = quality(client, table);
+    let bytes_built = bytes(client);
     println!(
-        "{table}: recall {grown} of {scanned} rows, after a build {built} of {scanned_by_build}"
+        "{table}: recall {grown} of {scanned} rows in {bytes_grown} bytes, after a build {built} of {scanned_by_build} \
+         in {bytes_built}"
+    );
+    assert!(
+        bytes_grown as f64 <= 1.5 * bytes_built as f64,
+        "{table} takes {bytes_grown} bytes, a build {bytes_built}"
     );
     assert!(
         grown + 2 >= built.min(97),

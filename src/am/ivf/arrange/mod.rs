@@ -25,7 +25,7 @@ use super::storage::{ListLock, Size, Visit};
 use crate::cluster::Rows;
 use crate::ivf::format::{Entry, ListId};
 use crate::ivf::grow::{AROUND, Arrangement, Fate, NEIGHBOURS, Pool, Sizes, arrange};
-use crate::pg::buffer::{Access, Exclusive, Logging};
+use crate::pg::buffer::{Access, Exclusive, Logging, free_space_map};
 use crate::pg::heap::TableReader;
 use crate::pg::relation::Turnstile;
 use gather::Pooled;
@@ -252,16 +252,20 @@ fn nearest(all: &Rows, cause: usize) -> Vec<usize> {
     order.into_iter().map(|(_, at)| at).collect()
 }
 
-/// Gives back the pages of a list that is not in the directory any more.
+/// Gives back the pages of a list that is not in the directory any more, for the lists that are written next: an
+/// index that grows would else be ten times as large as its lists until VACUUM.
 pub fn free_chain(ivf: &Ivf, list: ListId, first: u32) {
     let mut block = first;
+    let mut freed = first..=first;
     while block != 0 {
         let mut page = Exclusive::lock(ivf.index, block, Access::Random);
         let next = match ivf.list_page(block, page.page(), list) {
             Visit::Page(found) => found.next,
-            Visit::Gone => return,
+            Visit::Gone => break,
         };
         ivf.free_page(Logging::EachChange, &mut page);
+        freed = block.min(*freed.start())..=block.max(*freed.end());
         block = next;
     }
+    free_space_map::publish_some(ivf.index, freed);
 }
