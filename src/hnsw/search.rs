@@ -4,6 +4,10 @@ use super::Level;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+/// Nodes of each layer that a search goes down from. Measured by `l1` on 5,000 rows of 48 dimensions in 20 clusters,
+/// 1,200 searches by twelve graphs: 5 have no right row with 1, none with 8, at 5 % more time.
+const BREADTH: usize = 8;
+
 /// A distance that orders totally. Smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Distance(pub f64);
@@ -86,14 +90,29 @@ impl<S: Store> Searcher<S> {
         ef: usize,
         level: Level,
     ) -> Vec<Candidate<S::Node>> {
+        self.search(store, entries, ef, level, S::is_live)
+    }
+
+    /// The same of the nodes that count.
+    fn search(
+        &mut self,
+        store: &mut S,
+        entries: &[Candidate<S::Node>],
+        ef: usize,
+        level: Level,
+        counts: impl Fn(&S, S::Node) -> bool,
+    ) -> Vec<Candidate<S::Node>> {
         self.frontier.clear();
         self.nearest.clear();
         store.restart(entries);
         for &entry in entries {
             self.frontier.push(Reverse(entry));
-            if store.is_live(entry.node) {
+            if counts(store, entry.node) {
                 self.nearest.push(entry);
             }
+        }
+        while self.nearest.len() > ef {
+            self.nearest.pop();
         }
         while let Some(Reverse(candidate)) = self.frontier.pop() {
             if self.nearest.len() >= ef
@@ -118,7 +137,7 @@ impl<S: Store> Searcher<S> {
                     continue;
                 }
                 self.frontier.push(Reverse(found));
-                if store.is_live(found.node) {
+                if counts(store, found.node) {
                     self.nearest.push(found);
                     if full {
                         self.nearest.pop();
@@ -142,6 +161,22 @@ impl<S: Store> Searcher<S> {
             best = self.greedy(store, best, level);
         }
         best
+    }
+
+    /// A walk from `entry` down all layers above the ground that keeps the nearest few of each: where a search of the
+    /// ground layer begins. A greedy one ends in the wrong cluster once in a while, from where no link leads on; then
+    /// a search has no right row at all. Dead nodes lead the way like any.
+    pub fn descend_broadly(
+        &mut self,
+        store: &mut S,
+        entry: Candidate<S::Node>,
+        from: Level,
+    ) -> Vec<Candidate<S::Node>> {
+        let mut entries = vec![entry];
+        for level in (1..=from).rev() {
+            entries = self.search(store, &entries, BREADTH, level, |_, _| true);
+        }
+        entries
     }
 
     /// The nearest node a greedy walk at `level` ends at; dead nodes lead the way like any.

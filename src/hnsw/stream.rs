@@ -31,18 +31,18 @@ const LEAST_TOLD: usize = 16;
 const FAR: usize = 2;
 
 impl<S: Store> Stream<S> {
-    /// A walk that starts at the ground layer from `entry`.
-    pub fn new(store: &mut S, entry: Candidate<S::Node>) -> Self {
-        store.restart(&[entry]);
+    /// A walk that starts at the ground layer from `entries`.
+    pub fn new(store: &mut S, entries: Vec<Candidate<S::Node>>) -> Self {
+        store.restart(&entries);
         Stream {
             links: Vec::new(),
             seen: Vec::new(),
             frontier: BinaryHeap::new(),
             found: BinaryHeap::new(),
-            deferred: vec![entry],
+            visited: entries.len() as u64,
+            deferred: entries,
             expanded: 0,
             live_after: Vec::new(),
-            visited: 1,
         }
     }
 

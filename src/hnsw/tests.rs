@@ -57,8 +57,8 @@ fn search<'g>(graph: &'g Graph, query: &'g [f32], k: usize, ef: usize) -> Vec<u3
         .entry()
         .expect("a graph with nodes has an entry point");
     let entry = store.candidate(entry);
-    let entry = Searcher::default().descend(&mut store, entry, level, 0);
-    let mut stream = Stream::new(&mut store, entry);
+    let entries = Searcher::default().descend_broadly(&mut store, entry, level);
+    let mut stream = Stream::new(&mut store, entries);
     let batch = stream.next_batch(&mut store, ef, |_| true);
     batch.into_iter().take(k).map(|c| c.node).collect()
 }
@@ -146,6 +146,36 @@ fn rows_on_a_line_are_all_reached() {
 }
 
 #[test]
+fn searches_of_clusters_end_in_the_right_one() {
+    let centres = random_rows(20, 48, 5);
+    let near = |count: usize, seed: u64| -> Vec<Vec<f32>> {
+        let mut rows = random_rows(count, 48, seed);
+        for (n, row) in rows.iter_mut().enumerate() {
+            for (x, centre) in row.iter_mut().zip(&centres[n % centres.len()]) {
+                *x = 0.41 * *x + 1.15 * centre;
+            }
+        }
+        rows
+    };
+    let params = Params {
+        m: 16,
+        ef_construction: 64,
+    };
+    let queries = near(100, 99);
+    let mut lost = 0;
+    for seed in 0..12 {
+        let rows = near(4_000, seed);
+        let graph = build(&rows, params, 1);
+        for query in &queries {
+            let found = search(&graph, query, 10, 40);
+            let wanted = exact(&rows, query, 10);
+            lost += !found.iter().any(|node| wanted.contains(node)) as usize;
+        }
+    }
+    assert_eq!(lost, 0, "of 1,200 searches have no right row");
+}
+
+#[test]
 fn equal_values_become_one_node() {
     let mut graph = Graph::new(
         L2,
@@ -204,10 +234,10 @@ proptest! {
         let (entry, level) = graph.entry().unwrap();
         let entry = store.candidate(entry);
         let mut searcher = Searcher::default();
-        let entry = searcher.descend(&mut store, entry, level, 0);
-        let at_once = searcher.search_layer(&mut store, &[entry], ef, 0);
+        let entries = searcher.descend_broadly(&mut store, entry, level);
+        let at_once = searcher.search_layer(&mut store, &entries, ef, 0);
 
-        let mut stream = Stream::new(&mut store, entry);
+        let mut stream = Stream::new(&mut store, entries.clone());
         let mut seen = HashSet::new();
         let mut batches = 0;
         while !stream.is_exhausted() {
@@ -222,8 +252,8 @@ proptest! {
             batches += 1;
             prop_assert!(batches <= graph.len() + 1, "every batch makes progress");
         }
-        let mut reachable = HashSet::from([entry.node]);
-        let mut open = vec![entry.node];
+        let mut reachable: HashSet<u32> = entries.iter().map(|entry| entry.node).collect();
+        let mut open: Vec<u32> = reachable.iter().copied().collect();
         while let Some(node) = open.pop() {
             open.extend(graph.links(node, 0).iter().map(|l| l.node).filter(|&n| reachable.insert(n)));
         }
