@@ -98,6 +98,11 @@ impl<'a> Assignment<'a> {
             true => queries.into_iter().map(|query| coded(ivf, query)).collect(),
             false => Vec::new(),
         };
+        let threads = threads::for_maintenance(usize::MAX);
+        pgrx::debug1!(
+            "assigning rows to lists of index \"{}\" using {threads} parallel workers",
+            ivf.index.name()
+        );
         let in_batch = memory() / 8 / (row_len.max(4 * ivf.shape.dims as usize) * 3 + 64);
         Assignment {
             neighbours: vec![Vec::new(); queries.len()],
@@ -125,7 +130,7 @@ impl<'a> Assignment<'a> {
             ),
             batch: Batch::default(),
             most_rows: in_batch.clamp(CHUNK, CHUNK * MOST_CHUNKS),
-            threads: threads::for_maintenance(usize::MAX),
+            threads,
             count: 0,
             vectors: ivf.shape.has_addresses().then(|| Vectors::new(ivf)),
         }
