@@ -5,6 +5,7 @@
 //! extension. Imports point from the second to the first only. `src/README.md` says what each
 //! folder is for.
 
+pub mod allow_list;
 pub mod chance;
 pub mod check;
 pub mod cluster;

@@ -114,7 +114,7 @@ fn read_buffer(index: Index, block: u32, access: Access) -> pg_sys::Buffer {
     }
 }
 
-/// Where in the buffer pool the blocks of an index were last. A hint: the server checks that the
+/// Where in the buffer pool the blocks of an index or a table were last. A hint: the server checks that the
 /// buffer still has the block. It saves the look-up in the pool's hash table, which costs a query
 /// on pages more than its distances do.
 #[derive(Clone)]
@@ -124,31 +124,31 @@ struct HintTable {
     /// buffer by block number, modulo the table's size; 0 is none
     buffers: RefCell<Vec<pg_sys::Buffer>>,
     uses: Cell<u32>,
-    /// the index does not fit into the pool: its pages come and go
+    /// they do not all fit into the pool: pages come and go
     is_large: Cell<bool>,
 }
 
-/// Most blocks one index has hints for: 4 MB in every backend that searches a large one.
+/// Most blocks one relation has hints for: 4 MB in every backend that searches a large one.
 const MOST_HINTS: usize = 1 << 20;
-/// Indexes that have hints in one backend.
-const MOST_INDEXES: usize = 8;
+/// Relations that have hints in one backend.
+const MOST_RELATIONS: usize = 16;
 /// Every so many uses the pool is asked all the same: only that raises a page's usage count, which
 /// keeps a hot page in memory.
 const ASK_THE_POOL: u32 = 32;
 
 impl Hints {
-    /// The hints of this backend for an index.
+    /// The hints of this backend for an index, or a table.
     pub fn of(index: Index) -> Hints {
         thread_local! {
-            static INDEXES: RefCell<Vec<(pg_sys::Oid, Hints)>> = const { RefCell::new(Vec::new()) };
+            static RELATIONS: RefCell<Vec<(pg_sys::Oid, Hints)>> = const { RefCell::new(Vec::new()) };
         }
         let file = index.file_number();
-        let hints = INDEXES.with_borrow_mut(|indexes| {
-            if let Some(at) = indexes.iter().position(|(known, _)| *known == file) {
-                return indexes[at].1.clone();
+        let hints = RELATIONS.with_borrow_mut(|relations| {
+            if let Some(at) = relations.iter().position(|(known, _)| *known == file) {
+                return relations[at].1.clone();
             }
-            if indexes.len() == MOST_INDEXES {
-                indexes.remove(0);
+            if relations.len() == MOST_RELATIONS {
+                relations.remove(0);
             }
             let table = HintTable {
                 buffers: RefCell::new(Vec::new()),
@@ -156,7 +156,7 @@ impl Hints {
                 is_large: Cell::new(false),
             };
             let hints = Hints(Rc::new(table));
-            indexes.push((file, hints.clone()));
+            relations.push((file, hints.clone()));
             hints
         });
         let mut buffers = hints.0.buffers.borrow_mut();
@@ -217,17 +217,44 @@ impl Hints {
     /// Pins a block.
     #[inline]
     pub fn pin(&self, index: Index, block: u32) -> Pinned {
-        let mut buffers = self.0.buffers.borrow_mut();
-        let slot = block as usize & (buffers.len() - 1);
-        let hint = buffers[slot];
-        let uses = self.0.uses.get().wrapping_add(1);
-        self.0.uses.set(uses);
-        if hint > 0 && !uses.is_multiple_of(ASK_THE_POOL) && index.is_in_buffer(block, hint) {
+        if let Some(hint) = self.hint_to_pin(block)
+            && index.is_in_buffer(block, hint)
+        {
             return Pinned { buffer: hint };
         }
         let buffer = read_buffer(index, block, Access::Random);
-        buffers[slot] = buffer;
+        self.note(block, buffer);
         Pinned { buffer }
+    }
+
+    /// The buffer of the shared pool where a block was last.
+    #[inline]
+    pub fn hint(&self, block: u32) -> Option<pg_sys::Buffer> {
+        let buffers = self.0.buffers.borrow();
+        let hint = buffers[block as usize & (buffers.len() - 1)];
+        (hint > 0).then_some(hint)
+    }
+
+    /// The same for who wants to pin it: `None` where the pool is to be asked.
+    #[inline]
+    pub fn hint_to_pin(&self, block: u32) -> Option<pg_sys::Buffer> {
+        let uses = self.0.uses.get().wrapping_add(1);
+        self.0.uses.set(uses);
+        self.hint(block)
+            .filter(|_| !uses.is_multiple_of(ASK_THE_POOL))
+    }
+
+    /// Notes where a block is.
+    #[inline]
+    pub fn note(&self, block: u32, buffer: pg_sys::Buffer) {
+        let mut buffers = self.0.buffers.borrow_mut();
+        let slot = block as usize & (buffers.len() - 1);
+        buffers[slot] = buffer;
+    }
+
+    /// Whether the relation does not fit into the pool: its pages come and go.
+    pub fn is_of_large(&self) -> bool {
+        self.0.is_large.get()
     }
 }
 
@@ -249,14 +276,11 @@ impl Pinned {
     /// a wrong one costs a useless prefetch.
     #[inline]
     pub fn prefetch_item(&self, offset: u16, lines: usize) {
-        let at = crate::page::HEADER + 4 * (offset as usize).saturating_sub(1);
-        if at + 4 > PAGE_SIZE {
-            return;
-        }
         let page = self.start();
-        // SAFETY: inside the pinned page, aligned to 4.
-        let raw = unsafe { page.add(at).cast::<u32>().read_volatile() };
-        let start = (raw & 0x7fff) as usize;
+        // SAFETY: the page is pinned.
+        let Some((start, _)) = (unsafe { item_at(page, offset) }) else {
+            return;
+        };
         for line in 0..lines {
             prefetch_line(page.wrapping_add(start + 64 * line));
         }
@@ -299,6 +323,32 @@ pub fn prefetch_line_pointer(buffer: pg_sys::Buffer, offset: u16) {
     prefetch_line(descriptor);
     prefetch_line(page);
     prefetch_line(page.wrapping_add(crate::page::HEADER + 4 * offset as usize));
+}
+
+/// Asks the processor for both ends of an item, on whatever page is in a buffer of the shared pool now.
+#[inline]
+pub fn prefetch_ends(buffer: pg_sys::Buffer, offset: u16) {
+    let (_, page) = addresses(buffer);
+    // SAFETY: the pool's pages are there as long as the server runs.
+    if let Some((start, len)) = unsafe { item_at(page, offset) } {
+        prefetch_line(page.wrapping_add(start));
+        prefetch_line(page.wrapping_add(start + len.saturating_sub(1)));
+    }
+}
+
+/// Where on a page an item begins, and its length, as its line pointer has it now: others may be about to change it.
+///
+/// # Safety
+/// `page` is a page in memory.
+#[inline]
+unsafe fn item_at(page: *const u8, offset: u16) -> Option<(usize, usize)> {
+    let at = crate::page::HEADER + 4 * (offset as usize).saturating_sub(1);
+    if at + 4 > PAGE_SIZE {
+        return None;
+    }
+    // SAFETY: inside the page, aligned to 4.
+    let raw = unsafe { page.add(at).cast::<u32>().read_volatile() };
+    Some(((raw & 0x7fff) as usize, (raw >> 17) as usize))
 }
 
 /// Where the descriptor and the page of a buffer of the shared pool are.

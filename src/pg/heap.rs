@@ -1,7 +1,7 @@
 //! Rows of the table: the indexed value as an index scan's snapshot sees it, for comparing rows by their
 //! exact distance; and as inserts and VACUUM need it, to make codes anew.
 
-use super::buffer::{has_block, prefetch_line_pointer};
+use super::buffer::{Hints, has_block, prefetch_ends, prefetch_line_pointer};
 use super::conditions::Conditions;
 use super::error::raise_index;
 use super::relation::Index;
@@ -28,8 +28,26 @@ mod unguarded {
             fork: pg_sys::ForkNumber::Type,
             block: pg_sys::BlockNumber,
         ) -> pg_sys::PrefetchBufferResult;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pub fn ReadRecentBuffer(
+            file: pg_sys::RelFileNode,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+            buffer: pg_sys::Buffer,
+        ) -> bool;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pub fn ReadRecentBuffer(
+            file: pg_sys::RelFileLocator,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+            buffer: pg_sys::Buffer,
+        ) -> bool;
+        pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
     }
 }
+
+/// Rows ahead of the one that is looked at whose ends the processor is asked for.
+const ROWS_AHEAD: usize = 4;
 
 /// Reads indexed values from the table of an index scan.
 ///
@@ -45,6 +63,8 @@ pub struct HeapReader {
     /// where the scan lives
     parent: pg_sys::MemoryContext,
     open: Option<Open>,
+    /// where the table's pages are; of a table of the server's own kind
+    hints: Option<Hints>,
     /// what makes whole index entries of rows, where somebody asked for them
     entry: Option<Entry>,
     /// whether asking the operating system for blocks ahead is wanted, once known
@@ -105,6 +125,7 @@ impl HeapReader {
             // SAFETY: on the backend's thread.
             parent: unsafe { pg_sys::CurrentMemoryContext },
             open: None,
+            hints: None,
             entry: None,
             prefetches: None,
         }
@@ -136,8 +157,9 @@ impl HeapReader {
         // Nothing between the guard and the server has a destructor.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
+            let hints = self.hints.as_ref();
             let value = pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                open.indexed_value(tid, snapshot, conditions)
+                open.indexed_value(tid, snapshot, hints, conditions)
             });
             let result = value.map(|value| {
                 let caller = switch_to(open.row);
@@ -158,8 +180,9 @@ impl HeapReader {
         // SAFETY: as in `fetch`; the conditions are of the scan's plan node.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
+            let hints = self.hints.as_ref();
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                open.find(tid, snapshot) && conditions.hold_for(open.slot)
+                open.find(tid, snapshot, hints) && conditions.hold_for(open.slot)
             })
         }
     }
@@ -176,9 +199,16 @@ impl HeapReader {
         // SAFETY: as in `fetch`; the conditions are of the scan's plan node. There is room for all answers.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
+            let hints = self.hints.as_ref();
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                for &tid in tids {
-                    passes.push(open.find(tid, snapshot) && conditions.hold_for(open.slot));
+                for (n, &tid) in tids.iter().enumerate() {
+                    if let Some(&next) = tids.get(n + ROWS_AHEAD)
+                        && let Some(hint) = hints.and_then(|hints| hints.hint(block_of(next)))
+                    {
+                        prefetch_ends(hint, next.offset);
+                    }
+                    let is_seen = open.find(tid, snapshot, hints);
+                    passes.push(is_seen && conditions.hold_for(open.slot));
                 }
             })
         }
@@ -203,9 +233,10 @@ impl HeapReader {
         // SAFETY: as in `fetch`.
         unsafe {
             let snapshot = (*self.scan).xs_snapshot;
+            let hints = self.hints.as_ref();
             let is_seen = pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 let caller = switch_to(open.row);
-                let is_seen = open.find(tid, snapshot);
+                let is_seen = open.find(tid, snapshot, hints);
                 if is_seen {
                     unguarded::FormIndexDatum(
                         entry.info,
@@ -257,24 +288,27 @@ impl HeapReader {
             let wanted = *self.prefetches.get_or_insert_with(|| {
                 pg_sys::get_tablespace_io_concurrency((*(*heap).rd_rel).reltablespace) > 0
             });
-            if !wanted {
-                return;
-            }
             for &tid in tids {
                 check_tid(self.scan, tid);
             }
+            let hints = self.hints.as_ref();
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 let mut last = pg_sys::InvalidBlockNumber;
                 for &tid in tids {
                     let block = block_of(tid);
-                    if block != last {
-                        let found = unguarded::PrefetchBuffer(
-                            heap,
-                            pg_sys::ForkNumber::MAIN_FORKNUM,
-                            block,
-                        );
-                        prefetch_line_pointer(found.recent_buffer, tid.offset);
-                        last = block;
+                    if block == std::mem::replace(&mut last, block) {
+                        continue;
+                    }
+                    let known = hints.filter(|hints| !(wanted && hints.is_of_large()));
+                    if let Some(hint) = known.and_then(|hints| hints.hint(block)) {
+                        prefetch_line_pointer(hint, tid.offset);
+                    } else if wanted {
+                        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+                        let found = unguarded::PrefetchBuffer(heap, fork, block).recent_buffer;
+                        prefetch_line_pointer(found, tid.offset);
+                        if let Some(hints) = hints.filter(|_| found > 0) {
+                            hints.note(block, found);
+                        }
                     }
                 }
             })
@@ -337,6 +371,8 @@ impl HeapReader {
         // SAFETY: an open table and index; what is allocated lives as long as the scan.
         let open = unsafe { Open::new(heap, (*self.scan).indexRelation, self.parent) };
         self.open = Some(open);
+        // SAFETY: an open table.
+        self.hints = unsafe { hints_of(heap) };
         open
     }
 }
@@ -429,12 +465,30 @@ unsafe fn check_tid_of(heap: pg_sys::Relation, index: pg_sys::Relation, tid: Raw
     }
 }
 
+/// Whether a table is of the server's own kind.
+///
+/// # Safety
+/// The table is open.
+unsafe fn is_heap(table: pg_sys::Relation) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe { std::ptr::eq((*table).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) }
+}
+
+/// What is known of where a table's pages are.
+///
+/// # Safety
+/// The table is open.
+unsafe fn hints_of(table: pg_sys::Relation) -> Option<Hints> {
+    // SAFETY: as promised by the caller.
+    unsafe { is_heap(table).then(|| Hints::of(Index::new(table))) }
+}
+
 /// # Safety
 /// As [`check_tid_of`].
 #[cold]
 unsafe fn raise_past_the_end(heap: pg_sys::Relation, index: Index) {
     // SAFETY: as promised by the caller. Other table access methods may count otherwise.
-    if !unsafe { std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) } {
+    if !unsafe { is_heap(heap) } {
         return;
     }
     raise_no_row(index, "past the end of its table")
@@ -458,7 +512,10 @@ impl Open {
     /// # Safety
     /// Called inside an error guard; the reader is open and the snapshot registered.
     #[inline(always)]
-    unsafe fn find(&self, tid: RawTid, snapshot: pg_sys::Snapshot) -> bool {
+    unsafe fn find(&self, tid: RawTid, snapshot: pg_sys::Snapshot, hints: Option<&Hints>) -> bool {
+        let block = block_of(tid);
+        // SAFETY: as promised by the caller.
+        let unknown = hints.filter(|hints| !unsafe { self.hold(block, hints) });
         // the server moves it to the version it finds
         let mut tid = item_pointer(tid);
         // more versions to look at; an MVCC snapshot sees one at most
@@ -477,6 +534,45 @@ impl Open {
                     return false;
                 }
             }
+            if let Some(hints) = unknown {
+                let buffer = (*self.fetch.cast::<pg_sys::IndexFetchHeapData>()).xs_cbuf;
+                if buffer > 0 {
+                    hints.note(block, buffer);
+                }
+            }
+        }
+        true
+    }
+
+    /// Pins a page of the table where it is known to be, so that the server need not look for it.
+    ///
+    /// # Safety
+    /// As [`find`](Self::find); the table is one of the server's own kind.
+    #[inline(always)]
+    unsafe fn hold(&self, block: pg_sys::BlockNumber, hints: &Hints) -> bool {
+        let Some(hint) = hints.hint_to_pin(block) else {
+            return false;
+        };
+        // SAFETY: as promised by the caller. The server checks whether the page is the one that it wants.
+        unsafe {
+            let fetch = self.fetch.cast::<pg_sys::IndexFetchHeapData>();
+            let held = (*fetch).xs_cbuf;
+            if held == hint {
+                return true;
+            }
+            let table = (*self.fetch).rel;
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let file = (*table).rd_node;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let file = (*table).rd_locator;
+            let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+            if !unguarded::ReadRecentBuffer(file, fork, block, hint) {
+                return false;
+            }
+            (*fetch).xs_cbuf = hint;
+            if held != pg_sys::InvalidBuffer as pg_sys::Buffer {
+                unguarded::ReleaseBuffer(held);
+            }
         }
         true
     }
@@ -490,11 +586,12 @@ impl Open {
         &self,
         tid: RawTid,
         snapshot: pg_sys::Snapshot,
+        hints: Option<&Hints>,
         conditions: &Conditions,
     ) -> Option<Datum> {
         // SAFETY: as promised by the caller.
         unsafe {
-            if !self.find(tid, snapshot) || !conditions.hold_for(self.slot) {
+            if !self.find(tid, snapshot, hints) || !conditions.hold_for(self.slot) {
                 return None;
             }
             match self.value {
@@ -532,6 +629,8 @@ pub struct TableReader {
     index: pg_sys::Relation,
     snapshot: pg_sys::SnapshotData,
     open: Open,
+    /// as [`HeapReader::hints`]
+    hints: Option<Hints>,
     opened_heap: bool,
 }
 
@@ -567,6 +666,7 @@ impl TableReader {
                 index: index.raw(),
                 snapshot,
                 open: Open::new(heap, index.raw(), pg_sys::CurrentMemoryContext),
+                hints: hints_of(heap),
                 opened_heap,
             }
         }
@@ -581,8 +681,10 @@ impl TableReader {
         unsafe {
             check_tid_of(self.heap, self.index, tid);
             let all = Conditions::default();
-            let value =
-                pg_sys::ffi::pg_guard_ffi_boundary(|| open.indexed_value(tid, snapshot, &all));
+            let hints = self.hints.as_ref();
+            let value = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                open.indexed_value(tid, snapshot, hints, &all)
+            });
             let result = value.map(|value| {
                 let caller = switch_to(open.row);
                 let result = f(value);

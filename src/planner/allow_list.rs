@@ -3,7 +3,7 @@
 //! `WHERE tenant = 7 AND tags @> '{x}' ORDER BY embedding <=> $1 LIMIT 10` with a btree index on
 //! `tenant` and a GIN index on `tags`: a custom plan node runs their bitmap scans, as a Bitmap Heap
 //! Scan would, and hands the addresses of the rows to the vector index scan below it as an
-//! [`AllowList`](crate::pg::allow_list::AllowList). The scan puts its rows to all conditions all the
+//! [`AllowList`](crate::allow_list::AllowList). The scan puts its rows to all conditions all the
 //! same, so the list saves work and decides nothing.
 
 use super::{allow_list_scan, paths};

@@ -5,7 +5,7 @@
 //! In a recheck of a locked row (EvalPlanQual) the child tests that row, and no list is made.
 
 use super::running;
-use crate::pg::allow_list::AllowList;
+use crate::pg::allow_list;
 use crate::pg::list;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
@@ -207,7 +207,7 @@ unsafe fn make_list(state: &mut State) {
     // SAFETY: the children are begun.
     unsafe {
         let bitmap = pg_sys::MultiExecProcNode(state.bitmap).cast::<pg_sys::TIDBitmap>();
-        let list = AllowList::of(bitmap);
+        let list = allow_list::of(bitmap);
         pg_sys::tbm_free(bitmap);
         (state.rows, state.lossy_pages) = (list.rows(), list.lossy_pages());
         running::allow(state.search.cast(), Some(Rc::new(list)));

@@ -4,7 +4,7 @@
 
 use super::allow_list_scan;
 use super::limit::Limit;
-use crate::pg::allow_list::AllowList;
+use crate::allow_list::AllowList;
 use crate::pg::conditions::{Conditions, Radius, is_ordered_for_a_bound};
 use pgrx::pg_sys;
 use std::cell::RefCell;

@@ -4,9 +4,9 @@
 //! [`Filter::of_row`] judges by keys alone and may leave a row open; [`Filter::settle`] then asks the
 //! table, which must not happen while a page of the index is locked.
 
+use crate::allow_list::AllowList;
 use crate::hnsw::format::RawTid;
 use crate::keys::{Conditions, Verdict};
-use crate::pg::allow_list::AllowList;
 use crate::pg::relation::Index;
 use keys::FilterColumns;
 use pgrx::pg_sys;

@@ -9,11 +9,11 @@
 use super::looks::{Sieve, Sifted, key};
 use super::probe::{FoundRow, Intake, Reading};
 use super::search::{CERTAIN_DEVIATIONS, Search};
+use crate::allow_list::AllowList;
 use crate::am::filter::Filter;
 use crate::hnsw::format::RawTid;
 use crate::ivf::order::Candidate;
 use crate::ivf::reach::Met;
-use crate::pg::allow_list::AllowList;
 use crate::pg::conditions::Conditions;
 use crate::quantize::DEVIATIONS;
 use rustc_hash::FxHashSet;

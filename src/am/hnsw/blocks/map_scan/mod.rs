@@ -1,11 +1,11 @@
 //! A scan of the code map: every row that a filter wants, nearest first, at the price of one look at
 //! each entry of the pages that can have such rows.
 //!
-//! A [`pass`] over the map estimates the distance of all rows wanted and keeps the nearest. These are read
-//! from their nodes, nearest first, which tells their distances, and those that are near enough are put to
-//! what else is asked of rows. How far estimates are off is seen on the way: the scan goes on until those
-//! that were not read hold hardly any row nearer than the last one wanted, as far as estimates tell. So a row
-//! can be missed as in a walk, and comes late, but none is ever lost.
+//! A [`pass`] over the map estimates the distance of all rows wanted and keeps the nearest. These are put to what
+//! else is asked of rows, nearest first, and those that pass are read from their nodes, which tells their
+//! distances. How far estimates are off is seen on the way: the scan goes on until those that were not looked at
+//! hold hardly any row nearer than the last one wanted, as far as estimates tell. So a row can be missed as in a
+//! walk, and comes late, but none is ever lost.
 
 mod pass;
 
@@ -13,7 +13,7 @@ use super::measure::Measure;
 use super::search::{PageBlocks, ScanRow};
 use crate::chance::Errors;
 use crate::hnsw::blocks::map::MapLayout;
-use crate::hnsw::blocks::{Near, Nearest, Ranking, Untested};
+use crate::hnsw::blocks::{Near, Nearest, Ranking};
 use crate::hnsw::format::{NodeId, RawTid};
 use crate::pg::conditions::Conditions;
 use pass::{Estimated, Kept, Pass, SAMPLED, Space};
@@ -21,12 +21,14 @@ use rustc_hash::FxHashSet;
 
 /// Rows read from their nodes together.
 const READ_AT_ONCE: usize = 8;
-/// The same where most of them will not pass what they are put to.
-const READ_TO_TEST: usize = 32;
 /// So many nodes are asked for ahead.
 const READ_AHEAD: usize = 8;
-/// Rows put to conditions together, in the order of the table.
+/// Rows put to conditions together.
 const TESTED_AT_ONCE: usize = 32;
+/// Part of the rows tested that is tested next, in the order of the table.
+const TESTED_NEXT: u64 = 8;
+/// Of the rows that do not pass one in so many is read all the same, to see how far estimates are off.
+const READ_OF_FAILED: u64 = 8;
 /// Rows put to conditions before it is told that hardly any passes.
 const LEAST_TESTED: u64 = 500;
 /// Rows put in order at first, and how many times more the next time.
@@ -34,7 +36,8 @@ const SORTED_AT_FIRST: usize = 256;
 const SORTED_NEXT: usize = 4;
 /// Rows read before it is known how far estimates are off.
 const LEAST_READ: u64 = 32;
-/// Part of the rows read that is read more before it is asked again whether they are enough.
+/// Part of the rows read that is read more before it is asked again whether they are enough, where nothing
+/// else is asked of rows.
 const READ_BETWEEN: u64 = 32;
 /// Of the rows that were not read one in so many is asked how likely it is nearer; of those that are in no order one
 /// in [`SAMPLED`].
@@ -43,9 +46,11 @@ const ASKED: usize = 4;
 const UNLIKELY: f64 = 1e-6;
 /// Part of the misses allowed up to which they may add up, as far as estimates tell.
 const COUNTED_MISSES: f64 = 0.75;
-/// Rows kept by the first pass for each that is likely to be wanted, and some more.
+/// Rows kept by the first pass for each that is likely to be looked at, and some more.
 const KEPT_PER_ROW: f64 = 8.0;
 const KEPT_AT_LEAST: f64 = 2_000.0;
+/// The same where rows are put to conditions, as a part of all: what is expected of these may be far off.
+const KEPT_TO_TEST: f64 = 1.0 / 32.0;
 /// How many times as many the next pass keeps.
 const KEPT_NEXT: usize = 8;
 /// Pages between two looks at interrupts.
@@ -93,6 +98,8 @@ pub struct MapScan {
     waiting: Vec<Estimated>,
     /// rows farther than all of these, in no order
     unsorted: Vec<Estimated>,
+    /// estimates of some of them, in order
+    of_unsorted: Vec<f32>,
     /// how many of them are put in order next
     sorted_next: usize,
     /// rows that the next pass keeps
@@ -102,10 +109,8 @@ pub struct MapScan {
     begun: bool,
     /// rows beyond those that the pass kept
     left_out: usize,
-    /// estimates of some of them
+    /// estimates of some of them, in order
     sample: Vec<f32>,
-    /// rows read that were too far to be put to conditions so far
-    untested: Untested<ScanRow>,
     ranking: Ranking<ScanRow>,
     /// distances of the rows ranked
     distances: Vec<f32>,
@@ -126,7 +131,6 @@ pub struct MapScan {
     space: Space,
     /// rows that are looked at together
     together: Vec<Estimated>,
-    tried: Vec<Near<ScanRow>>,
     tids: Vec<RawTid>,
     passes: Vec<bool>,
     /// distances estimated
@@ -138,18 +142,22 @@ impl MapScan {
     pub fn new(layout: MapLayout, mut plan: Plan) -> MapScan {
         let known = std::mem::take(&mut plan.known);
         let looked_at = plan.rank as f64 / plan.passing.clamp(1e-9, 1.0);
+        let of_all = match plan.sieve {
+            Some(_) => KEPT_TO_TEST * (plan.pages.len() * layout.capacity) as f64,
+            None => 0.0,
+        };
         let mut scan = MapScan {
             layout,
             seen: std::mem::take(&mut plan.passed_over),
             waiting: Vec::new(),
             unsorted: Vec::new(),
+            of_unsorted: Vec::new(),
             sorted_next: SORTED_AT_FIRST,
-            capacity: (KEPT_AT_LEAST + KEPT_PER_ROW * looked_at) as usize,
+            capacity: (KEPT_AT_LEAST + KEPT_PER_ROW * looked_at).max(of_all) as usize,
             after: None,
             begun: false,
             left_out: 0,
             sample: Vec::new(),
-            untested: Untested::default(),
             ranking: Ranking::default(),
             distances: Vec::new(),
             goal: Nearest::of_rank(plan.rank),
@@ -162,7 +170,6 @@ impl MapScan {
             returned: 0,
             space: Space::default(),
             together: Vec::new(),
-            tried: Vec::new(),
             tids: Vec::new(),
             passes: Vec::new(),
             estimated: 0,
@@ -221,12 +228,7 @@ impl MapScan {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.begun && self.waits_for_none() && self.untested.is_empty()
-    }
-
-    /// Whether there is no row that was not read.
-    fn waits_for_none(&self) -> bool {
-        self.waiting.is_empty() && self.unsorted.is_empty() && self.left_out == 0
+        self.begun && self.waiting.is_empty() && self.unsorted.is_empty() && self.left_out == 0
     }
 
     fn aim(&mut self, rank: usize) {
@@ -247,20 +249,13 @@ impl MapScan {
                 self.pass(store);
                 self.sort();
             }
-            if self.is_hopeless() {
-                self.test_by_place(store, measure);
-                continue;
-            }
-            let is_enough = self.is_enough();
-            let next = match self.waiting.last() {
-                Some(next) if !is_enough => self.errors.expected(next.estimate as f64) as f32,
-                _ => f32::INFINITY,
-            };
-            self.test_nearer(next, measure);
-            if is_enough {
+            if self.is_enough() {
                 return;
             }
-            self.read_next(store);
+            match self.plan.sieve {
+                None => self.read_next(store),
+                Some(sieve) => self.test_next(&sieve, store, measure),
+            }
         }
     }
 
@@ -308,10 +303,14 @@ impl MapScan {
                 _ => {}
             }
         }
-        let mut rest = self.unsorted.iter().step_by(SAMPLED);
-        let mut left_out = self.sample.iter();
-        !rest.any(|next| is_more(next.estimate, SAMPLED).0)
-            && !left_out.any(|&estimate| is_more(estimate, SAMPLED).0)
+        for &estimate in self.of_unsorted.iter().chain(&self.sample) {
+            match is_more(estimate, SAMPLED) {
+                (true, _) => return false,
+                (_, true) => return true,
+                _ => {}
+            }
+        }
+        true
     }
 
     /// Share of the rows that pass: of all, or of the last ones where these are clearly more, which say more of
@@ -340,55 +339,52 @@ impl MapScan {
         left > 0.0 && 2.0 * self.share() * left < missing as f64
     }
 
-    /// Puts all rows at hand to conditions, in the order of the table.
-    fn test_by_place(&mut self, store: &mut PageBlocks<ScanRow>, measure: &mut Measure) {
-        // those that another pass may bring are to be put to them in as few passes as memory allows
-        self.capacity = usize::MAX;
-        let mut rows = std::mem::take(&mut self.waiting);
-        rows.append(&mut self.unsorted);
+    /// Puts the next rows to conditions, in the order of the table, and reads those that pass from their nodes.
+    fn test_next(
+        &mut self,
+        sieve: &Conditions,
+        store: &mut PageBlocks<ScanRow>,
+        measure: &mut Measure,
+    ) {
+        let is_hopeless = self.is_hopeless();
+        let mut rows = std::mem::take(&mut self.together);
+        rows.clear();
+        if is_hopeless {
+            // those that another pass may bring are to be put to them in as few passes as memory allows
+            self.capacity = usize::MAX;
+            rows.append(&mut self.waiting);
+            rows.append(&mut self.unsorted);
+        } else {
+            let count = (self.tests.tested / TESTED_NEXT).max(TESTED_AT_ONCE as u64) as usize;
+            let rest = self.waiting.len().saturating_sub(count);
+            rows.extend(self.waiting.drain(rest..));
+        }
         rows.retain(|next| self.is_new(next));
         rows.sort_unstable_by_key(Estimated::place);
-        let sieve = self.plan.sieve.unwrap_or_default();
         let mut passes = std::mem::take(&mut self.passes);
         for rows in rows.chunks(TESTED_AT_ONCE) {
             pgrx::check_for_interrupts!();
             self.tids.clear();
             self.tids.extend(rows.iter().map(|next| next.row.tid));
             measure.reader.prefetch(&self.tids);
-            measure.reader.pass_each(&self.tids, &sieve, &mut passes);
+            measure.reader.pass_each(&self.tids, sieve, &mut passes);
             for (&next, &passes) in rows.iter().zip(&passes) {
                 self.note(passes);
-                if passes && let Some(near) = self.read(next, store) {
-                    self.add(near);
+                if passes {
+                    if let Some(near) = self.read(next, store) {
+                        self.add(near);
+                    }
+                } else if !is_hopeless
+                    && (self.read < LEAST_READ || self.tests.tested.is_multiple_of(READ_OF_FAILED))
+                    && let Some(id) = next.row.node.id()
+                {
+                    // another row of the node may pass: it counts as not seen
+                    self.look_at(id, next, store);
                 }
             }
         }
         self.passes = passes;
-    }
-
-    /// Puts the rows that were read to conditions, nearest first: those nearer than `next`, what is read next, and
-    /// no farther than those wanted.
-    fn test_nearer(&mut self, next: f32, measure: &mut Measure) {
-        let Some(sieve) = self.plan.sieve else {
-            return;
-        };
-        let mut rows = std::mem::take(&mut self.tried);
-        let mut passes = std::mem::take(&mut self.passes);
-        loop {
-            self.untested.take(next, self.goal.worst(), &mut rows);
-            if rows.is_empty() {
-                break;
-            }
-            pgrx::check_for_interrupts!();
-            measure.pass_each(&rows, &sieve, &mut passes);
-            for (near, &passes) in rows.drain(..).zip(&passes) {
-                self.note(passes);
-                if passes {
-                    self.add(near);
-                }
-            }
-        }
-        (self.tried, self.passes) = (rows, passes);
+        self.together = rows;
     }
 
     /// Notes whether a row has passed.
@@ -407,11 +403,7 @@ impl MapScan {
 
     /// Reads the next rows from their nodes.
     fn read_next(&mut self, store: &mut PageBlocks<ScanRow>) {
-        let count = match self.plan.sieve {
-            None => READ_AT_ONCE,
-            Some(_) => READ_TO_TEST,
-        };
-        let rest = self.waiting.len().saturating_sub(count);
+        let rest = self.waiting.len().saturating_sub(READ_AT_ONCE);
         let mut together = std::mem::take(&mut self.together);
         together.clear();
         together.extend(self.waiting.drain(rest..).rev());
@@ -426,12 +418,8 @@ impl MapScan {
         }
         for (n, &next) in together.iter().enumerate() {
             ask_for(together.get(n + READ_AHEAD), store);
-            let Some(near) = self.read(next, store) else {
-                continue;
-            };
-            match self.plan.sieve {
-                None => self.add(near),
-                Some(_) => self.untested.push(near),
+            if let Some(near) = self.read(next, store) {
+                self.add(near);
             }
         }
         self.together = together;
@@ -440,12 +428,23 @@ impl MapScan {
     /// Reads a row from its node, unless that was seen before, or the row is too far.
     fn read(&mut self, next: Estimated, store: &mut PageBlocks<ScanRow>) -> Option<Near<ScanRow>> {
         let id = next.row.node.id().filter(|&id| self.seen.insert(id))?;
+        let near = self.look_at(id, next, store)?;
+        (near.distance - near.error <= self.plan.within).then_some(near)
+    }
+
+    /// Reads a row from its node, and notes how far its estimate was off.
+    fn look_at(
+        &mut self,
+        id: NodeId,
+        next: Estimated,
+        store: &mut PageBlocks<ScanRow>,
+    ) -> Option<Near<ScanRow>> {
         let near = store.read(id, next.row.generation)?;
         let error = (near.distance - next.estimate) as f64;
         self.squared_errors += error * error;
         self.errors.add(next.estimate as f64, error);
         self.read += 1;
-        (near.distance - near.error <= self.plan.within).then_some(near)
+        Some(near)
     }
 
     /// Puts the nearest of the rows that are in no order in order, where there are no others.
@@ -462,6 +461,10 @@ impl MapScan {
         }
         self.waiting.extend(self.unsorted.drain(rest..));
         self.waiting.sort_unstable_by(|a, b| b.cmp(a));
+        let some = self.unsorted.iter().step_by(SAMPLED);
+        self.of_unsorted.clear();
+        self.of_unsorted.extend(some.map(|next| next.estimate));
+        self.of_unsorted.sort_unstable_by(f32::total_cmp);
     }
 
     /// Looks at the whole map for the nearest rows beyond those of the pass before.
@@ -486,6 +489,7 @@ impl MapScan {
         self.begun = true;
         self.left_out = kept.left_out;
         self.sample = kept.sample;
+        self.sample.sort_unstable_by(f32::total_cmp);
         self.after = kept.nearest.iter().max().copied();
         self.unsorted = kept.nearest;
         self.sorted_next = SORTED_AT_FIRST;
