@@ -247,6 +247,7 @@ pub unsafe fn hand_out(scan: pg_sys::IndexScanDesc, tid: RawTid, recheck: bool) 
     // SAFETY: as promised by the caller.
     unsafe {
         crate::pg::heap::check_tid(scan, tid);
+        crate::pg::heap::hold_for_executor(scan, tid);
         (*scan).xs_heaptid = item_pointer(tid);
         (*scan).xs_recheck = recheck;
         (*scan).xs_recheckorderby = false;

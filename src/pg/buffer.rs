@@ -136,15 +136,24 @@ const MOST_RELATIONS: usize = 16;
 /// keeps a hot page in memory.
 const ASK_THE_POOL: u32 = 32;
 
+/// A relation's file, and whether it is temporary: the number may be another relation's, too, if that is not.
+type Key = (pg_sys::Oid, bool);
+
+thread_local! {
+    /// by [`key`]
+    static RELATIONS: RefCell<Vec<(Key, Hints)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn key(relation: Index) -> Key {
+    (relation.file_number(), relation.is_temporary())
+}
+
 impl Hints {
     /// The hints of this backend for an index, or a table.
     pub fn of(index: Index) -> Hints {
-        thread_local! {
-            static RELATIONS: RefCell<Vec<(pg_sys::Oid, Hints)>> = const { RefCell::new(Vec::new()) };
-        }
-        let file = index.file_number();
+        let key = key(index);
         let hints = RELATIONS.with_borrow_mut(|relations| {
-            if let Some(at) = relations.iter().position(|(known, _)| *known == file) {
+            if let Some(at) = relations.iter().position(|(known, _)| *known == key) {
                 return relations[at].1.clone();
             }
             if relations.len() == MOST_RELATIONS {
@@ -156,7 +165,7 @@ impl Hints {
                 is_large: Cell::new(false),
             };
             let hints = Hints(Rc::new(table));
-            relations.push((file, hints.clone()));
+            relations.push((key, hints.clone()));
             hints
         });
         let mut buffers = hints.0.buffers.borrow_mut();
@@ -172,6 +181,17 @@ impl Hints {
         }
         drop(buffers);
         hints
+    }
+
+    /// The same, if there are any yet.
+    #[inline]
+    pub fn known(relation: Index) -> Option<Hints> {
+        let key = key(relation);
+        RELATIONS.with_borrow(|relations| {
+            let mut relations = relations.iter();
+            let found = relations.find(|(known, _)| *known == key);
+            found.map(|(_, hints)| hints.clone())
+        })
     }
 
     /// Asks for a block that will soon be read: the processor for its descriptor, its header and the

@@ -43,6 +43,7 @@ mod unguarded {
             buffer: pg_sys::Buffer,
         ) -> bool;
         pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+        pub fn heap_page_prune_opt(table: pg_sys::Relation, buffer: pg_sys::Buffer);
     }
 }
 
@@ -278,9 +279,10 @@ impl HeapReader {
         }
     }
 
-    /// Asks for the pages of rows that will be fetched soon: the processor for those in the buffer
-    /// pool, the operating system for the others. Does nothing where `effective_io_concurrency` is 0.
+    /// Asks for rows that will be fetched soon: the processor for those in the buffer pool; the operating system
+    /// for the pages of the others, unless `effective_io_concurrency` is 0.
     pub fn prefetch(&mut self, tids: &[RawTid]) {
+        self.opened();
         // SAFETY: the scan is valid and being executed. Nothing between the guard and the server
         // has a destructor.
         unsafe {
@@ -311,7 +313,12 @@ impl HeapReader {
                         }
                     }
                 }
-            })
+            });
+            for &tid in tids {
+                if let Some(hint) = hints.and_then(|hints| hints.hint(block_of(tid))) {
+                    prefetch_ends(hint, tid.offset);
+                }
+            }
         }
     }
 
@@ -439,6 +446,70 @@ impl Open {
     }
 }
 
+/// Pins a page of the table where it is known to be, in the place of the page that was looked at last: the server
+/// then finds it without a look-up. False where it is not known.
+///
+/// # Safety
+/// Called inside an error guard; `fetch` is of an open table of the server's own kind.
+#[inline(always)]
+unsafe fn hold(
+    fetch: *mut pg_sys::IndexFetchTableData,
+    block: pg_sys::BlockNumber,
+    hints: &Hints,
+) -> bool {
+    let Some(hint) = hints.hint_to_pin(block) else {
+        return false;
+    };
+    // SAFETY: as promised by the caller. The server checks whether the page is the one that it wants.
+    unsafe {
+        let table = (*fetch).rel;
+        let fetch = fetch.cast::<pg_sys::IndexFetchHeapData>();
+        let held = (*fetch).xs_cbuf;
+        if held == hint {
+            return true;
+        }
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let file = (*table).rd_node;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let file = (*table).rd_locator;
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        if !unguarded::ReadRecentBuffer(file, fork, block, hint) {
+            return false;
+        }
+        (*fetch).xs_cbuf = hint;
+        if held != pg_sys::InvalidBuffer as pg_sys::Buffer {
+            unguarded::ReleaseBuffer(held);
+        }
+    }
+    true
+}
+
+/// Pins the page of a row that is handed out, for the executor, which would else look it up.
+///
+/// # Safety
+/// The scan is being executed.
+pub unsafe fn hold_for_executor(scan: pg_sys::IndexScanDesc, tid: RawTid) {
+    // SAFETY: as promised by the caller. There are hints only of tables of the server's own kind. Nothing inside the
+    // guard has a destructor.
+    unsafe {
+        let (table, fetch) = ((*scan).heapRelation, (*scan).xs_heapfetch);
+        if table.is_null() || fetch.is_null() {
+            return;
+        }
+        let Some(hints) = Hints::known(Index::new(table)) else {
+            return;
+        };
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            let of_heap = fetch.cast::<pg_sys::IndexFetchHeapData>();
+            let before = (*of_heap).xs_cbuf;
+            if hold(fetch, block_of(tid), &hints) && (*of_heap).xs_cbuf != before {
+                // as the server does with a page that it comes to
+                unguarded::heap_page_prune_opt(table, (*of_heap).xs_cbuf);
+            }
+        })
+    }
+}
+
 /// Raises XX002 for a heap TID that is none, or past the end of its table, which only damage makes: nothing is cut
 /// off a table while a scan has it locked. The server itself would fail with an internal error.
 ///
@@ -515,7 +586,7 @@ impl Open {
     unsafe fn find(&self, tid: RawTid, snapshot: pg_sys::Snapshot, hints: Option<&Hints>) -> bool {
         let block = block_of(tid);
         // SAFETY: as promised by the caller.
-        let unknown = hints.filter(|hints| !unsafe { self.hold(block, hints) });
+        let unknown = hints.filter(|hints| !unsafe { hold(self.fetch, block, hints) });
         // the server moves it to the version it finds
         let mut tid = item_pointer(tid);
         // more versions to look at; an MVCC snapshot sees one at most
@@ -539,39 +610,6 @@ impl Open {
                 if buffer > 0 {
                     hints.note(block, buffer);
                 }
-            }
-        }
-        true
-    }
-
-    /// Pins a page of the table where it is known to be, so that the server need not look for it.
-    ///
-    /// # Safety
-    /// As [`find`](Self::find); the table is one of the server's own kind.
-    #[inline(always)]
-    unsafe fn hold(&self, block: pg_sys::BlockNumber, hints: &Hints) -> bool {
-        let Some(hint) = hints.hint_to_pin(block) else {
-            return false;
-        };
-        // SAFETY: as promised by the caller. The server checks whether the page is the one that it wants.
-        unsafe {
-            let fetch = self.fetch.cast::<pg_sys::IndexFetchHeapData>();
-            let held = (*fetch).xs_cbuf;
-            if held == hint {
-                return true;
-            }
-            let table = (*self.fetch).rel;
-            #[cfg(any(feature = "pg14", feature = "pg15"))]
-            let file = (*table).rd_node;
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            let file = (*table).rd_locator;
-            let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-            if !unguarded::ReadRecentBuffer(file, fork, block, hint) {
-                return false;
-            }
-            (*fetch).xs_cbuf = hint;
-            if held != pg_sys::InvalidBuffer as pg_sys::Buffer {
-                unguarded::ReleaseBuffer(held);
             }
         }
         true

@@ -81,6 +81,12 @@ impl Index {
         }
     }
 
+    /// Whether its pages are in this session's own buffers.
+    pub fn is_temporary(self) -> bool {
+        // SAFETY: an open relation.
+        unsafe { (*(*self.0).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8 }
+    }
+
     /// Pins a shared buffer if it holds a block of this index.
     #[inline]
     pub fn is_in_buffer(self, block: u32, buffer: pg_sys::Buffer) -> bool {
