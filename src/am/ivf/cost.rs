@@ -25,6 +25,10 @@ const LOOK: f64 = 30.0;
 const SCAN: f64 = 300.0;
 /// Rows looked at for each that is wanted.
 const LOOKS: f64 = 4.0;
+/// Cost of a row that is put to conditions in the table, beside what the server counts for reading it.
+const TEST: f64 = 100.0;
+/// Rows put to conditions in vain for each that is: those that may be as near as the last one wanted.
+const TESTED_BEYOND: f64 = 1.0;
 
 /// Whether an index that the planner considers is of one of these access methods.
 pub fn is_ours(index: &pg_sys::IndexOptInfo) -> bool {
@@ -67,7 +71,7 @@ fn sifted_per_row(shape: &Shape) -> f64 {
 }
 
 /// A scan reads its lists before its first row, and the others while more rows are asked for. The fewer rows
-/// meet the conditions on filter columns, the more lists.
+/// meet conditions, the more lists.
 fn estimate(scan: &Considered<'_>) -> Estimate {
     // SAFETY: reads a setting.
     let per_tuple = unsafe { pg_sys::cpu_tuple_cost };
@@ -80,9 +84,10 @@ fn estimate(scan: &Considered<'_>) -> Estimate {
     let lists = meta.lists.max(1) as usize;
     let rows = scan.rows();
     let matching = scan.matching.clamp(1e-9, 1.0);
-    let rank = calibrate::RANK as f64 / matching;
+    let among = (matching * scan.passing).clamp(1e-9, 1.0);
+    let rank = calibrate::RANK as f64 / among;
     let probes = settings.probes_for(meta.curve(), lists, rank as usize);
-    let probes = match matching < 1.0 {
+    let probes = match among < 1.0 {
         true => (probes as f64 * MARGIN).max(rank / rows.max(1.0) * lists as f64),
         false => probes as f64,
     };
@@ -116,11 +121,19 @@ fn estimate(scan: &Considered<'_>) -> Estimate {
         + share * all
         + reading(probes, share * list_pages)
         + per_tuple * LOOK * looks.min(rows);
+    let (startup, sifted) = match scan.passing < 1.0 {
+        // the server counts those that are tested until there are enough
+        true => {
+            let beyond = (TESTED_BEYOND * scan.wanted / scan.passing).min(rows);
+            (startup + per_tuple * TEST * beyond, 1.0)
+        }
+        false => (startup, sifted_per_row(&shape)),
+    };
     // the other lists are read twice: batches begin anew
     let rest = 1.0 - share;
     let total = startup
         + 2.0 * rest * all
         + 2.0 * reading(lists as f64 - probes, rest * list_pages)
-        + per_tuple * LOOK * sifted_per_row(&shape) * (rows - looks).max(0.0);
+        + per_tuple * LOOK * sifted * (rows - looks).max(0.0);
     Estimate { startup, total }
 }

@@ -282,8 +282,13 @@ impl Search {
     }
 
     fn sift_rows_of(&mut self, list: &AllowList, sieve: Sieve<'_>) {
-        for tid in list.tids() {
-            pgrx::check_for_interrupts!();
+        let tids: Vec<RawTid> = list.tids().collect();
+        for (n, &tid) in tids.iter().enumerate() {
+            if n.is_multiple_of(PREFETCHED) {
+                pgrx::check_for_interrupts!();
+                let next = &tids[n..tids.len().min(n + PREFETCHED)];
+                self.looks.reader.prefetch(next);
+            }
             if self.handed_out.contains(&key(tid)) {
                 continue;
             }
