@@ -7,7 +7,7 @@
 //! share of rows that passed says it takes. Then three have to agree that it is enough: the curve, asked for
 //! the rank that the last of them has among all rows; the last list that mattered, which is to be left behind
 //! by half the way again; and the lists not read, which by their centroids' distances and how far rows were
-//! from such, hold hardly any nearer row. Where all rows count, the curve is asked first, and the others
+//! from such, hold hardly any nearer row, or would if the lists read last had held what that says of them. Where all rows count, the curve is asked first, and the others
 //! only where the nearest rows are not where it says.
 
 use super::calibrate::RANK;
@@ -103,6 +103,13 @@ impl Spread {
     }
 }
 
+/// How many times as many rows there are as was foretold, by the lists read last: as many as were found there
+/// against as many as there should have been, one of each added, for chance may have it otherwise. At most one, for
+/// what rows that come late say is said by their lists.
+pub fn borne_out(found: usize, foretold: f64) -> f64 {
+    ((found as f64 + 1.0) / (foretold + 1.0)).min(1.0)
+}
+
 /// How many lists a step that goes on leads to.
 pub fn step_from(lists: usize) -> usize {
     (lists as f64 * MARGIN).ceil() as usize
@@ -174,6 +181,22 @@ impl Offsets {
         (usual + self.own() * (estimate as f64 - usual)) as f32
     }
 
+    /// How many rows nearer than `bound` some lists hold, as far as one can tell; lists as
+    /// [`likely`](Self::likely) has them. `None` where too few rows were met to tell.
+    pub fn foretold(&self, lists: impl Iterator<Item = (f32, f64)>, bound: f32) -> Option<f64> {
+        if self.count < LEAST_MEASURED {
+            return None;
+        }
+        let nearer = lists.map(|(centre, rows)| rows * self.nearer(centre, bound));
+        Some(nearer.sum())
+    }
+
+    /// Part of a list's rows that is nearer than `bound`.
+    fn nearer(&self, centre: f32, bound: f32) -> f64 {
+        let deviation = (self.own() * self.variance()).sqrt();
+        below((bound as f64 - centre as f64 - self.mean()) / deviation)
+    }
+
     /// How many of some lists to read, nearest first: so many that the others hold no more than `tolerated`
     /// rows nearer than `bound`, as far as one can tell. A list has a centroid's distance and a number of
     /// rows, of which a share passes. `None` where too few rows were met to tell.
@@ -186,12 +209,10 @@ impl Offsets {
         if self.count < LEAST_MEASURED {
             return None;
         }
-        let mean = self.mean();
-        let deviation = (self.own() * self.variance()).sqrt();
         let mut left = lists.len();
         let mut missed = 0.0;
         for (centre, rows) in lists.rev() {
-            missed += rows * below((bound as f64 - centre as f64 - mean) / deviation);
+            missed += rows * self.nearer(centre, bound);
             if missed > tolerated {
                 break;
             }
@@ -315,6 +336,30 @@ mod tests {
         assert!((8..16).contains(&near), "{near}");
         assert!((38..46).contains(&far), "{far}");
         assert_eq!(likely(0.0), Some(0));
+    }
+
+    #[test]
+    fn what_was_foretold_of_lists_counts_as_far_as_it_was_found() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut of_row = || (0..12).map(|_| rng.f32()).sum::<f32>();
+        let mut offsets = Offsets::default();
+        assert_eq!(offsets.foretold([(0.0, 1.0)].into_iter(), 1.0), None);
+        let mut found = 0;
+        for _ in 0..50 {
+            let rows: Vec<f32> = (0..100).map(|_| of_row()).collect();
+            offsets.add(0.0, &rows, 0.0);
+            found += rows.iter().filter(|&&row| row < 4.5).count();
+        }
+        let foretold = offsets.foretold((0..50).map(|_| (0.0, 100.0)), 4.5);
+        let foretold = foretold.unwrap();
+        assert!(
+            (found as f64 / foretold - 1.0).abs() < 0.2,
+            "{found} {foretold}"
+        );
+        assert!(borne_out(found, foretold) > 0.8);
+        assert_eq!(borne_out(0, 9.0), 0.1);
+        assert_eq!(borne_out(0, 0.0), 1.0);
+        assert_eq!(borne_out(20, 3.0), 1.0, "never more than foretold");
     }
 
     #[test]

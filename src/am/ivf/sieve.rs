@@ -13,7 +13,7 @@ use crate::allow_list::AllowList;
 use crate::am::filter::Filter;
 use crate::hnsw::format::RawTid;
 use crate::ivf::order::Candidate;
-use crate::ivf::reach::Met;
+use crate::ivf::reach::{Met, borne_out};
 use crate::pg::conditions::Conditions;
 use crate::quantize::DEVIATIONS;
 use rustc_hash::FxHashSet;
@@ -143,7 +143,13 @@ impl Search {
             true => {
                 let farthest = self.target.internal_of(&self.looks.ivf, farthest);
                 let tolerated = missed / 2.0 * wanted as f64;
-                self.probe.likely(lists, farthest, share, tolerated)
+                let late = lists / 2..lists;
+                let found = self.candidates.kept().filter(|row| row.low <= bound);
+                let found = found.filter(|row| late.contains(&(row.row.place as usize)));
+                let found = found.count();
+                let foretold = self.probe.foretold(late, farthest, share);
+                let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
+                self.probe.likely(lists, farthest, share, tolerated / part)
             }
             false => lists,
         };

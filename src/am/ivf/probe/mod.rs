@@ -259,6 +259,16 @@ impl Probe {
         self.offsets.fade();
     }
 
+    /// How many rows nearer than `bound` the lists at these places should have, if a share of their rows pass: see
+    /// [`Offsets::foretold`].
+    pub fn foretold(&self, places: Range<usize>, bound: f32, share: f64) -> Option<f64> {
+        let lists = self.nearest[places].iter().map(|&at| {
+            let rows = self.counted(&self.directory.lists()[at as usize]);
+            (self.distances[at as usize], share * rows as f64)
+        });
+        self.offsets.foretold(lists, bound)
+    }
+
     /// How many lists are to be read in all, by what is known of those that were not: see
     /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known.
     pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
