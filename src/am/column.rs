@@ -1,6 +1,6 @@
 //! The indexed column: which space its operator class means, and its values as the index keeps them.
 
-use crate::distance::{Element, Metric, Space, Value};
+use crate::distance::{Element, Metric, Operand, Space, Value};
 use crate::page::Damage;
 use crate::pg::error::raise_index;
 use crate::pg::relation::Index;
@@ -119,18 +119,30 @@ impl Column {
     pub unsafe fn of_value(space: Space, datum: Datum) -> (Column, Value) {
         // SAFETY: as promised by the caller.
         let detoasted = unsafe { Detoasted::new(datum) };
-        let body = detoasted.body();
-        let word =
-            |at: usize| i32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
-        let (dims, payload) = match space.element {
-            Element::F32 | Element::F16 | Element::Bf16 | Element::I8 => {
-                (word(0) & 0xffff, &body[4..])
-            }
-            Element::Bit => (word(0), &body[4..]),
-            Element::Sparse => (word(0), body),
-        };
-        let dims = dims as u32;
+        let (dims, payload) = parts(space.element, detoasted.body());
         (Column { space, dims }, Value::new(space, payload))
+    }
+
+    /// Distance of a value from another, read where the server has it; `None` where no index holds it.
+    ///
+    /// Raises 22000 where its dimensions are not the column's.
+    ///
+    /// # Safety
+    /// `datum` is a non-NULL value of the column's type.
+    #[inline]
+    pub unsafe fn distance(self, datum: Datum, to: Operand<'_>) -> Option<f64> {
+        // SAFETY: as promised by the caller.
+        let detoasted = unsafe { Detoasted::new(datum) };
+        let (dims, payload) = parts(self.space.element, detoasted.body());
+        if dims != self.dims {
+            self.raise_different(dims);
+        }
+        let value = Operand {
+            payload,
+            norm_squared: self.space.norm_squared(payload),
+        };
+        self.has_distance(value)
+            .then(|| self.space.distance(to, value))
     }
 
     #[cold]
@@ -153,8 +165,24 @@ impl Column {
     /// Whether a value can be found by distance. Under cosine a zero vector has none, and is not
     /// indexed.
     pub fn is_indexable(self, value: &Value) -> bool {
-        self.space.metric != Metric::Cosine || value.operand().norm_squared > 0.0
+        self.has_distance(value.operand())
     }
+
+    fn has_distance(self, value: Operand<'_>) -> bool {
+        self.space.metric != Metric::Cosine || value.norm_squared > 0.0
+    }
+}
+
+/// Dimensions and payload of a value's bytes, which are aligned to 4.
+#[inline]
+fn parts(element: Element, body: &[u8]) -> (u32, &[u8]) {
+    let first = i32::from_ne_bytes([body[0], body[1], body[2], body[3]]);
+    let (dims, payload) = match element {
+        Element::F32 | Element::F16 | Element::Bf16 | Element::I8 => (first & 0xffff, &body[4..]),
+        Element::Bit => (first, &body[4..]),
+        Element::Sparse => (first, body),
+    };
+    (dims as u32, payload)
 }
 
 /// What the operator class of an index's first column says it is.

@@ -33,6 +33,10 @@ const TASK: usize = 32;
 /// Rows of a sample for each group of lists.
 const FOR_A_GROUP: usize = 256;
 
+/// Rows for each list in the first half of a training. Where centroids are far from their places, a few rows show the
+/// way as well as all (mini-batch k-means, Sculley 2010).
+const EARLY_ROWS: usize = 16;
+
 /// How often all centroids move after their groups were trained one by one.
 const REFINEMENTS: usize = 3;
 
@@ -71,24 +75,34 @@ pub(super) fn flat_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn C
     let lists = training.lists.clamp(1, rows.len());
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = some_rows(rows, lists, &mut random);
+    let early = early(rows, lists);
     for iteration in 0..training.iterations {
         // centroids that were taken from elsewhere have the other half of the time to find their places
-        let gaps = match 2 * iteration < training.iterations {
-            true => Gaps::WhereLeastIsLost,
-            false => Gaps::Empty,
+        let (rows, gaps) = match 2 * iteration < training.iterations {
+            true => (early.as_ref().unwrap_or(rows), Gaps::WhereLeastIsLost),
+            false => (rows, Gaps::Empty),
         };
         centroids = moved(rows, &centroids, training, gaps, &mut random, crew);
     }
     centroids
 }
 
+/// The rows by which centroids move while they are far from their places; `None` where all are needed.
+fn early(rows: &Rows, lists: usize) -> Option<Rows> {
+    let count = EARLY_ROWS * lists;
+    (2 * count <= rows.len()).then(|| rows.some(&every(rows.len(), count)))
+}
+
+/// So many numbers below `all`, at equal distances.
+fn every(all: usize, count: usize) -> Vec<u32> {
+    (0..count).map(|at| (at * all / count) as u32).collect()
+}
+
 /// k-means of groups, and of lists in each.
 fn grouped_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
     let groups = training.lists.isqrt();
     let count = (FOR_A_GROUP * groups).min(rows.len());
-    let sample: Vec<u32> = (0..count)
-        .map(|at| (at * rows.len() / count) as u32)
-        .collect();
+    let sample = every(rows.len(), count);
     let of_groups = Training {
         lists: groups,
         sphere: None,

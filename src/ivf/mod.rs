@@ -10,3 +10,4 @@ mod grow_tests;
 pub mod order;
 pub mod reach;
 pub mod runs;
+pub mod screen;

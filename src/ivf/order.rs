@@ -1,7 +1,9 @@
 //! Candidates of a search, and rows in exact order.
 
+use rustc_hash::FxHashMap;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::collections::hash_map::Entry;
 
 /// A row found in a list.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -109,7 +111,7 @@ impl<R> Candidates<R> {
     }
 
     /// Ends the search: those that may be among the nearest, and the least lower bound of all others.
-    pub fn finish(&mut self) -> (std::vec::Drain<'_, Candidate<R>>, f32) {
+    pub fn finish(&mut self) -> (&mut Vec<Candidate<R>>, f32) {
         let bound = self.bound();
         let left_out = &mut self.left_out;
         self.kept.retain(|candidate| {
@@ -119,8 +121,49 @@ impl<R> Candidates<R> {
             }
             is_near
         });
-        (self.kept.drain(..), self.left_out)
+        (&mut self.kept, self.left_out)
     }
+}
+
+/// How far the errors of two estimates of a row, relative to two centroids, go together.
+const CORRELATION: f32 = 0.5;
+
+impl<R> Candidate<R> {
+    /// Takes in what another estimate of the same row says.
+    fn join(&mut self, other: &Candidate<R>) {
+        let estimate = |of: &Candidate<R>| (of.low + of.high) / 2.0;
+        let error = |of: &Candidate<R>| (of.high - of.low) / 2.0;
+        let (a, b) = (estimate(self), estimate(other));
+        let (s, t) = (error(self), error(other));
+        // the weights that are best of independent ones
+        let weight = t * t / (s * s + t * t).max(f32::MIN_POSITIVE);
+        let estimate = b + weight * (a - b);
+        let (s, t) = (weight * s, (1.0 - weight) * t);
+        let error = (s * s + t * t + 2.0 * CORRELATION * s * t).sqrt();
+        (self.low, self.high) = (estimate - error, estimate + error);
+    }
+}
+
+/// Makes one of the candidates of a row that was found twice: two estimates say more than one. `at` is working memory.
+pub fn join_copies<R: Copy>(
+    candidates: &mut Vec<Candidate<R>>,
+    at: &mut FxHashMap<u64, u32>,
+    row: impl Fn(&R) -> u64,
+) {
+    at.clear();
+    let mut kept = 0;
+    for n in 0..candidates.len() {
+        let candidate = candidates[n];
+        match at.entry(row(&candidate.row)) {
+            Entry::Occupied(first) => candidates[*first.get() as usize].join(&candidate),
+            Entry::Vacant(new) => {
+                new.insert(kept as u32);
+                candidates[kept] = candidate;
+                kept += 1;
+            }
+        }
+    }
+    candidates.truncate(kept);
 }
 
 /// What a closer look at a row told.
@@ -289,7 +332,7 @@ mod tests {
             }
             let mut order = Order::default();
             let (kept, limit) = candidates.finish();
-            order.extend(kept);
+            order.extend(kept.drain(..));
             let mut found = Vec::new();
             while let Some(exact) = order.pop(limit, |&mut n| Look::Exact {
                 operator: rows[n].0 as f64,

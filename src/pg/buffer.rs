@@ -218,6 +218,26 @@ impl Hints {
         }
     }
 
+    /// Asks the processor for parts of a block, by where they begin on its page and how long they are, and for its
+    /// header and end. What is not in the pool is asked for as [`prefetch`](Hints::prefetch) does.
+    #[inline]
+    pub fn prefetch_parts(
+        &self,
+        index: Index,
+        block: u32,
+        parts: impl IntoIterator<Item = (usize, usize)>,
+    ) {
+        self.prefetch(index, block, 0, 0);
+        let Some(hint) = self.hint(block).filter(|_| !self.0.is_large.get()) else {
+            return;
+        };
+        let (_, page) = addresses(hint);
+        for (start, len) in parts {
+            let lines = start / 64..(start + len).min(PAGE_SIZE).div_ceil(64);
+            lines.for_each(|line| prefetch_line(page.wrapping_add(64 * line)));
+        }
+    }
+
     /// Starts to read a block unless it is in the pool, as far as effective_io_concurrency allows.
     #[cold]
     fn ask_for(&self, index: Index, block: u32, slot: usize) {
@@ -353,6 +373,17 @@ pub fn prefetch_ends(buffer: pg_sys::Buffer, offset: u16) {
     if let Some((start, len)) = unsafe { item_at(page, offset) } {
         prefetch_line(page.wrapping_add(start));
         prefetch_line(page.wrapping_add(start + len.saturating_sub(1)));
+    }
+}
+
+/// Asks the processor for an item, on whatever page is in a buffer of the shared pool now.
+#[inline]
+pub fn prefetch_item(buffer: pg_sys::Buffer, offset: u16) {
+    let (_, page) = addresses(buffer);
+    // SAFETY: the pool's pages are there as long as the server runs.
+    if let Some((start, len)) = unsafe { item_at(page, offset) } {
+        let lines = start / 64..(start + len).min(PAGE_SIZE).div_ceil(64);
+        lines.for_each(|line| prefetch_line(page.wrapping_add(64 * line)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rows of the table: the indexed value as an index scan's snapshot sees it, for comparing rows by their
 //! exact distance; and as inserts and VACUUM need it, to make codes anew.
 
-use super::buffer::{Hints, has_block, prefetch_ends, prefetch_line_pointer};
+use super::buffer::{Hints, has_block, prefetch_ends, prefetch_item, prefetch_line_pointer};
 use super::conditions::Conditions;
 use super::error::raise_index;
 use super::relation::Index;
@@ -282,6 +282,16 @@ impl HeapReader {
     /// Asks for rows that will be fetched soon: the processor for those in the buffer pool; the operating system
     /// for the pages of the others, unless `effective_io_concurrency` is 0.
     pub fn prefetch(&mut self, tids: &[RawTid]) {
+        self.prefetch_with(tids, prefetch_ends);
+    }
+
+    /// The same of rows whose values will be compared as a whole.
+    pub fn prefetch_whole(&mut self, tids: &[RawTid]) {
+        self.prefetch_with(tids, prefetch_item);
+    }
+
+    #[inline(always)]
+    fn prefetch_with(&mut self, tids: &[RawTid], of_row: impl Fn(pg_sys::Buffer, u16)) {
         self.opened();
         // SAFETY: the scan is valid and being executed. Nothing between the guard and the server
         // has a destructor.
@@ -316,7 +326,7 @@ impl HeapReader {
             });
             for &tid in tids {
                 if let Some(hint) = hints.and_then(|hints| hints.hint(block_of(tid))) {
-                    prefetch_ends(hint, tid.offset);
+                    of_row(hint, tid.offset);
                 }
             }
         }

@@ -288,12 +288,8 @@ impl Scan {
                 reader.prefetch(&tids[n..tids.len().min(n + PREFETCHED)]);
             }
             let distance = reader.fetch_where(tid, where_, |datum| {
-                // SAFETY: a non-NULL value of the indexed column.
-                let value = unsafe { column.value(datum) };
-                // what is in no index is no search's result
-                column
-                    .is_indexable(&value)
-                    .then(|| column.space.distance(query.operand(), value.operand()))
+                // SAFETY: a non-NULL value of the indexed column. What is in no index is no search's result.
+                unsafe { column.distance(datum, query.operand()) }
             });
             nearest.extend(distance.flatten().map(|distance| (distance, tid)));
         }

@@ -220,13 +220,8 @@ impl Looks {
     fn read_table(&mut self, target: &Target, tid: RawTid, conditions: &Conditions) -> Option<f64> {
         let column = self.ivf.column;
         let distance = self.reader.fetch_where(tid, conditions, |datum| {
-            // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            let query = target.value.operand();
-            // what is in no index is no search's result
-            column
-                .is_indexable(&value)
-                .then(|| column.space.distance(query, value.operand()))
+            // SAFETY: a non-NULL value of the indexed column. What is in no index is no search's result.
+            unsafe { column.distance(datum, target.value.operand()) }
         });
         let distance = distance.flatten();
         self.reranked += distance.is_some() as u64;

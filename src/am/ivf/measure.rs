@@ -217,7 +217,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
     /// The places of the nearest rows, of what is kept.
     fn nearest(&mut self) -> Vec<usize> {
         let (kept, _) = self.candidates.finish();
-        let mut kept: Vec<Candidate<FoundRow>> = kept.collect();
+        let mut kept: Vec<Candidate<FoundRow>> = kept.drain(..).collect();
         kept.sort_unstable_by_key(|kept| (key(kept.row.tid), kept.row.place));
         kept.dedup_by_key(|kept| kept.row.tid);
         kept.sort_unstable_by(|a, b| a.row.distance.total_cmp(&b.row.distance));
@@ -244,10 +244,8 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
         pgrx::check_for_interrupts!();
         let exact = self.table.reader().fetch(row.tid, |datum| {
             // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { self.ivf.column.value(datum) };
-            let space = self.ivf.shape.space;
-            space.distance(self.target.value.operand(), value.operand())
-        })?;
+            unsafe { self.ivf.column.distance(datum, self.target.value.operand()) }
+        })??;
         Some(self.target.query.internal(exact) as f64)
     }
 }

@@ -20,14 +20,14 @@ use crate::am::ordered::Request;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
 use crate::ivf::format::{Meta, Rerank, RowForm};
-use crate::ivf::order::{Candidate, Candidates, Exact, Order};
+use crate::ivf::order::{Candidate, Candidates, Exact, Order, join_copies};
 use crate::ivf::reach::{self, Spread};
 use crate::pg::conditions::Conditions;
 use crate::pg::heap::HeapReader;
 use crate::planner::running::Node;
 use crate::quantize::DEVIATIONS;
 use pgrx::pg_sys;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// Rows that a search looks for where nobody says how many are wanted.
@@ -38,8 +38,11 @@ const BYTES_PER_ROW: usize = 256;
 const LEAST_ROWS: usize = 1000;
 /// Deviations that bounds allow for where all lists are read, and nothing is left to chance.
 pub const CERTAIN_DEVIATIONS: f32 = 5.0;
-/// Candidates whose heap pages are asked for ahead.
+/// Candidates whose rows are asked for ahead: of one bit a dimension so many times as are wanted are compared, give or
+/// take, and within limits.
+const PREFETCHED_PER_ROW: usize = 4;
 const PREFETCHED: usize = 32;
+const MOST_PREFETCHED: usize = 256;
 
 /// A search of an index. It can begin anew, which keeps its memory.
 pub struct Search {
@@ -52,6 +55,8 @@ pub struct Search {
     floats: Vec<f32>,
     pub(super) candidates: Candidates<FoundRow>,
     order: Order<FoundRow>,
+    /// where the first copies of rows are among the candidates
+    copies: FxHashMap<u64, u32>,
     /// rows beyond this distance may have been left out
     limit: f32,
     /// rows handed out, or not seen, before the next batch
@@ -98,6 +103,7 @@ impl Search {
             floats: Vec::new(),
             candidates: Candidates::default(),
             order: Order::default(),
+            copies: FxHashMap::default(),
             limit: f32::INFINITY,
             rank: 0,
             most_rows: 0,
@@ -239,15 +245,20 @@ impl Search {
         }
         self.looks.seen.clear();
         self.order.clear();
+        let joins = self.sieve.is_none() && self.meta.copies > 1;
         let (kept, limit) = self.candidates.finish();
-        self.order.extend(kept);
+        if joins {
+            join_copies(kept, &mut self.copies, |row| key(row.tid));
+        }
+        self.order.extend(kept.drain(..));
         self.limit = limit;
         let reads_table =
             self.ivf.shape.form != RowForm::Values && self.ivf.shape.rerank != Rerank::None;
         if reads_table && self.sieve.is_none() {
-            let nearest = self.order.nearest(PREFETCHED);
+            let soon = (PREFETCHED_PER_ROW * self.rank).clamp(PREFETCHED, MOST_PREFETCHED);
+            let nearest = self.order.nearest(soon);
             let tids: Vec<RawTid> = nearest.into_iter().map(|row| row.tid).collect();
-            self.looks.reader.prefetch(&tids);
+            self.looks.reader.prefetch_whole(&tids);
         }
     }
 

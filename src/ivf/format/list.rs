@@ -20,7 +20,7 @@
 use super::vectors::VectorAddress;
 use super::{CONTENTS, ListId, Opaque, PageKind, RowForm, Shape, contents};
 use crate::hnsw::format::RawTid;
-use crate::page::{Damage, PageView};
+use crate::page::{Damage, HEADER, PageView};
 use crate::quantize::ListFactors;
 use bytemuck::{Pod, Zeroable};
 
@@ -190,6 +190,20 @@ impl ListLayout {
     #[inline]
     pub fn contents_len(&self) -> usize {
         self.codes_at + self.capacity * self.code_len
+    }
+
+    /// Where on a page the arrays are that every search reads, of so many rows: where each part begins, and its bytes.
+    pub fn read_by_all(&self, rows: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let rows = rows.min(self.capacity);
+        let parts = [
+            (self.has_factors, self.adds_at, 4),
+            (self.has_factors, self.scales_at, 4),
+            (self.has_factors, self.errors_at, 2),
+            (self.has_norms, self.norms_at, 4),
+            (true, self.codes_at, self.code_len),
+        ];
+        let parts = parts.into_iter().filter(|&(is_there, ..)| is_there);
+        parts.map(move |(_, at, size)| (HEADER + at, rows * size))
     }
 
     /// The arrays: where each begins, and bytes of an element.

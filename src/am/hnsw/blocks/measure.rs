@@ -110,8 +110,7 @@ impl Measure {
         let (column, query) = (self.blocks.hnsw.column, &self.query);
         self.reader.fetch(tid, |datum| {
             // SAFETY: a non-NULL value of the indexed column.
-            let value = unsafe { column.value(datum) };
-            column.space.distance(query.operand(), value.operand())
-        })
+            unsafe { column.distance(datum, query.operand()) }
+        })?
     }
 }

@@ -333,9 +333,8 @@ impl Probe {
             pgrx::check_for_interrupts!();
             let at = self.nearest[place] as usize;
             if let Some(&next) = self.nearest[..end].get(place + 1) {
-                let first = directory.lists()[next as usize].first;
-                self.hints
-                    .prefetch(self.ivf.index, first, crate::pg::buffer::PAGE_SIZE, 256);
+                let next = directory.lists()[next as usize];
+                self.prefetch(next.first, self.counted(&next));
             }
             self.probed += 1;
             let listed = directory.lists()[at];
@@ -357,8 +356,15 @@ impl Probe {
         true
     }
 
+    /// Asks for a page of a list that has so many rows from there on, as far as they were counted.
+    fn prefetch(&self, block: u32, rows: usize) {
+        let parts = self.ivf.lists.read_by_all(rows);
+        self.hints.prefetch_parts(self.ivf.index, block, parts);
+    }
+
     fn read_list(&mut self, listed: &Listed, list: List<'_>, into: &mut impl Intake) -> bool {
         let mut block = listed.first;
+        let mut left = self.counted(listed);
         let ivf = self.ivf.clone();
         let mut steps = Steps::new();
         while block != 0 {
@@ -371,6 +377,10 @@ impl Probe {
                 return false;
             };
             block = page.next;
+            left = left.saturating_sub(page.count());
+            if block != 0 {
+                self.prefetch(block, left);
+            }
             self.met += page.count() as u64;
             match (ivf.shape.form, list.reading.filter) {
                 (RowForm::Codes(_), None) => {

@@ -4,6 +4,7 @@ use super::wanted::Wanted;
 use super::{FoundRow, Intake, Probe, Reading, Seen, Target};
 use crate::distance::{Metric, Operand};
 use crate::ivf::format::{Bf16, ListPage, Rerank, VectorAddress};
+use crate::ivf::screen::{Errors, SCREENED};
 use crate::keys::Verdict;
 use crate::quantize::{Base, Lookups};
 
@@ -22,23 +23,20 @@ pub struct List<'a> {
 }
 
 impl List<'_> {
-    /// How far an estimate may be off.
+    /// How far estimates may be off.
     #[inline(always)]
-    fn error(&self, of_row: f32) -> f32 {
-        self.reading.deviations * self.deviation(of_row)
-    }
-
-    /// Standard error of an estimate.
-    #[inline(always)]
-    fn deviation(&self, of_row: f32) -> f32 {
-        self.base.span * of_row + self.base.slack
+    fn errors(&self) -> Errors {
+        Errors {
+            base: self.base,
+            deviations: self.reading.deviations,
+        }
     }
 
     /// The sum of the squared standard errors of some rows, where that is to be known.
     fn squared_errors<'a>(&self, of_rows: impl Iterator<Item = &'a Bf16>) -> f32 {
         match self.reading.is_measured {
             true => of_rows
-                .map(|of_row| self.deviation(of_row.get()).powi(2))
+                .map(|of_row| self.errors().deviation(of_row.get()).powi(2))
                 .sum(),
             false => 0.0,
         }
@@ -81,28 +79,39 @@ impl Probe {
     pub fn offer_all(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
         let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
         let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
+        let line = list.errors();
         let mut bound = into.bound();
-        for (n, (&estimate, error)) in self.estimates.iter().zip(errors).enumerate() {
-            let error = list.error(error.get());
-            let low = estimate - error;
-            if low > bound {
-                into.leave_out(low);
-                continue;
+        let mut lows = [0.0; SCREENED];
+        for first in (0..errors.len()).step_by(SCREENED) {
+            let some = first..(first + SCREENED).min(errors.len());
+            let estimates = &self.estimates[some.clone()];
+            let least = line.screen(estimates, &errors[some.clone()], bound, &mut lows);
+            into.leave_out(least);
+            let above = bound;
+            for (n, &low) in some.zip(&lows) {
+                if low > bound {
+                    if low <= above {
+                        // since others of these were taken
+                        into.leave_out(low);
+                    }
+                    continue;
+                }
+                let estimate = self.estimates[n];
+                let row = FoundRow {
+                    tid: tids[n],
+                    address: addresses.get(n).copied().unwrap_or_default(),
+                    place: list.place as u32,
+                    seen: Seen::InList,
+                    is_open: false,
+                    distance: estimate as f64,
+                };
+                let (low, high) = match is_estimate_all {
+                    true => (estimate, estimate),
+                    false => (low, estimate + line.error(errors[n].get())),
+                };
+                into.take(low, high, row);
+                bound = into.bound();
             }
-            let row = FoundRow {
-                tid: tids[n],
-                address: addresses.get(n).copied().unwrap_or_default(),
-                place: list.place as u32,
-                seen: Seen::InList,
-                is_open: false,
-                distance: estimate as f64,
-            };
-            let (low, high) = match is_estimate_all {
-                true => (estimate, estimate),
-                false => (low, estimate + error),
-            };
-            into.take(low, high, row);
-            bound = into.bound();
         }
     }
 
@@ -143,7 +152,7 @@ impl Probe {
             let estimate = self.estimates[if is_whole { slot } else { n }];
             let error = match is_estimate_all {
                 true => 0.0,
-                false => list.error(errors[slot].get()),
+                false => list.errors().error(errors[slot].get()),
             };
             let low = estimate - error;
             if low > into.bound() {
