@@ -140,3 +140,36 @@ fn an_index_that_was_built_is_whole_after_a_crash_and_on_a_standby() {
     let found = "SELECT count(*) FROM (SELECT v FROM gone ORDER BY v <-> '[0,0]') ordered";
     assert_eq!(number(&mut client, found), 1);
 }
+
+/// What is in the pages of an index, but for their place in the log.
+fn pages(client: &mut Client) -> String {
+    let query = "SELECT md5(string_agg(substr(pg_read_binary_file(path, n * 8192, 8192), 11), ''::bytea ORDER BY n))
+                 FROM (SELECT pg_relation_filepath('items_v') AS path, pg_relation_size('items_v') / 8192 AS pages) index,
+                 generate_series(0, pages - 1) n";
+    client.batch_execute("CHECKPOINT").unwrap();
+    client.query_one(query, &[]).unwrap().get(0)
+}
+
+#[test]
+fn builds_with_the_same_seed_are_the_same_and_others_are_not() {
+    let (_server, mut client) = server_with_items(true);
+    for quantizer in ["rabitq1", "pq", "none"] {
+        let mut build = |seed: u32, workers: u32| {
+            client
+                .batch_execute(&format!(
+                    "DROP INDEX IF EXISTS items_v; SET max_parallel_maintenance_workers = {workers};
+                     CREATE INDEX items_v ON items USING ivf (v vector_l2_ops) WITH (quantizer = {quantizer}, seed = {seed})"
+                ))
+                .unwrap();
+            pages(&mut client)
+        };
+        let first = build(7, 1);
+        assert_eq!(
+            first,
+            build(7, 0),
+            "{quantizer}, by another number of threads"
+        );
+        assert_ne!(first, build(8, 1), "{quantizer}, another seed");
+        assert_ne!(build(0, 1), build(0, 1), "{quantizer}, no seed");
+    }
+}

@@ -95,7 +95,7 @@ fn build_empty(method: Method, index: Index) {
     let (_, shape) = shape::declared(index, method, &declared);
     let shape = shape::without_rows(index, shape);
     write_meta_page(index, fork, Meta::new(method, &shape), |meta| {
-        meta.seed = fastrand::u64(1..);
+        meta.seed = seed_of(&declared);
         meta.lists_are_given = declared.lists.is_some() as u8;
     });
     let ivf = Ivf::of_meta(index, shape, &meta_of_empty(method, &shape));
@@ -110,6 +110,10 @@ fn build_empty(method: Method, index: Index) {
     // The init fork of an unlogged index outlives a crash, so it is logged always.
     // SAFETY: all pages are standard and of this index.
     unsafe { pg_sys::log_newpage_range(index.raw(), fork, 0, index.blocks_in(fork), true) };
+}
+
+fn seed_of(declared: &Declared) -> u64 {
+    declared.seed.unwrap_or_else(|| fastrand::u64(1..))
 }
 
 /// A metapage as good as any to lay out the pages of an empty index.
@@ -130,7 +134,7 @@ fn fill(
     table: Rows,
 ) -> (f64, u64) {
     let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-    let seed = fastrand::u64(1..);
+    let seed = seed_of(declared);
     progress::phase(Phase::SamplingTuples);
     let first = sample::first(table, &shape, seed);
     let shape = match first.queries.is_empty() {

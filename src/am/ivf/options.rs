@@ -280,6 +280,16 @@ pub fn init() {
             2,
             lock,
         );
+        pg_sys::add_int_reloption(
+            kind,
+            c"seed".as_ptr(),
+            c"Decides all that is random in a build, so that builds of the same rows are the same; 0 takes another each time"
+                .as_ptr(),
+            0,
+            0,
+            i32::MAX,
+            lock,
+        );
         pg_sys::add_string_reloption(
             kind,
             c"centroids".as_ptr(),
@@ -380,6 +390,7 @@ struct Parsed {
     pq_segments: i32,
     pq_bits: i32,
     copies: i32,
+    seed: i32,
     /// where the string begins, from the start of the struct; 0 for none
     centroids: i32,
 }
@@ -399,6 +410,8 @@ pub struct Declared {
     pub pq_bits: Option<usize>,
     /// lists of a row; `None` to choose
     pub copies: Option<usize>,
+    /// what decides all that is random in a build; `None` for another each time
+    pub seed: Option<u64>,
     /// table with the lists' centroids
     pub centroids: Option<String>,
 }
@@ -421,6 +434,7 @@ impl Declared {
                 pq_segments: None,
                 pq_bits: None,
                 copies: None,
+                seed: None,
                 centroids: None,
             };
         }
@@ -433,6 +447,7 @@ impl Declared {
                 pq_segments: None,
                 pq_bits: None,
                 copies: None,
+                seed: None,
                 centroids: None,
             };
         };
@@ -452,6 +467,7 @@ impl Declared {
             pq_segments: (options.pq_segments > 0).then_some(options.pq_segments as usize),
             pq_bits: (options.pq_bits > 0).then_some(options.pq_bits as usize),
             copies: (options.copies > 0).then_some(options.copies as usize),
+            seed: (options.seed > 0).then_some(options.seed as u64),
             centroids: (options.centroids != 0).then(|| {
                 // SAFETY: a NUL-terminated string that many bytes into the options.
                 unsafe {
@@ -512,6 +528,7 @@ pub unsafe extern "C-unwind" fn amoptions(reloptions: Datum, validate: bool) -> 
         ),
         element(c"pq_bits", RELOPT_TYPE_INT, offset_of!(Parsed, pq_bits)),
         element(c"copies", RELOPT_TYPE_INT, offset_of!(Parsed, copies)),
+        element(c"seed", RELOPT_TYPE_INT, offset_of!(Parsed, seed)),
         element(
             c"centroids",
             RELOPT_TYPE_STRING,
