@@ -20,6 +20,7 @@ from .layouts import layouts, shapes
 from .library import LABEL, compare
 from .options import HELP, Options, Unusable
 from .points import Contender, Curves
+from .quantizers import quantizers
 from .report import Report, machine, memory_bytes
 from .scale import DIMS, scale
 from .search import equal_effort, latency, search
@@ -64,7 +65,7 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
     """The parts asked for, in the order in which they leave each other's indexes alone; the pictures drawn."""
     options, about = contenders[0].engine.options, contenders[0].engine.index_options
     curves: Curves = {}
-    library = []
+    library, pictures = [], []
     for part in options.parts:
         match part:
             case "exact":
@@ -102,16 +103,19 @@ def run_parts(contenders: list[Contender], report: Report) -> list[Path]:
                 frugal(contenders, report)
             case "shapes" if options.access_method == "hnsw":
                 shapes(contenders, report)
+            case "quantizers":
+                pictures += quantizers(contenders[0], report)
             case "scale" if options.scale:
                 scale(contenders, report)
     if not curves:
-        return []
+        return pictures
     name, rows, dims = contenders[0].data.name, contenders[0].data.rows, contenders[0].data.dims
     drawn = plot.svg(curves | ({LABEL: library} if library else {}), f"{name}: {rows:,} x {dims}, {options.metric}, {about}")
-    pictures = [path for path in (options.out / f"{report.stem}.svg", options.plot) if path]
-    for path in pictures:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(drawn)
+    for path in (options.out / f"{report.stem}.svg", options.plot):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(drawn)
+            pictures.append(path)
     return pictures
 
 

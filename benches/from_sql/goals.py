@@ -60,6 +60,9 @@ def search(form: str, recall: float, rows: int) -> str:
         return at_least(PREPARED_LARGE.get(recall))
     return at_least(SEARCH.get(form, {}).get(recall))
 
+QUANTIZED = 0.01
+"""Recall that codes of as many bytes may be below FAISS's, without re-ranking."""
+
 
 def ivf(form: str, recall: float, rows: int) -> str:
     if recall != 0.95 or (form == "statement" and rows < LARGE):

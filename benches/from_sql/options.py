@@ -49,7 +49,7 @@ All options are environment variables, or variables of `make bench`:
   SCALE       rows (x 384, generated) that the part scale compares with a tenth of them; a million take an hour
               (0: left out)
   PARTS       of exact,build,search,hnswlib,floor,clients,cold,layouts,construction,churn,filters,costs,
-              tenants,ivf,frugal,shapes,scale, with those they need       (all)
+              tenants,ivf,quantizers,frugal,shapes,scale, with those they need   (all)
   PLOT        file for the picture beside the one in OUT, such as docs/recall_qps.svg
   PG_CONFIG   of the server to use                         (pg_config)
   INSTALL     no: measure what the server has installed, without building (yes)
@@ -60,7 +60,7 @@ All options are environment variables, or variables of `make bench`:
 PLACEMENTS = ("apart", "together", "free")
 PARTS = (
     "exact", "build", "search", "hnswlib", "floor", "clients", "cold", "layouts", "construction", "churn", "filters", "costs",
-    "tenants", "ivf", "frugal", "shapes", "scale",
+    "tenants", "ivf", "quantizers", "frugal", "shapes", "scale",
 )  # fmt: skip
 CONTINUE_SEARCH = {"hnswlib", "clients", "cold", "layouts"}
 

@@ -1,4 +1,4 @@
-"""Recall against QPS as an SVG, without a plotting library."""
+"""Recall against QPS, and recall against bytes, as SVG, without a plotting library."""
 
 import math
 from html import escape
@@ -56,6 +56,48 @@ def svg(curves: Curves, title: str) -> str:
         legend = HEIGHT - BOTTOM - 16 * (len(lines) - at)
         out.append(f'<line x1="{LEFT + 10}" y1="{legend}" x2="{LEFT + 44}" y2="{legend}" stroke="{colour}" stroke-width="2"{dashes}/>')
         out.append(f'<text x="{LEFT + 52}" y="{legend + 4}">{escape(name)}</text>')
+    return "\n".join([*out, "</svg>", ""])
+
+
+def of_bytes(lines: dict[str, list[tuple[float, float, str]]], title: str) -> str:
+    """Lines of points (bytes of a code, recall, name); bytes logarithmic, recall by its distance from 1."""
+    lines = {name: points for name, points in lines.items() if points}
+    sizes = [math.log2(size) for points in lines.values() for size, *_ in points]
+    recalls = [recall for points in lines.values() for _, recall, _ in points]
+    low_x, high_x = min(sizes) - 0.1, max(sizes) + 0.1
+    low_y, high_y = axis_x(min(recalls)), axis_x(max(recalls))
+
+    def x(size: float) -> float:
+        return LEFT + (math.log2(size) - low_x) / (high_x - low_x) * (WIDTH - LEFT - RIGHT)
+
+    def y(recall: float) -> float:
+        return HEIGHT - BOTTOM - (axis_x(recall) - low_y) / ((high_y - low_y) or 1) * (HEIGHT - TOP - BOTTOM)
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="22" font-size="14" font-weight="bold">{escape(title)}</text>',
+    ]
+    for recall in (*RECALLS, 0.6, 0.7):
+        if low_y <= axis_x(recall) <= high_y:
+            out.append(grid(LEFT, y(recall), WIDTH - RIGHT, y(recall)))
+            out.append(f'<text x="{LEFT - 8}" y="{y(recall) + 4:.0f}" text-anchor="end">{recall:g}</text>')
+    for size in sorted({size for points in lines.values() for size, *_ in points}):
+        out.append(grid(x(size), TOP, x(size), HEIGHT - BOTTOM))
+        out.append(f'<text x="{x(size):.0f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{size:g}</text>')
+    out.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 14}" text-anchor="middle">bytes of a code</text>')
+    out.append(f'<text x="{LEFT}" y="40">recall@10</text>')
+    for at, (name, points) in enumerate(lines.items()):
+        colour, dashes = COLOURS[at % 3], ("", ' stroke-dasharray="6 4"', ' stroke-dasharray="2 3"')[at // 3 % 3]
+        path = " ".join(f"{x(size):.1f},{y(recall):.1f}" for size, recall, _ in points)
+        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+        for size, recall, of_point in points:
+            circle = f'<circle cx="{x(size):.1f}" cy="{y(recall):.1f}" r="3" fill="{colour}">'
+            out.append(f"{circle}<title>{escape(of_point)}: {size:g} bytes, {recall:.4f}</title></circle>")
+        legend = HEIGHT - BOTTOM - 16 * (len(lines) - at)
+        middle = WIDTH - RIGHT - 275
+        out.append(f'<line x1="{middle}" y1="{legend}" x2="{middle + 34}" y2="{legend}" stroke="{colour}" stroke-width="2"{dashes}/>')
+        out.append(f'<text x="{middle + 42}" y="{legend + 4}">{escape(name)}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 

@@ -13,6 +13,7 @@ from .data import DataSet, Exact, Verdict, clustered, generated
 from .engine import Engine
 from .options import Options, Shape, Sweep, Unusable
 from .points import Point
+from .quantizers import Found
 from .report import paired
 from .search import shown_pages
 
@@ -210,6 +211,26 @@ class Picture(unittest.TestCase):
         self.assertEqual(drawn.count("<polyline"), 3)
         for text in ("ours, prepared", "ours, one statement", "hnswlib, in process", "a &lt; b"):
             self.assertIn(text, drawn)
+
+    def test_recall_against_bytes_has_a_line_for_each_family_and_a_name_for_each_point(self) -> None:
+        drawn = plot.of_bytes({"rabitq": [(48, 0.7, "rabitq1"), (96, 0.9, "rabitq2")], "none": []}, "a < b")
+        self.assertEqual((drawn.count("<polyline"), drawn.count("<circle")), (1, 2))
+        for text in ("rabitq2: 96 bytes, 0.9000", "a &lt; b"):
+            self.assertIn(text, drawn)
+
+
+class Quantizers(unittest.TestCase):
+    def test_ours_stand_beside_those_of_the_same_name_and_lists(self) -> None:
+        def point(probes: int, recall: float) -> dict:
+            recalls = {"0": recall, "20": 0.97, "100": 0.98}
+            return {"quantizer": "sq8", "probes": probes, "bytes": 384, "recall": recalls, "ns_per_row": 1, "encode_ns": 2}
+
+        theirs = [{"quantizer": "sq8", "probes": 32, "recall": 0.94, "bytes": 384, "us": 1.0}]
+        found = Found({"lists": 256}, [point(8, 0.8), point(32, 0.95)], theirs, "1.0")
+        (_, _, mine), (_, columns, both) = found.tables()
+        self.assertEqual(mine, [["sq8", 384, "0.9500", "0.9700", "0.9800", 1, 2]])
+        self.assertEqual(dict(zip(columns, both[0], strict=True))["more"], "+0.0100")
+        self.assertIn("sq8: 384 bytes, 0.9500", found.picture("about"))
 
 
 if __name__ == "__main__":
