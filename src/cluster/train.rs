@@ -333,7 +333,7 @@ impl Ord for Load {
 }
 
 /// Scales a point to length one, as seen from an origin at `-origin`.
-fn onto_sphere(point: &mut [f32], origin: &[f32]) {
+pub fn onto_sphere(point: &mut [f32], origin: &[f32]) {
     let pairs = || point.iter().zip(origin);
     let squared: f64 = pairs().map(|(x, o)| (*x as f64 + *o as f64).powi(2)).sum();
     if squared > 0.0 {

@@ -148,6 +148,8 @@ pub struct Pool<'a> {
     pub copies: usize,
     /// decides what is random
     pub seed: u64,
+    /// where centroids are to have length one, as [`Training::sphere`] has it
+    pub sphere: Option<&'a [f32]>,
 }
 
 /// A copy in a new list.
@@ -217,7 +219,7 @@ fn parts(pool: &Pool<'_>, count: usize) -> Option<Rows> {
                 lists,
                 iterations: ITERATIONS,
                 seed: pool.seed,
-                sphere: None,
+                sphere: pool.sphere,
             };
             cluster::train(&rows, training, &mut Alone)
         }
@@ -257,6 +259,9 @@ fn move_to_means(pool: &Pool<'_>, centroids: &mut Rows) {
         }
         let sum = &mut sums[list * dims..][..dims];
         sum.iter_mut().for_each(|x| *x /= count as f32);
+        if let Some(origin) = pool.sphere {
+            cluster::onto_sphere(sum, origin);
+        }
         moved.push_point(sum);
     }
     *centroids = moved;

@@ -138,6 +138,7 @@ impl Index {
             is_whole: members.len() == self.lists.len(),
             copies: 2,
             seed: 7,
+            sphere: None,
         };
         let Some(Arrangement { centroids, lists }) = arrange(&pool) else {
             self.undivided[cause] = self.lists[cause].len();
@@ -379,6 +380,7 @@ proptest! {
             is_whole,
             copies,
             seed,
+            sphere: None,
         };
         let Some(made) = arrange(&pool) else {
             return Ok(());

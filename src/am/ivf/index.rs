@@ -114,6 +114,13 @@ impl Ivf {
         }
     }
 
+    /// Where centroids are to have length one, what has to be added to a row for its length to mean something: see
+    /// [`Training::sphere`](crate::cluster::Training::sphere).
+    pub fn sphere(&self) -> Option<&[f32]> {
+        let codec = self.codec.as_ref()?;
+        (codec.metric() == Metric::Cosine).then(|| codec.rotated_centroid())
+    }
+
     /// Raises what `read` finds wrong with a block.
     #[inline]
     pub fn check<T>(&self, block: u32, read: impl FnOnce() -> Result<T, Damage>) -> T {

@@ -17,7 +17,7 @@ use crate::pg::heap::TableReader;
 use std::rc::Rc;
 
 /// Rows that are searched for: fewer in a small index, whose VACUUM would take as long again.
-const QUERIES: std::ops::RangeInclusive<usize> = 64..=160;
+const QUERIES: std::ops::RangeInclusive<usize> = 64..=640;
 /// Rows for each of them.
 const ROWS_PER_QUERY: usize = 80;
 /// Lists below which nothing is measured: all are searched.

@@ -7,7 +7,7 @@ use super::options::{self, Declared};
 use crate::am::column::Column;
 use crate::am::mean::Mean;
 use crate::cluster::{self, Training};
-use crate::distance::{Metric, Value};
+use crate::distance::Value;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Shape;
 use crate::pg::progress::{self, Phase};
@@ -257,15 +257,11 @@ pub fn centroids(
         return Centroids { rows };
     }
     progress::phase(Phase::Clustering);
-    let sphere = ivf
-        .codec
-        .as_ref()
-        .filter(|codec| codec.metric() == Metric::Cosine);
     let training = Training {
         lists,
         iterations: ITERATIONS,
         seed,
-        sphere: sphere.map(|codec| codec.rotated_centroid()),
+        sphere: ivf.sphere(),
     };
     let threads = threads::for_maintenance(rows.len().div_ceil(100));
     let mut trained = cluster::train(&rows, training, &mut Workers(threads));

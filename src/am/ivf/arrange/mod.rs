@@ -161,6 +161,7 @@ impl<'a> Alone<'a> {
             is_whole,
             copies: if has_pairs { 2 } else { 1 },
             seed: meta.seed ^ meta.next_list as u64,
+            sphere: ivf.sphere(),
         };
         let Some(arrangement) = arrange(&pool) else {
             self.note_undivided(&members[0], count);
