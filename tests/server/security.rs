@@ -122,6 +122,8 @@ const TRAPS: &str = "
     CREATE FUNCTION traps.of(x anyelement, y anyelement) RETURNS boolean LANGUAGE sql AS 'SELECT traps.trap() = 1';
     CREATE FUNCTION traps.distance(x anyelement, y anyelement) RETURNS float8 LANGUAGE sql AS 'SELECT traps.trap()::float8';
     CREATE OPERATOR traps.= (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.of);
+    CREATE FUNCTION traps.same(x pg_catalog.oid, y pg_catalog.regclass) RETURNS boolean LANGUAGE sql AS 'SELECT traps.trap() = 1';
+    CREATE OPERATOR traps.= (LEFTARG = pg_catalog.oid, RIGHTARG = pg_catalog.regclass, FUNCTION = traps.same);
     CREATE OPERATOR traps.< (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.of);
     CREATE OPERATOR traps.<-> (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.distance);
     CREATE FUNCTION traps.l2_distance(x anyelement, y anyelement) RETURNS float8 LANGUAGE sql AS 'SELECT traps.trap()::float8';
@@ -163,6 +165,7 @@ fn objects_in_the_way_are_not_used_by_the_script_nor_by_anything_it_makes() {
              CREATE TABLE ours.items (id int4, v vector(16), label int4, tag pg_catalog.text);
              INSERT INTO ours.items SELECT i, (SELECT array_agg(sin(i * n)) FROM generate_series(1, 16) n)::vector, i % 7, 't' || i % 3
                  FROM generate_series(1, 1200) i;
+             CREATE TABLE ours.centres AS SELECT v FROM ours.items WHERE id < 9;
              SET search_path = traps, pg_catalog, ours",
         )
         .unwrap();
@@ -175,6 +178,10 @@ fn objects_in_the_way_are_not_used_by_the_script_nor_by_anything_it_makes() {
         ),
         ("lists_v", "ivf (v vector_l2_ops)"),
         ("flat_v", "ivfflat (v vector_l2_ops) WITH (lists = 3)"),
+        (
+            "central_v",
+            "ivf (v vector_l2_ops) WITH (centroids = 'centres')",
+        ),
     ] {
         client
             .batch_execute(&format!(
