@@ -115,6 +115,50 @@ fn whoever_may_not_select_all_rows_learns_nothing_of_an_index() {
     assert!(!knows(&mut fresh, "hnsw") && !knows(&mut fresh, "ivf"));
 }
 
+#[test]
+fn a_table_of_centroids_is_read_with_the_rights_of_who_owns_the_indexed_table() {
+    let (server, mut client) = server_with("");
+    client
+        .batch_execute(
+            "CREATE TABLE secrets AS SELECT vec(i, 8)::vector(8) AS v FROM generate_series(1, 9) i;
+             CREATE ROLE owner LOGIN; CREATE SCHEMA own AUTHORIZATION owner",
+        )
+        .unwrap();
+    let mut owner = server.client_of("postgres", "owner");
+    owner
+        .batch_execute(
+            "CREATE TABLE own.items AS SELECT vec(i, 8)::vector(8) AS v FROM generate_series(1, 300) i",
+        )
+        .unwrap();
+    let create = "CREATE INDEX items_v ON own.items USING ivf (v vector_l2_ops)";
+    let with_secrets = format!("{create} WITH (centroids = 'public.secrets')");
+    assert_eq!(sqlstate_of(&mut owner, &with_secrets), "42501");
+    owner
+        .batch_execute(&format!(
+            "{create}; ALTER INDEX own.items_v SET (centroids = 'public.secrets')"
+        ))
+        .unwrap();
+    // also where a superuser does it
+    for client in [&mut owner, &mut client] {
+        assert_eq!(sqlstate_of(client, "REINDEX INDEX own.items_v"), "42501");
+    }
+    // row security hides what it hides elsewhere
+    client
+        .batch_execute(
+            "GRANT SELECT ON secrets TO owner; ALTER TABLE secrets ENABLE ROW LEVEL SECURITY",
+        )
+        .unwrap();
+    assert_eq!(
+        sqlstate_of(&mut client, "REINDEX INDEX own.items_v"),
+        "22023"
+    );
+    client
+        .batch_execute("ALTER TABLE secrets DISABLE ROW LEVEL SECURITY; REINDEX INDEX own.items_v")
+        .unwrap();
+    let lists = "SELECT lists::bigint FROM ivf_index_stats('own.items_v')";
+    assert_eq!(number(&mut client, lists), 9);
+}
+
 /// A schema whose functions and operators fall on whoever comes by, and say so.
 const TRAPS: &str = "
     CREATE SCHEMA traps;
