@@ -36,6 +36,7 @@ unsafe extern "C-unwind" fn pg_init() {
     crate::am::ivf::options::init();
     crate::planner::running::init();
     crate::planner::paths::init();
+    crate::planner::merge_joins::init();
     #[cfg(feature = "pg18")]
     crate::planner::explain::init();
     crate::planner::junk::init();

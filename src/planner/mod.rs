@@ -8,6 +8,7 @@ pub mod explain;
 mod filter_columns;
 pub mod junk;
 pub mod limit;
+pub mod merge_joins;
 pub mod paths;
 pub mod running;
 mod within;

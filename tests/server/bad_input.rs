@@ -177,3 +177,57 @@ fn a_page_of_another_kind_is_reported_as_damage() {
         .batch_execute("REINDEX INDEX items_v; SELECT id FROM items ORDER BY v <-> '[1,2,3]'")
         .unwrap();
 }
+
+#[test]
+fn options_that_the_catalog_has_out_of_range_are_taken_for_the_nearest_in_it() {
+    let (_server, mut client) = Server::start_with_extension();
+    client
+        .batch_execute(
+            "CREATE TABLE items (id int, v vector(8));
+             INSERT INTO items SELECT i, (SELECT array_agg(sin(i * n)) FROM generate_series(1, 8) n)::vector
+                 FROM generate_series(1, 600) i;
+             CREATE INDEX graph ON items USING hnsw (v vector_l2_ops);
+             CREATE INDEX lists ON items USING ivf (v vector_l2_ops);
+             CREATE INDEX flat ON items USING ivfflat (v vector_l2_ops);
+             SET statement_timeout = '20s'",
+        )
+        .unwrap();
+    // the server checks options of statements, and none that are in its catalog
+    for (index, options) in [
+        ("graph", "m=2000000000,ef_construction=2147483647"),
+        ("graph", "m=-5,ef_construction=-1,layout=plain"),
+        ("graph", "m=65537,layout=plain"),
+        ("graph", "quantizer=wrong,layout=17,x=y"),
+        ("lists", "lists=2000000000,copies=77,quantizer=sq8"),
+        ("lists", "lists=-7,copies=-2"),
+        ("flat", "lists=2000000000"),
+        ("flat", "lists=-2000000000"),
+    ] {
+        client
+            .batch_execute(&format!(
+                "UPDATE pg_class SET reloptions = '{{{options}}}' WHERE relname = '{index}';
+                 INSERT INTO items SELECT id + 1000, v FROM items WHERE id < 10"
+            ))
+            .unwrap();
+        client
+            .batch_execute(&format!("REINDEX INDEX {index}"))
+            .unwrap_or_else(|error| panic!("{index} with {options}: {error:?}"));
+        client
+            .batch_execute(&format!(
+                "SELECT vector_index_check('{index}', true, true);
+                 INSERT INTO items SELECT id + 1000, v FROM items WHERE id < 10;
+                 SET enable_seqscan = off; SELECT id FROM items ORDER BY v <-> '[1,2,3,4,5,6,7,8]' LIMIT 10"
+            ))
+            .unwrap();
+    }
+    for (index, options) in [
+        ("graph", "quantizer=pq,pq_segments=-1,pq_bits=77"),
+        ("lists", "quantizer=pq,pq_segments=100000,pq_bits=99"),
+    ] {
+        let change =
+            format!("UPDATE pg_class SET reloptions = '{{{options}}}' WHERE relname = '{index}'");
+        client.batch_execute(&change).unwrap();
+        let code = sqlstate_of(&mut client, &format!("REINDEX INDEX {index}"));
+        assert_eq!(code, "22023", "{index} with {options}");
+    }
+}

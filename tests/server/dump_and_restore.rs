@@ -31,6 +31,8 @@ const TABLE: &str = "
     CREATE INDEX items_compact ON items USING hnsw (v vector_l2_ops, id) WITH (layout = compact);
     CREATE INDEX items_lists ON items USING ivf (v vector_l2_ops, id)
         WITH (lists = 2, quantizer = rabitq2, rerank = index, copies = 1);
+    CREATE TABLE centres AS SELECT v FROM items WHERE id < 4;
+    CREATE INDEX items_central ON items USING ivf (v vector_ip_ops) WITH (centroids = centres);
     CREATE INDEX items_flat ON items USING ivfflat (h halfvec_cosine_ops) WITH (lists = 3);
     CREATE INDEX items_partial ON items USING hnsw ((v::halfvec(3)) halfvec_ip_ops) WHERE id < 100;
     CREATE MATERIALIZED VIEW centre AS SELECT avg(v) AS v FROM items WHERE id < 1000";
@@ -57,7 +59,7 @@ fn values_and_indexes_come_back_bit_for_bit() {
     let (server, mut client) = Server::start_with_extension();
     client.batch_execute(TABLE).unwrap();
     let before = contents(&mut client);
-    assert_eq!(before.len(), 203 + 12 + 1);
+    assert_eq!(before.len(), 203 + 13 + 1);
 
     let directory = server.directory().to_str().unwrap();
     let archive = format!("{directory}/items.dump");

@@ -462,6 +462,11 @@ const TYPES: &[(&str, &[&str])] = &[
         "sparsevec",
         &["{1:1,3:2}/3", "{}/5", "{1:1e-3,1000000000:-2}/1000000000"],
     ),
+    (
+        "bytevec",
+        &["[1,2,3]", "[-128,127,0]", "[1]", " [ 1 , 2 ] "],
+    ),
+    ("bf16vec", &["[1,2,3]", "[3e38,-1e-40,0]", "[1]"]),
 ];
 
 #[test]
@@ -567,31 +572,95 @@ fn any_modifier_option_and_setting_is_taken_or_refused() {
         "ef_construction",
         "layout",
         "quantizer",
+        "pq_segments",
+        "pq_bits",
         "lists",
+        "assign",
+        "centroids",
         "fillfactor",
         "M",
         "\"\"",
         "rerank",
     ];
-    let layouts = [
-        "plain", "inline", "compact", "auto", "rabitq1", "rabitq2", "rabitq4", "sq8", "none",
+    let words = [
+        "plain", "inline", "compact", "auto", "rabitq1", "rabitq2", "rabitq4", "sq8", "none", "pq",
+        "binary", "heap", "index", "items",
     ];
+    // of one access method or another
+    let sensible = [
+        "m = 2",
+        "m = 100",
+        "ef_construction = 4",
+        "ef_construction = 1000",
+        "layout = plain",
+        "layout = compact",
+        "quantizer = pq",
+        "quantizer = binary",
+        "quantizer = none",
+        "quantizer = rabitq1",
+        "quantizer = rabitq8",
+        "pq_bits = 4",
+        "pq_segments = 1",
+        "lists = 1",
+        "lists = 32768",
+        "rerank = index",
+        "rerank = none",
+        "copies = 2",
+        "centroids = items",
+    ];
+    let indexes = [
+        "items_v",
+        "items_plain",
+        "empty_v",
+        "items_lists",
+        "items_flat",
+    ];
+    client
+        .batch_execute(
+            "CREATE INDEX items_lists ON items USING ivf (h halfvec_l2_ops);
+             CREATE INDEX items_flat ON items USING ivfflat (v vector_l2_ops) WITH (lists = 3)",
+        )
+        .unwrap();
     for _ in 0..10 * inputs() {
         let any = |random: &mut fastrand::Rng| match random.bool() {
             true => numbers[random.usize(..numbers.len())],
-            false => layouts[random.usize(..layouts.len())],
+            false => words[random.usize(..words.len())],
         };
-        let statement = match random.u8(0..3) {
+        let pair = |random: &mut fastrand::Rng| match random.bool() {
+            true => sensible[random.usize(..sensible.len())].to_owned(),
+            false => format!(
+                "{} = {}",
+                options[random.usize(..options.len())],
+                any(random)
+            ),
+        };
+        let statement = match random.u8(0..4) {
             0 => {
                 let name = TYPES[random.usize(..TYPES.len())].0;
                 format!("SELECT NULL::{name}({})", any(&mut random))
             }
             1 => {
-                let one = options[random.usize(..options.len())];
-                let other = options[random.usize(..options.len())];
-                let (a, b) = (any(&mut random), any(&mut random));
+                let method = ["hnsw", "ivf", "ivfflat"][random.usize(..3)];
+                let (one, other) = (pair(&mut random), pair(&mut random));
                 format!(
-                    "CREATE INDEX i ON items USING hnsw (h halfvec_l2_ops) WITH ({one} = {a}, {other} = {b}); DROP INDEX i"
+                    "CREATE INDEX i ON items USING {method} (h halfvec_l2_ops) WITH ({one}, {other}); DROP INDEX i"
+                )
+            }
+            2 => {
+                // options of an index that is there, which goes on with its own until it is made anew
+                let index = indexes[random.usize(..indexes.len())];
+                let reindex = if random.bool() {
+                    format!("REINDEX INDEX {index};")
+                } else {
+                    String::new()
+                };
+                format!(
+                    "ALTER INDEX {index} SET ({}); {reindex}
+                     INSERT INTO items VALUES ('[1,2,3]', array_fill(1, ARRAY[20])::halfvec);
+                     INSERT INTO empty VALUES ('[1,2,3]');
+                     SET enable_seqscan = off; SELECT v FROM items ORDER BY v <-> '[1,2,3]' LIMIT 7;
+                     SELECT vector_index_check('{index}', true, true)",
+                    pair(&mut random)
                 )
             }
             _ => {

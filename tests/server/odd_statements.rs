@@ -4,7 +4,7 @@
 use postgres::Client;
 
 use crate::forms::{COLUMNS, check, rows, run, with_each_form};
-use crate::harness::sqlstate_of;
+use crate::harness::{explain, sqlstate_of};
 use crate::hnsw::check::assert_sound;
 use crate::hnsw::number;
 
@@ -352,4 +352,41 @@ fn values_as_large_as_floats_go_and_limits_of_any_size_are_nothing_special() {
         check(client, "t");
         assert_eq!(number(client, "SELECT count(*) FROM t"), 2970);
     });
+}
+
+#[test]
+fn merge_joins_over_searches_take_rows_that_come_late() {
+    let late = std::cell::Cell::new(0);
+    with_each_form(|client, form| {
+        run(
+            client,
+            &["SET enable_hashjoin = off; SET enable_nestloop = off"],
+        );
+        for query in 1..=6 {
+            let side = format!("SELECT v <-> vec({query}, 16) AS d FROM t ORDER BY 1");
+            let inversions = number(
+                client,
+                &format!(
+                    "SELECT count(*) FROM (SELECT d < lag(d) OVER () AS is_late FROM ({side}) s) s WHERE is_late"
+                ),
+            );
+            late.set(late.get() + inversions);
+            // two rows may be as far away, and are joined with each other; `+ 0` is no order of an index
+            let pairs = number(
+                client,
+                &format!(
+                    "SELECT sum(n * n)::bigint FROM (SELECT count(*) AS n FROM t GROUP BY (v <-> vec({query}, 16)) + 0) s"
+                ),
+            );
+            for kind in ["JOIN", "FULL JOIN"] {
+                let join = format!(
+                    "SELECT count(*) FROM ({side}) a {kind} ({side} LIMIT 1500) b USING (d)"
+                );
+                assert!(explain(client, &join).contains("Merge"), "{form}");
+                assert_eq!(number(client, &join), pairs, "{form}: {query}");
+            }
+        }
+    });
+    // or there was nothing to be wrong about
+    assert!(late.get() > 0);
 }

@@ -115,6 +115,50 @@ fn whoever_may_not_select_all_rows_learns_nothing_of_an_index() {
     assert!(!knows(&mut fresh, "hnsw") && !knows(&mut fresh, "ivf"));
 }
 
+#[test]
+fn a_table_of_centroids_is_read_with_the_rights_of_who_owns_the_indexed_table() {
+    let (server, mut client) = server_with("");
+    client
+        .batch_execute(
+            "CREATE TABLE secrets AS SELECT vec(i, 8)::vector(8) AS v FROM generate_series(1, 9) i;
+             CREATE ROLE owner LOGIN; CREATE SCHEMA own AUTHORIZATION owner",
+        )
+        .unwrap();
+    let mut owner = server.client_of("postgres", "owner");
+    owner
+        .batch_execute(
+            "CREATE TABLE own.items AS SELECT vec(i, 8)::vector(8) AS v FROM generate_series(1, 300) i",
+        )
+        .unwrap();
+    let create = "CREATE INDEX items_v ON own.items USING ivf (v vector_l2_ops)";
+    let with_secrets = format!("{create} WITH (centroids = 'public.secrets')");
+    assert_eq!(sqlstate_of(&mut owner, &with_secrets), "42501");
+    owner
+        .batch_execute(&format!(
+            "{create}; ALTER INDEX own.items_v SET (centroids = 'public.secrets')"
+        ))
+        .unwrap();
+    // also where a superuser does it
+    for client in [&mut owner, &mut client] {
+        assert_eq!(sqlstate_of(client, "REINDEX INDEX own.items_v"), "42501");
+    }
+    // row security hides what it hides elsewhere
+    client
+        .batch_execute(
+            "GRANT SELECT ON secrets TO owner; ALTER TABLE secrets ENABLE ROW LEVEL SECURITY",
+        )
+        .unwrap();
+    assert_eq!(
+        sqlstate_of(&mut client, "REINDEX INDEX own.items_v"),
+        "22023"
+    );
+    client
+        .batch_execute("ALTER TABLE secrets DISABLE ROW LEVEL SECURITY; REINDEX INDEX own.items_v")
+        .unwrap();
+    let lists = "SELECT lists::bigint FROM ivf_index_stats('own.items_v')";
+    assert_eq!(number(&mut client, lists), 9);
+}
+
 /// A schema whose functions and operators fall on whoever comes by, and say so.
 const TRAPS: &str = "
     CREATE SCHEMA traps;
@@ -122,6 +166,8 @@ const TRAPS: &str = "
     CREATE FUNCTION traps.of(x anyelement, y anyelement) RETURNS boolean LANGUAGE sql AS 'SELECT traps.trap() = 1';
     CREATE FUNCTION traps.distance(x anyelement, y anyelement) RETURNS float8 LANGUAGE sql AS 'SELECT traps.trap()::float8';
     CREATE OPERATOR traps.= (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.of);
+    CREATE FUNCTION traps.same(x pg_catalog.oid, y pg_catalog.regclass) RETURNS boolean LANGUAGE sql AS 'SELECT traps.trap() = 1';
+    CREATE OPERATOR traps.= (LEFTARG = pg_catalog.oid, RIGHTARG = pg_catalog.regclass, FUNCTION = traps.same);
     CREATE OPERATOR traps.< (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.of);
     CREATE OPERATOR traps.<-> (LEFTARG = anyelement, RIGHTARG = anyelement, FUNCTION = traps.distance);
     CREATE FUNCTION traps.l2_distance(x anyelement, y anyelement) RETURNS float8 LANGUAGE sql AS 'SELECT traps.trap()::float8';
@@ -163,6 +209,7 @@ fn objects_in_the_way_are_not_used_by_the_script_nor_by_anything_it_makes() {
              CREATE TABLE ours.items (id int4, v vector(16), label int4, tag pg_catalog.text);
              INSERT INTO ours.items SELECT i, (SELECT array_agg(sin(i * n)) FROM generate_series(1, 16) n)::vector, i % 7, 't' || i % 3
                  FROM generate_series(1, 1200) i;
+             CREATE TABLE ours.centres AS SELECT v FROM ours.items WHERE id < 9;
              SET search_path = traps, pg_catalog, ours",
         )
         .unwrap();
@@ -175,6 +222,10 @@ fn objects_in_the_way_are_not_used_by_the_script_nor_by_anything_it_makes() {
         ),
         ("lists_v", "ivf (v vector_l2_ops)"),
         ("flat_v", "ivfflat (v vector_l2_ops) WITH (lists = 3)"),
+        (
+            "central_v",
+            "ivf (v vector_l2_ops) WITH (centroids = 'centres')",
+        ),
     ] {
         client
             .batch_execute(&format!(

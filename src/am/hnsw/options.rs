@@ -10,6 +10,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::pg_sys::{self, Datum};
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How a scan goes on when its first batch did not suffice.
@@ -147,8 +148,8 @@ pub fn init() {
             c"m".as_ptr(),
             c"Links of a node per layer (twice as many on the ground layer)".as_ptr(),
             DEFAULTS.m as i32,
-            2,
-            100,
+            *M.start(),
+            *M.end(),
             lock,
         );
         pg_sys::add_int_reloption(
@@ -156,8 +157,8 @@ pub fn init() {
             c"ef_construction".as_ptr(),
             c"Size of the candidate list while building".as_ptr(),
             DEFAULTS.ef_construction as i32,
-            4,
-            1000,
+            *EF_CONSTRUCTION.start(),
+            *EF_CONSTRUCTION.end(),
             lock,
         );
         pg_sys::add_enum_reloption(
@@ -274,7 +275,13 @@ pub const DEFAULTS: Params = Params {
     ef_construction: 64,
 };
 
-/// The parsed options of an index, as the relation cache keeps them.
+/// What `m` may be.
+const M: RangeInclusive<i32> = 2..=100;
+/// What `ef_construction` may be.
+const EF_CONSTRUCTION: RangeInclusive<i32> = 4..=1000;
+
+/// The parsed options of an index, as the relation cache keeps them. Nobody has checked those that are in the
+/// catalog.
 #[repr(C)]
 struct Options {
     varlena_header: i32,
@@ -426,8 +433,11 @@ fn declared<T>(index: Index, default: T, read: impl FnOnce(&Options) -> T) -> T 
 /// fill its list: it is raised ([`tell_raised`]).
 pub fn declared_params(index: Index) -> Params {
     let mut params = declared(index, DEFAULTS, |options| Params {
-        m: options.m as u16,
-        ef_construction: options.ef_construction as u16,
+        m: options.m.clamp(*M.start(), *M.end()) as u16,
+        ef_construction: options
+            .ef_construction
+            .clamp(*EF_CONSTRUCTION.start(), *EF_CONSTRUCTION.end())
+            as u16,
     });
     params.ef_construction = params.ef_construction.max(2 * params.m);
     params

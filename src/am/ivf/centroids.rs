@@ -69,13 +69,19 @@ pub fn read(ivf: &Ivf, table: &str) -> cluster::Rows {
 /// The query for the centroids in a table.
 fn query_of(ivf: &Ivf, table: &str) -> String {
     let (type_id, _) = ivf.index.attribute(0);
+    let relation = match beside(ivf, table) {
+        Some(oid) => format!("'{oid}'"),
+        // says what is wrong with the name
+        None => spi::quote_literal(table),
+    };
     let find = format!(
         "SELECT pg_catalog.format('SELECT %I::pg_catalog.float4[] FROM %s', attname, attrelid::pg_catalog.regclass)
          FROM pg_catalog.pg_attribute
-         WHERE attrelid = {}::pg_catalog.regclass AND atttypid = {}
-           AND attnum > 0 AND NOT attisdropped
-         ORDER BY attnum LIMIT 1",
-        spi::quote_literal(table),
+         WHERE attrelid OPERATOR(pg_catalog.=) {}::pg_catalog.regclass
+           AND atttypid OPERATOR(pg_catalog.=) {}::pg_catalog.oid
+           AND attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped
+         ORDER BY attnum USING OPERATOR(pg_catalog.<) LIMIT 1",
+        relation,
         u32::from(type_id)
     );
     let found = Spi::get_one::<String>(&find);
@@ -86,4 +92,23 @@ fn query_of(ivf: &Ivf, table: &str) -> String {
             Some("Give it one, in which each row has a list's centroid.".into()),
         )
     })
+}
+
+/// The table of a name: the one that `search_path` leads to, or else the one in the schema of the indexed table.
+/// A dump is restored with no path at all, and from PostgreSQL 17 on indexes are made without the session's.
+fn beside(ivf: &Ivf, table: &str) -> Option<u32> {
+    let in_path = format!("pg_catalog.to_regclass({})", spi::quote_literal(table));
+    let found = match table.contains('.') {
+        true => in_path,
+        false => format!(
+            "coalesce({in_path}, pg_catalog.to_regclass(pg_catalog.concat(
+                 (SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_namespace
+                  JOIN pg_catalog.pg_class ON pg_class.relnamespace OPERATOR(pg_catalog.=) pg_namespace.oid
+                  WHERE pg_class.oid OPERATOR(pg_catalog.=) {}::pg_catalog.oid), '.', {})))",
+            u32::from(ivf.index.table()),
+            spi::quote_literal(table)
+        ),
+    };
+    let found = Spi::get_one::<pgrx::pg_sys::Oid>(&format!("SELECT {found}::pg_catalog.oid"));
+    found.ok().flatten().map(u32::from)
 }

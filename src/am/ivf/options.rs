@@ -428,7 +428,8 @@ impl Declared {
                 false => unsafe { (*parsed).lists },
             };
             return Declared {
-                lists: Some(lists as usize),
+                // nobody has checked what is in the catalog
+                lists: Some(lists.clamp(1, MOST_FLAT_LISTS) as usize),
                 quantizer: Quantizer::None,
                 rerank: Rerank::Auto,
                 pq_segments: None,
@@ -452,7 +453,7 @@ impl Declared {
             };
         };
         Declared {
-            lists: (options.lists > 0).then_some(options.lists as usize),
+            lists: (options.lists > 0).then_some(options.lists.min(MOST_LISTS) as usize),
             quantizer: match options.quantizer {
                 0 => Quantizer::Auto,
                 BINARY => Quantizer::Binary,
@@ -466,7 +467,7 @@ impl Declared {
                 [options.rerank as usize],
             pq_segments: (options.pq_segments > 0).then_some(options.pq_segments as usize),
             pq_bits: (options.pq_bits > 0).then_some(options.pq_bits as usize),
-            copies: (options.copies > 0).then_some(options.copies as usize),
+            copies: (options.copies > 0).then_some(options.copies.min(2) as usize),
             seed: (options.seed > 0).then_some(options.seed as u64),
             centroids: (options.centroids != 0).then(|| {
                 // SAFETY: a NUL-terminated string that many bytes into the options.

@@ -38,6 +38,20 @@ const KINDS: &[Kind] = &[
         "WITH (layout = compact)",
         "",
     ),
+    (
+        "books",
+        64,
+        "vector_l2_ops",
+        "WITH (quantizer = pq, pq_segments = 32)",
+        "",
+    ),
+    (
+        "signs",
+        96,
+        "vector_cosine_ops",
+        "WITH (quantizer = binary)",
+        "",
+    ),
     ("keyed", 24, "vector_l2_ops", "", FILTERS),
     (
         "keyed_compact",
@@ -153,7 +167,7 @@ fn other_types_partial_and_expression_indexes_are_checked_against_their_rows() {
 #[test]
 fn nothing_is_found_in_indexes_that_are_being_changed() {
     let (server, mut client) = server_with("");
-    let kinds = [KINDS[0], KINDS[2], KINDS[3], KINDS[6], KINDS[7]];
+    let kinds = [KINDS[0], KINDS[2], KINDS[3], KINDS[6], KINDS[7], KINDS[9]];
     for kind in &kinds {
         create(&mut client, kind, 500);
     }
@@ -339,6 +353,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<
         }
         8 if on_page >= special + 12 => Some("hint where the code map has room"),
         5 => Some("kind of a page in no use"),
+        10 if on_page < lower => Some("entry of a codebook that no row may have"),
         _ => None,
     }
 }
@@ -511,8 +526,8 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
 const NODES: u16 = 2;
 const MAP: u16 = 8;
 const DIRECTORY: u16 = 9;
-/// Kinds of pages that form chains: pieces of the centroid, the entry table, the code map's directory.
-const CHAINS: [u16; 3] = [6, 7, DIRECTORY];
+/// Kinds of pages that form chains: pieces of the centroid, the entry table, the code map's directory, the codebook.
+const CHAINS: [u16; 4] = [6, 7, DIRECTORY, 10];
 
 /// A page of a chain; of an index that has none, any.
 fn any_of_chains(bytes: &[u8], random: &mut fastrand::Rng) -> usize {

@@ -103,6 +103,8 @@ const FORMS: &[Form] = &[
     },
 ];
 
+/// Bytes of a page's header.
+const PAGE_HEADER: usize = 24;
 /// Bytes of a page's special area.
 const SPECIAL: usize = 24;
 const META: u16 = 1;
@@ -439,6 +441,63 @@ fn damage_of_every_structure_of_lists_is_told_and_harms_nobody() {
         number(&mut client, "SELECT pg_backend_pid()::bigint"),
         backend
     );
+}
+
+#[test]
+fn a_pointer_of_the_metapage_that_leads_elsewhere_is_told() {
+    // of the centroid, the codebook and the directory; bits further up lead past the end of any file
+    let places = [36, 40, 48].map(|field| PAGE_HEADER + field);
+    let flips: Vec<(usize, u8)> = places
+        .into_iter()
+        .flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)))
+        .collect();
+    let (server, mut client) = server_with(CHECKSUMS_IGNORED);
+    let mut planted = Vec::new();
+    for form in FORMS.iter().filter(|form| form.filters.is_empty()) {
+        let Form {
+            name,
+            method,
+            dims,
+            class,
+            options,
+            ..
+        } = form;
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE {name} (id bigint, v vector({dims}));
+                 INSERT INTO {name} SELECT i, vec(i, {dims}) FROM generate_series(1, 300) i"
+            ))
+            .unwrap();
+        for (n, flip) in flips.iter().enumerate() {
+            let index = format!("{name}_{n}");
+            client
+                .batch_execute(&format!(
+                    "CREATE INDEX {index} ON {name} USING {method} (v {class}) {options}"
+                ))
+                .unwrap();
+            planted.push((path_of(&server, &mut client, &index), index, *flip));
+        }
+    }
+    client.batch_execute("CHECKPOINT").unwrap();
+    drop(client);
+    server.change_while_stopped(|| {
+        for (path, _, (at, bit)) in &planted {
+            let mut bytes = std::fs::read(path).unwrap();
+            bytes[*at] ^= bit;
+            std::fs::write(path, bytes).unwrap();
+        }
+    });
+    let mut client = server.client();
+    let mut missed = Vec::new();
+    for (_, index, (at, bit)) in &planted {
+        let strict = format!("SELECT vector_index_check('{index}', false, true)");
+        match client.batch_execute(&strict) {
+            Ok(()) => missed.push(format!("{index}: bit {bit} of byte {at}")),
+            Err(error) => assert_eq!(error.code().unwrap().code(), "XX002", "{error:?}"),
+        }
+    }
+    println!("planted {} pointers of metapages", planted.len());
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
 /// Scans, inserts, deletes and vacuums with every damaged index: an answer, or XX002 that says REINDEX, or

@@ -160,11 +160,19 @@ impl Check {
             );
         }
         for block in std::mem::take(&mut self.used_pages) {
-            found.warning(
-                block,
-                None,
-                "page of a centroid or entry table that nothing leads to, left by a crash: REINDEX gives it back",
-            );
+            let read = self.other.read(self.index, block, Access::Random);
+            match (read, Opaque::of(self.other.page())) {
+                // written by the build that makes the index, and never again: a crash leaves none
+                (Ok(()), Ok((kind @ (PageKind::Centroid | PageKind::Codebook), _))) => {
+                    let message = format!("page of kind {kind:?} that nothing leads to");
+                    found.error(block, None, message);
+                }
+                _ => found.warning(
+                    block,
+                    None,
+                    "page of an entry table that nothing leads to, left by a crash: REINDEX gives it back",
+                ),
+            }
         }
     }
 

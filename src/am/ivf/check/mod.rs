@@ -195,10 +195,19 @@ impl Check {
             let read = self.page.read(self.index, block, Access::Random);
             let is_still = matches!(Opaque::of(self.page.page()), Ok((now, _)) if now == kind);
             if read.is_ok() && is_still {
-                let message = format!(
-                    "page of kind {kind:?} that nothing leads to: left by a crash, or in use since the check began"
-                );
-                found.warning(block, None, message);
+                match kind {
+                    // written by the build that makes the index, and never again: a crash leaves none
+                    PageKind::Centroid | PageKind::Codebook => {
+                        let message = format!("page of kind {kind:?} that nothing leads to");
+                        found.error(block, None, message);
+                    }
+                    _ => {
+                        let message = format!(
+                            "page of kind {kind:?} that nothing leads to: left by a crash, or in use since the check began"
+                        );
+                        found.warning(block, None, message);
+                    }
+                }
             }
         }
     }
