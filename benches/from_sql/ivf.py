@@ -9,7 +9,7 @@ from .churn import churn
 from .compare import ratio_at, shown_rate
 from .options import Sweep
 from .points import Contender, Curves, prepared, statement, sweep
-from .report import Report, paired, ratio
+from .report import Report, ratio
 from .search import equal_recall, sweep_table
 from .vectorchord import vectorchord
 
@@ -17,6 +17,9 @@ AT = (0.95, 0.98)
 PROBES = (0.004, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Shares of their lists that the peers look through."""
 
+
+TICK = 0.01
+"""Seconds in which processor time is counted: a tiny build may take none."""
 
 Built = tuple[float, float]
 """Seconds of CREATE INDEX, by the clock and of computing."""
@@ -66,7 +69,7 @@ def listed(contender: Contender, access_method: str, index_options: str, asked: 
 def builds(ours: Contender, other: Contender, mine: Built, its: Built, about: str, report: Report) -> None:
     """CREATE INDEX of two sides, one after the other, and the bytes of both."""
     size = ours.engine.index_bytes
-    against = [ratio(theirs / own) for theirs, own in zip(its, mine, strict=True)]
+    against = [ratio(theirs / max(own, TICK)) for theirs, own in zip(its, mine, strict=True)]
     smaller = ratio(size / other.engine.index_bytes)
     rows = [
         [ours.label, mine[0], against[0], goals.at_least(goals.VCHORDRQ_BUILD), mine[1], against[1], size / MEGABYTE, smaller],
@@ -96,7 +99,7 @@ def row(
     at_default = next((point.recall for point in mine if point.value == "0.95"), None)
     cells: list[object] = [name, built[0][0], built[0][1]]
     if len(built) > 1:
-        faster, cheaper = (ratio(paired([built[1][at]], [built[0][at]])) for at in (0, 1))
+        faster, cheaper = (ratio(built[1][at] / max(built[0][at], TICK)) for at in (0, 1))
         cells += [faster, goals.at_least(goals.IVF_BUILD), cheaper]
     elif peers:
         cells += ["", "", ""]
