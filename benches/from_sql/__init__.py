@@ -9,6 +9,6 @@
 
 A file a part: `exact`, `build` (with further values of `ef_construction`), `search`, `library` (hnswlib
 in this process), `sessions` (round trips, several clients), `cold`, `layouts` (with widths), `churn`
-(inserts, VACUUM), `filters` and `costs` (both over the table of `filtered`), `tenants`, `ivf`, `quantizers` (in memory),
-`frugal`, `scale`.
+(inserts, VACUUM), `filters` and `costs` (both over the table of `filtered`), `tenants`, `ivf` (with `vectorchord`, a further peer),
+`quantizers` (in memory), `frugal`, `scale`.
 """

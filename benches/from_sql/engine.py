@@ -36,6 +36,8 @@ class Engine:
     index_options: str
     options: Options
     server: Server
+    exact_order: bool = True
+    """Whether rows out of the order of their distances fail the run, or are only told of a peer."""
 
     @cached_property
     def self_calibrated(self) -> bool:
@@ -63,8 +65,9 @@ class Engine:
         column = f"{self.options.type}({data.dims})"
         # the same number of processes for both, whatever the planner makes of the table's size
         with_workers = f"WITH (parallel_workers = {self.options.workers})"
+        # CASCADE: an extension may rest on another's type
         self.psql(
-            f"CREATE EXTENSION {self.extension};"
+            f"CREATE EXTENSION {self.extension} CASCADE;"
             f"CREATE TABLE items (id integer, embedding {column}) {with_workers};"
             f"CREATE TABLE queries (id integer, embedding {column});"
         )

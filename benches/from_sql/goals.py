@@ -45,6 +45,10 @@ IVF_SIZE = 0.15
 IVF_SEARCH = {"prepared": 10.0, "statement": 20.0}
 """Rate against ivfflat's at recall 0.95; in one statement for a large table."""
 
+VCHORDRQ_BUILD = 2.5
+VCHORDRQ_SEARCH = {"prepared": 2.5, "statement": 5.0}
+"""The same against VectorChord's."""
+
 FILTERED = {"f": 10.0, "p": 3.0}
 """Rate against the peer's at a condition that one row in a hundred meets: on a filter column, on another."""
 
@@ -65,9 +69,17 @@ QUANTIZED = 0.01
 
 
 def ivf(form: str, recall: float, rows: int) -> str:
+    return of_lists(IVF_SEARCH, form, recall, rows)
+
+
+def vchordrq(form: str, recall: float, rows: int) -> str:
+    return of_lists(VCHORDRQ_SEARCH, form, recall, rows)
+
+
+def of_lists(rates: dict[str, float], form: str, recall: float, rows: int) -> str:
     if recall != 0.95 or (form == "statement" and rows < LARGE):
         return ""
-    return at_least(IVF_SEARCH.get(form))
+    return at_least(rates.get(form))
 
 
 def filtered(column: str, share: float) -> str:

@@ -1,4 +1,4 @@
-"""The access method `ivf` beside the peer's `ivfflat`, with as many lists: build, bytes, speed, inserts, VACUUM."""
+"""The access method `ivf` beside `ivfflat` and `vchordrq`, with as many lists: build, bytes, speed, inserts, VACUUM."""
 
 import math
 from dataclasses import replace
@@ -9,12 +9,20 @@ from .churn import churn
 from .compare import ratio_at, shown_rate
 from .options import Sweep
 from .points import Contender, Curves, prepared, statement, sweep
-from .report import Report, paired, ratio
+from .report import Report, ratio
 from .search import equal_recall, sweep_table
+from .vectorchord import vectorchord
 
 AT = (0.95, 0.98)
 PROBES = (0.004, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-"""Shares of its lists that the peer looks through."""
+"""Shares of their lists that the peers look through."""
+
+
+TICK = 0.01
+"""Seconds in which processor time is counted: a tiny build may take none."""
+
+Built = tuple[float, float]
+"""Seconds of CREATE INDEX, by the clock and of computing."""
 
 
 def ivf(contenders: list[Contender], report: Report) -> None:
@@ -25,16 +33,21 @@ def ivf(contenders: list[Contender], report: Report) -> None:
     if not ours.engine.accepts(ours.engine.index_options):
         report.not_measured("ivf", f"{ours.label} {ours.engine.version} has no such access method")
         return
-    counts = dict.fromkeys(str(max(1, round(share * lists))) for share in PROBES)
-    probes = Sweep("ivfflat.probes", tuple(counts))
-    peers = [listed(contender, "ivfflat", f"lists={lists}", probes) for contender in contenders[1:]]
-    built = [contender.engine.create_index() for contender in (ours, *peers)]
+    counts = tuple(dict.fromkeys(str(max(1, round(share * lists))) for share in PROBES))
+    peers = [listed(each, "ivfflat", f"lists={lists}", Sweep("ivfflat.probes", counts)) for each in contenders[1:]]
     about = f"ivf against ivfflat, {lists} lists"
-    curves = sweep([ours, *peers], [each.engine.sweep for each in (ours, *peers)], report, (prepared, statement))
-    sweep_table([ours, *peers], curves, report, about)
-    if peers:
-        equal_recall([ours, *peers], curves, report, about, goals.ivf)
-    rows = [row(ours, peers, curves, "default", built)]
+    with vectorchord(contenders[0], lists, counts, report) as further:
+        together = [ours, *peers, *further]
+        built = [contender.engine.create_index() for contender in together]
+        curves = sweep(together, [each.engine.sweep for each in together], report, (prepared, statement))
+        sweep_table(together, curves, report, f"ivf beside other lists, {lists} each" if further else about)
+        if peers:
+            equal_recall([ours, *peers], curves, report, about, goals.ivf)
+        for other in further:
+            against = f"ivf against vchordrq, {lists} lists"
+            builds(ours, other, built[0], built[-1], against, report)
+            equal_recall([ours, other], curves, report, against, goals.vchordrq)
+    rows = [row(ours, peers, curves, "default", built[: 1 + len(peers)])]
     for chosen in options.quantizers:
         rows += variant(ours, peers, curves, chosen, report)
     table(f"{about}: bytes, and searches a second in one statement", [ours, *peers], rows, report)
@@ -53,6 +66,19 @@ def listed(contender: Contender, access_method: str, index_options: str, asked: 
     return contender.indexed(options=options, index_options=index_options, asked_sweep=asked)
 
 
+def builds(ours: Contender, other: Contender, mine: Built, its: Built, about: str, report: Report) -> None:
+    """CREATE INDEX of two sides, one after the other, and the bytes of both."""
+    size = ours.engine.index_bytes
+    against = [ratio(theirs / max(own, TICK)) for theirs, own in zip(its, mine, strict=True)]
+    smaller = ratio(size / other.engine.index_bytes)
+    rows = [
+        [ours.label, mine[0], against[0], goals.at_least(goals.VCHORDRQ_BUILD), mine[1], against[1], size / MEGABYTE, smaller],
+        [other.label, its[0], "", "", its[1], "", other.engine.index_bytes / MEGABYTE, ""],
+    ]
+    columns = ["build", "seconds", "faster", "goal", "CPU s", "cheaper", "index MB", "size ratio"]
+    report.table(f"CREATE INDEX, {about} ({ours.engine.options.workers + 1} processes or threads)", columns, rows)
+
+
 def variant(ours: Contender, peers: list[Contender], curves: Curves, chosen: str, report: Report) -> list[list[object]]:
     """Our index with another quantizer, against the peer's index as it was timed before."""
     engine = ours.engine
@@ -67,13 +93,13 @@ def variant(ours: Contender, peers: list[Contender], curves: Curves, chosen: str
 
 
 def row(
-    ours: Contender, peers: list[Contender], curves: Curves, name: str, built: list[tuple[float, float]]
+    ours: Contender, peers: list[Contender], curves: Curves, name: str, built: list[Built]
 ) -> list[object]:
     mine, size = curves[ours.label], ours.engine.index_bytes
     at_default = next((point.recall for point in mine if point.value == "0.95"), None)
     cells: list[object] = [name, built[0][0], built[0][1]]
     if len(built) > 1:
-        faster, cheaper = (ratio(paired([built[1][at]], [built[0][at]])) for at in (0, 1))
+        faster, cheaper = (ratio(built[1][at] / max(built[0][at], TICK)) for at in (0, 1))
         cells += [faster, goals.at_least(goals.IVF_BUILD), cheaper]
     elif peers:
         cells += ["", "", ""]

@@ -37,7 +37,8 @@ All options are environment variables, or variables of `make bench`:
   WORKERS     max_parallel_maintenance_workers             (number of cores - 1)
   CHURN       rows of the table for inserts and VACUUM; 0 leaves that part out   (12000)
   HNSWLIB     no: leaves out hnswlib in this process       (yes, installed on demand)
-  LISTS       of both indexes in the parts ivf and frugal  (4 times the root of the rows)
+  VECTORCHORD no: leaves out VectorChord in the part ivf   (yes, where the server has it; no with PEER=none)
+  LISTS       of all indexes in the parts ivf and frugal   (4 times the root of the rows)
   IVF_TARGETS values of ivf.target_recall that we sweep there   (0.90,0.95,0.97,0.98,0.99)
   QUANTIZERS  of our ivf index beside the default, each with other options it needs, separated by ;
               (quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none)
@@ -140,6 +141,7 @@ class Options:
     scale: int
     lists: int
     ivf_targets: Sweep
+    vectorchord: bool
     quantizers: tuple[str, ...]
     layouts: tuple[str, ...]
     shapes: tuple[Shape, ...]
@@ -185,6 +187,7 @@ class Options:
             scale=scaled(whole("SCALE", 0)),
             lists=whole("LISTS", 0),
             ivf_targets=Sweep.parse("ivf.target_recall=" + text("IVF_TARGETS", "0.90,0.95,0.97,0.98,0.99")),
+            vectorchord=choice("VECTORCHORD", "no" if peer == "none" else "yes", ("yes", "no")) == "yes",
             quantizers=tuple(
                 ", ".join(option.strip() for option in each.split(","))
                 for each in text("QUANTIZERS", "quantizer=rabitq1,rerank=heap;quantizer=sq8;quantizer=none").split(";")

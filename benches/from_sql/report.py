@@ -18,7 +18,7 @@ class Report:
         self.started = time.monotonic()
         self.directory = directory
         self.stem = time.strftime("%Y-%m-%d-%H%M%S")
-        self.stored: dict[str, object] = {"conditions": conditions, "tables": [], "failures": []}
+        self.stored: dict[str, object] = {"conditions": conditions, "tables": [], "failures": [], "observations": []}
         width = max(map(len, conditions))
         print("\n".join(f"{name:<{width}}  {value}" for name, value in conditions.items()), flush=True)
 
@@ -44,6 +44,11 @@ class Report:
         """A self-check that did not hold: the run goes on, its exit status tells."""
         print(f"\nCHECK FAILED: {message}", flush=True)
         self.stored["failures"].append(message)
+
+    def observed(self, message: str) -> None:
+        """What a reader should know of a peer, and no failure of this run."""
+        print(f"\n{message}", flush=True)
+        self.stored["observations"].append(message)
 
     def not_measured(self, title: str, reason: str) -> None:
         """A table that this machine or version cannot give."""

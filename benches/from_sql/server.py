@@ -122,10 +122,6 @@ class Server:
             command = f"\\timing on\n\\copy {table} from '{file.name}' with (format binary)\n"
             return timings(self.psql(database, command, settings))[-1]
 
-    def seconds(self, database: str, statement: str, settings: Settings | None = None, first: str = "") -> float:
-        """Seconds of one statement, after `first` has warmed the session up."""
-        return timings(self.psql(database, f"{first}\n\\timing on\n{statement};\n", settings))[-1]
-
     def cost(self, database: str, statement: str, first: str = "") -> tuple[float, float]:
         """Seconds of one statement by the clock, and those that all its processes and threads computed.
 
@@ -133,14 +129,20 @@ class Server:
         run in a session of its own, is not in them.
         """
         if first:
-            self.psql(database, first)
+            self.whole_session(database, first)
         before = self.children_seconds()
-        elapsed = self.seconds(database, statement)
-        return elapsed, self.children_seconds() - before
+        output = self.whole_session(database, f"\\timing on\n{statement};\n")
+        return timings(output)[-1], self.children_seconds() - before
+
+    def whole_session(self, database: str, sql: str) -> str:
+        """`psql`, returning when the postmaster has noticed the session's end: on a busy machine seconds after its client's."""
+        backend, _, output = self.psql(database, f"SELECT pg_backend_pid();\n{sql}").partition("\n")
+        latest = time.monotonic() + 60
+        while Path(f"/proc/{backend}").exists() and time.monotonic() < latest:
+            time.sleep(0.01)
+        return output
 
     def children_seconds(self) -> float:
-        # a session's end is noticed a moment after its client has gone
-        time.sleep(0.3)
         postmaster = (self.data / "postmaster.pid").read_text().split()[0]
         fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
         # proc(5): cutime and cstime are fields 16 and 17; those after the name start with the third

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 
 from . import goals, plot
+from . import vectorchord as third
 from .compare import around, at_recall, ratio_at, shown_rate
 from .data import DataSet, Exact, Verdict, clustered, generated
 from .engine import Engine
@@ -163,6 +164,10 @@ class WhatIsAskedFor(unittest.TestCase):
         self.assertEqual(goals.search("processor", 0.95, 1000), "")
         self.assertEqual((goals.index_size(384, "default"), goals.index_size(384, "compact")), ("<= 1.5x", "<= 0.4x"))
         self.assertEqual(goals.layout_rate(1536, "default", 0.95), "12x")
+        for of, prepared, statement in ((goals.ivf, "10x", "20x"), (goals.vchordrq, "2.5x", "5x")):
+            self.assertEqual([of("prepared", 0.95, rows) for rows in (116_659, 300_000)], [prepared, prepared])
+            self.assertEqual([of("statement", 0.95, rows) for rows in (116_659, 300_000)], ["", statement])
+            self.assertEqual(of("prepared", 0.98, 300_000), "")
 
 
 class SweepingAnEngine(unittest.TestCase):
@@ -187,6 +192,53 @@ class SweepingAnEngine(unittest.TestCase):
     def test_a_sweep_asked_for_comes_first(self) -> None:
         asked = Sweep.parse("hnsw.other=1,2")
         self.assertEqual(self.engine(asked, True).sweep, asked)
+
+
+class AnotherPeerOfLists(unittest.TestCase):
+    def engine(self, offered: tuple[str, ...], **variables: str) -> Engine:
+        with mock.patch.dict(os.environ, variables, clear=True):
+            options = Options.from_environment()
+        server = mock.Mock(bindir="bin")
+        server.rows.return_value = [[name] for name in offered]
+        ours = Engine("ours", "ours", "vectorext", None, "lists=40", options, server)
+        return third.listed(ours, 40, ("1", "4"))
+
+    def test_its_index_has_our_lists_and_threads_and_centroids_as_the_metric_wants_them(self) -> None:
+        for metric, spherical in (("cosine", "true"), ("ip", "true"), ("l2", "false")):
+            made = self.engine((), METRIC=metric, WORKERS="2").index_definition("items", "i")
+            self.assertIn(f"USING vchordrq (embedding vector_{metric}_ops) WITH (options = $$", made)
+            for line in ("lists = [40]", "build_threads = 3", f"spherical_centroids = {spherical}"):
+                self.assertIn(f"\n{line}\n", made)
+
+    def test_every_setting_of_its_sweep_says_how_many_lists_it_probes(self) -> None:
+        sweep = self.engine(()).sweep
+        for value in sweep.values:
+            self.assertEqual(sweep.settings(value), {"vchordrq.epsilon": "1.9", "vchordrq.probes": value})
+
+    def test_it_is_measured_where_both_extensions_are_offered_and_the_metric_is_known(self) -> None:
+        both = ("vchord", "vector", "vectorext")
+        self.assertEqual(third.missing(self.engine(both)), "")
+        self.assertIn("vchord and vector", third.missing(self.engine(("vectorext",))))
+        self.assertIn("extension vector ", third.missing(self.engine(("vchord",))))
+        self.assertIn("l1", third.missing(self.engine(both, METRIC="l1")))
+        for variables in ({"VECTORCHORD": "no"}, {"PEER": "none"}):
+            self.assertTrue(third.missing(self.engine(both, **variables)))
+        self.assertEqual(third.missing(self.engine(both, PEER="none", VECTORCHORD="yes")), "")
+
+    def test_without_it_the_server_is_left_alone_and_the_report_says_so(self) -> None:
+        report, engine = mock.Mock(), self.engine(("vector",))
+        with third.vectorchord(mock.Mock(engine=engine), 40, ("1",), report) as further:
+            self.assertEqual(further, [])
+        report.not_measured.assert_called_once()
+        engine.server.restart.assert_not_called()
+
+    def test_a_library_that_cannot_be_loaded_leaves_the_server_as_it_was(self) -> None:
+        report, engine = mock.Mock(), self.engine(("vchord", "vector"))
+        engine.server.restart.side_effect = [Unusable("built for another server"), None]
+        with third.vectorchord(mock.Mock(engine=engine), 40, ("1",), report) as further:
+            self.assertEqual(further, [])
+        self.assertIn("built for another server", report.not_measured.call_args.args[1])
+        self.assertEqual(engine.server.restart.call_args_list[-1], mock.call({}))
 
 
 class GeneratedSets(unittest.TestCase):
