@@ -119,8 +119,25 @@ pub fn step_from(lists: usize) -> usize {
 /// How much farther than their lists' centroids rows are, of some. Distances may be estimates: how far they are
 /// spread is then the spread of the rows and the errors of the estimates together, and the errors are to be left
 /// out of it. Otherwise rough codes make any list seem to hold a row nearer than the nearest.
-#[derive(Debug, Clone, Copy, Default)]
+///
+/// Lists may be as different as a knot of near copies and all that is left between such, so what is expected of one
+/// that was not read is not the average of the others: it is like any of them, a mixture of normal distributions.
+#[derive(Debug, Clone, Default)]
 pub struct Offsets {
+    all: Moments,
+    /// of each list with rows, in the order of reading
+    lists: Vec<Moments>,
+    /// see [`Offsets::settle`]
+    kinds: Vec<Moments>,
+}
+
+/// Sums over rows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    /// distance of the list's centroid
+    centre: f32,
+    /// rows, the same where what was met long ago counts less
+    rows: f64,
     count: f64,
     sum: f64,
     squares: f64,
@@ -130,37 +147,45 @@ pub struct Offsets {
 
 /// Part of the variance of estimates that is the rows' own, at least.
 const LEAST_OWN: f64 = 0.05;
+/// Kinds of lists that are told apart.
+const KINDS: usize = 6;
 
-impl Offsets {
-    /// Makes what was met so far count less than what comes.
-    pub fn fade(&mut self) {
-        if self.count >= 2.0 * LEAST_MEASURED {
-            let part = LEAST_MEASURED / self.count;
-            self.count *= part;
-            self.sum *= part;
-            self.squares *= part;
-            self.squared_errors *= part;
+impl Moments {
+    fn add(&mut self, other: &Moments) {
+        self.rows += other.rows;
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.squared_errors += other.squared_errors;
+    }
+
+    /// As many rows that are like `all`, but for a part of the way to what these are.
+    fn between(&self, all: &Moments, part: f64) -> Moments {
+        let way = |of: fn(&Moments) -> f64| {
+            let usual = of(all) / all.count * self.count;
+            usual + part * (of(self) - usual)
+        };
+        Moments {
+            sum: way(|rows| rows.sum),
+            squares: way(|rows| rows.squares),
+            squared_errors: way(|rows| rows.squared_errors),
+            ..*self
         }
     }
 
-    /// Adds rows of a list whose centroid is at this distance, and of their estimates the sum of the squared
-    /// standard errors; 0 of distances that are exact.
-    #[inline]
-    pub fn add(&mut self, centre: f32, distances: &[f32], squared_errors: f32) {
-        let (mut sum, mut squares) = (0f32, 0f32);
-        for &distance in distances {
-            let offset = distance - centre;
-            sum += offset;
-            squares += offset * offset;
-        }
-        self.count += distances.len() as f64;
-        self.sum += sum as f64;
-        self.squares += squares as f64;
-        self.squared_errors += squared_errors as f64;
+    fn times(&mut self, part: f64) {
+        self.count *= part;
+        self.sum *= part;
+        self.squares *= part;
+        self.squared_errors *= part;
     }
 
     fn mean(&self) -> f64 {
         self.sum / self.count
+    }
+
+    fn mean_square(&self) -> f64 {
+        self.squares / self.count
     }
 
     fn variance(&self) -> f64 {
@@ -172,20 +197,114 @@ impl Offsets {
         (1.0 - self.squared_errors / self.count / self.variance()).clamp(LEAST_OWN, 1.0)
     }
 
+    /// Part of the rows of a list that is nearer than `bound`.
+    fn nearer(&self, centre: f32, bound: f32) -> f64 {
+        let deviation = (self.own() * self.variance()).sqrt();
+        below((bound as f64 - centre as f64 - self.mean()) / deviation)
+    }
+}
+
+impl Offsets {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.all = Moments::default();
+        self.lists.clear();
+        self.kinds.clear();
+    }
+
+    /// Makes what was met so far count less than what comes.
+    pub fn fade(&mut self) {
+        if self.all.count >= 2.0 * LEAST_MEASURED {
+            let part = LEAST_MEASURED / self.all.count;
+            self.all.times(part);
+            for list in &mut self.lists {
+                list.times(part);
+            }
+        }
+    }
+
+    /// Adds rows of a list whose centroid is at this distance, and of their estimates the sum of the squared
+    /// standard errors; 0 of distances that are exact.
+    #[inline]
+    pub fn add(&mut self, centre: f32, distances: &[f32], squared_errors: f32) {
+        if distances.is_empty() {
+            return;
+        }
+        let (mut sum, mut squares) = (0f32, 0f32);
+        for &distance in distances {
+            let offset = distance - centre;
+            sum += offset;
+            squares += offset * offset;
+        }
+        let rows = Moments {
+            centre,
+            rows: distances.len() as f64,
+            count: distances.len() as f64,
+            sum: sum as f64,
+            squares: squares as f64,
+            squared_errors: squared_errors as f64,
+        };
+        self.all.add(&rows);
+        match self.lists.last_mut() {
+            Some(last) if last.centre.to_bits() == centre.to_bits() => last.add(&rows),
+            _ => self.lists.push(rows),
+        }
+    }
+
+    /// Puts lists together whose rows are about as far from their centroids as each other's. To be called before
+    /// what was added is asked for.
+    pub fn settle(&mut self) {
+        self.kinds.clear();
+        let mut lists: Vec<&Moments> = self.lists.iter().collect();
+        // inner products are as often above the centroid's as below
+        lists.sort_unstable_by(|a, b| a.mean_square().total_cmp(&b.mean_square()));
+        let mut before = 0.0;
+        for list in lists {
+            let kind = (before / self.all.count * KINDS as f64) as usize;
+            before += list.count;
+            if self.kinds.len() <= kind {
+                self.kinds.resize(kind + 1, Moments::default());
+            }
+            self.kinds[kind].add(list);
+        }
+        self.kinds.retain(|kind| kind.count > 0.0);
+        let part = self.told_apart();
+        for kind in &mut self.kinds {
+            *kind = kind.between(&self.all, part);
+        }
+    }
+
+    /// How much of what lists differ by is their own, and not that few rows of each were met: what their mean squares
+    /// vary beyond what those of as many rows of the same lists do (empirical Bayes, Efron and Morris, 1973).
+    fn told_apart(&self) -> f64 {
+        let (mean, variance) = (self.all.mean(), self.all.variance());
+        let of_squares = 2.0 * variance * variance + 4.0 * mean * mean * variance;
+        let (mut between, mut by_chance) = (0.0, 0.0);
+        for list in &self.lists {
+            let off = list.mean_square() - self.all.mean_square();
+            between += list.count * off * off;
+            by_chance += list.count * of_squares / list.rows;
+        }
+        match between > by_chance {
+            true => 1.0 - by_chance / between,
+            false => 0.0,
+        }
+    }
+
     /// What to expect of the distance of a row, by its estimate: nearer to what rows of its list are like, the
     /// rougher the estimate is.
     pub fn expected(&self, centre: f32, estimate: f32) -> f32 {
-        if self.count < LEAST_MEASURED {
+        if self.all.count < LEAST_MEASURED {
             return estimate;
         }
-        let usual = centre as f64 + self.mean();
-        (usual + self.own() * (estimate as f64 - usual)) as f32
+        let usual = centre as f64 + self.all.mean();
+        (usual + self.all.own() * (estimate as f64 - usual)) as f32
     }
 
     /// How many rows nearer than `bound` some lists hold, as far as one can tell; lists as
     /// [`likely`](Self::likely) has them. `None` where too few rows were met to tell.
     pub fn foretold(&self, lists: impl Iterator<Item = (f32, f64)>, bound: f32) -> Option<f64> {
-        if self.count < LEAST_MEASURED {
+        if self.all.count < LEAST_MEASURED {
             return None;
         }
         let nearer = lists.map(|(centre, rows)| rows * self.nearer(centre, bound));
@@ -194,8 +313,11 @@ impl Offsets {
 
     /// Part of a list's rows that is nearer than `bound`.
     fn nearer(&self, centre: f32, bound: f32) -> f64 {
-        let deviation = (self.own() * self.variance()).sqrt();
-        below((bound as f64 - centre as f64 - self.mean()) / deviation)
+        let kinds = self.kinds.iter();
+        let nearer: f64 = kinds
+            .map(|kind| kind.count * kind.nearer(centre, bound))
+            .sum();
+        nearer / self.all.count
     }
 
     /// How many of some lists to read, nearest first: so many that the others hold no more than `tolerated`
@@ -207,7 +329,7 @@ impl Offsets {
         bound: f32,
         tolerated: f64,
     ) -> Option<usize> {
-        if self.count < LEAST_MEASURED {
+        if self.all.count < LEAST_MEASURED {
             return None;
         }
         let mut left = lists.len();
@@ -330,6 +452,7 @@ mod tests {
             let rows: Vec<f32> = (0..100).map(|_| centre + of_row(&mut rng)).collect();
             offsets.add(centre, &rows, 0.0);
         }
+        offsets.settle();
         let lists: Vec<(f32, f64)> = (10..100).map(|n| (n as f32 / 10.0, 100.0)).collect();
         // nearer than 9 of 100 rows: of a centroid at 1 two in a hundred, at 2 one in a thousand
         let likely = |bound| offsets.likely(lists.iter().copied(), bound, 0.25);
@@ -351,6 +474,7 @@ mod tests {
             offsets.add(0.0, &rows, 0.0);
             found += rows.iter().filter(|&&row| row < 4.5).count();
         }
+        offsets.settle();
         let foretold = offsets.foretold((0..50).map(|_| (0.0, 100.0)), 4.5);
         let foretold = foretold.unwrap();
         assert!(
@@ -374,6 +498,8 @@ mod tests {
             exact.add(0.0, &rows, 0.0);
             rough.add(0.0, &estimates, 4.0 * 100.0);
         }
+        exact.settle();
+        rough.settle();
         let lists: Vec<(f32, f64)> = (0..100).map(|n| (n as f32 / 10.0, 100.0)).collect();
         let likely = |offsets: &Offsets| offsets.likely(lists.iter().copied(), 9.0, 0.25).unwrap();
         let (by_rows, by_estimates) = (likely(&exact), likely(&rough));

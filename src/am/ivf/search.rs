@@ -293,8 +293,9 @@ impl Search {
     /// false where a list is gone by now.
     fn read_on(&mut self, read: usize, mut reading: Reading<'_>) -> bool {
         let mut read = read;
-        // the places of rows in so few lists tell nothing
-        reading.is_measured = self.is_calibrated() && self.probes < reach::FEWEST_TOLD_BY_PLACES;
+        // the places of rows in so few lists tell nothing, and for more rows than the curve speaks of it is a guess
+        let is_guess = self.probes < reach::FEWEST_TOLD_BY_PLACES || self.rank > calibrate::RANK;
+        reading.is_measured = self.is_calibrated() && is_guess;
         if reading.is_measured {
             self.probe.begin_step();
         }
@@ -342,7 +343,7 @@ impl Search {
     fn likely(&mut self, read: usize) -> usize {
         let wanted = self.rank * self.meta.copies as usize;
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
-        let tolerated = missed / 2.0 * wanted as f64;
+        let tolerated = sieve::TOLERATED * missed * wanted as f64;
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
         expected.map_or(read, |farthest| {
@@ -355,6 +356,10 @@ impl Search {
         let lists = self.probe.directory.lists().len();
         if !self.is_calibrated() || self.probes >= lists {
             return None;
+        }
+        if self.candidates.missing() > 0 {
+            // rows that lists hold because there is no other are not near
+            return Some(Spread::Anywhere);
         }
         let mut nearest = self.candidates.nearest(|row| (key(row.tid), row.place));
         // a row in two lists counts with the nearer one

@@ -21,6 +21,8 @@ use std::ops::Range;
 
 /// Recall aimed at where the settings do not say.
 pub(super) const USUAL_RECALL: f32 = 0.95;
+/// Part of the rows that may be missed which lists not read may hold, as far as one can tell.
+pub(super) const TOLERATED: f64 = 0.8;
 /// Bytes of a row that waits for a closer look.
 const BYTES_PER_ROW: usize = size_of::<Candidate<FoundRow>>();
 /// Bytes of a row that was looked at.
@@ -106,7 +108,7 @@ impl Search {
         let mut tally = Tally::default();
         let most = self.most_probes();
         let rank = self.returned + rows;
-        let mut read = 0;
+        let (mut read, mut is_sampled) = (0, false);
         let mut next = self.probes_for(rank).clamp(1, most);
         if self.is_listed_cheaper(sieve.filter, rows, 0) {
             self.sift_listed(sieve);
@@ -122,8 +124,19 @@ impl Search {
                 self.sift_listed(sieve);
                 return true;
             }
-            let met = self.met(read, rows, &tally);
-            match met.next(most, |of_rank| self.probes_for(of_rank.max(rank))) {
+            let mut met = self.met(read, rows, &tally);
+            let probes_for = |of_rank: usize| self.probes_for(of_rank.max(rank));
+            let mut more = met.next(most, probes_for);
+            if more.is_none() && read < most && met.passed >= rows && !is_sampled {
+                // the lists read are the nearest, and may be like no other
+                is_sampled = true;
+                if !self.probe.sample_unread(read, &self.target, sieve.filter) {
+                    return false;
+                }
+                met = self.met(read, rows, &tally);
+                more = met.next(most, |of_rank| self.probes_for(of_rank.max(rank)));
+            }
+            match more {
                 Some(lists) => next = lists,
                 None => {
                     self.has_all_within = met.within.is_some() && met.passed < rows;
@@ -142,13 +155,14 @@ impl Search {
         let likely = match farthest < f32::INFINITY {
             true => {
                 let farthest = self.target.internal_of(&self.looks.ivf, farthest);
-                let tolerated = missed / 2.0 * wanted as f64;
+                let tolerated = TOLERATED * missed * wanted as f64;
                 let late = lists / 2..lists;
                 let found = self.candidates.kept().filter(|row| row.low <= bound);
                 let found = found.filter(|row| late.contains(&(row.row.place as usize)));
                 let found = found.count();
                 let foretold = self.probe.foretold(late, farthest, share);
                 let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
+                let share = self.probe.matching() * tally.share();
                 self.probe.likely(lists, farthest, share, tolerated / part)
             }
             false => lists,

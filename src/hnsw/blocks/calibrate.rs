@@ -10,13 +10,16 @@ use super::walk::{BlockStore, Effort, Near, Nearest, Walk, bound};
 
 /// Rows that the curve speaks of: recall of the ten nearest.
 pub const RANK: usize = 10;
-/// The multiples that are measured.
+/// The multiples that are measured. Searches of most data end at the first ones; where rows are in small groups far
+/// from each other, it takes the last ones to come from one group to the next.
 pub const MULTIPLES: [f32; MOST_CURVE_POINTS] = [
-    1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.075, 1.09, 1.105, 1.125, 1.15, 1.18, 1.22, 1.3, 1.4,
+    1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.08, 1.1, 1.13, 1.17, 1.25, 1.5, 2.0, 4.0, 16.0,
 ];
 /// The curve is measured with some hundred queries, so it may be too good by chance: it is kept so
 /// many standard errors lower.
 const STANDARD_ERRORS: f32 = 2.0;
+/// Recall that is not worth going on for where the target is out of reach.
+const NEARLY: f32 = 0.0005;
 /// What is assumed of an index that was never measured: more effort than data needed so far.
 const UNMEASURED: [CurvePoint; 5] = [
     point(1.05, 0.85),
@@ -30,12 +33,14 @@ const fn point(multiple: f32, recall: f32) -> CurvePoint {
     CurvePoint { multiple, recall }
 }
 
-/// The smallest multiple that reached a recall, between two measured ones by interpolation; the
-/// largest measured where none did.
+/// The smallest multiple that reached a recall, between two measured ones by interpolation; where none did, the
+/// one from which on hardly anything more was found.
 pub fn multiple_for(curve: &[CurvePoint], target: f32) -> f32 {
     let curve = if curve.is_empty() { &UNMEASURED } else { curve };
     let Some(at) = curve.iter().position(|point| point.recall >= target) else {
-        return curve.last().map_or(1.0, |point| point.multiple).max(1.0);
+        let best = curve.last().map_or(0.0, |point| point.recall);
+        let nearly = curve.iter().find(|point| point.recall >= best - NEARLY);
+        return nearly.map_or(1.0, |point| point.multiple).max(1.0);
     };
     let above = curve[at];
     let Some(below) = at.checked_sub(1).map(|at| curve[at]) else {

@@ -43,6 +43,25 @@ pub struct Near<R> {
     pub row: R,
 }
 
+/// Standard deviations of distances by compact codes: what is farther from another row is told by them.
+const TOLD_BY: f32 = 2.0;
+/// Standard deviations that the error of [`Near`] stands for ([`crate::quantize::Query::error_bound`]).
+const OF_ERROR: f32 = 7.0;
+
+impl<R> Near<R> {
+    /// So many standard deviations of the distance.
+    #[inline]
+    pub fn deviations(&self, count: f32) -> f32 {
+        self.error * (count / OF_ERROR)
+    }
+
+    /// What the distance of the vector itself is hardly above.
+    #[inline]
+    pub fn hardly_above(&self) -> f32 {
+        self.distance + self.deviations(TOLD_BY)
+    }
+}
+
 /// A node seen and not expanded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Seen<N> {
@@ -218,6 +237,8 @@ pub struct Effort {
     /// a walk does not end before it has this many rows, and has expanded every node that seemed
     /// nearer than the farthest of them: pgvector's meaning of `ef_search`. 0 is no such floor
     pub ef: usize,
+    /// nodes that seem no farther than this are expanded, whatever the multiple says
+    pub reach: f32,
     /// rows farther than this are of no use; infinite where all are
     pub within: f32,
     /// how many standard deviations of an estimate a row may be nearer than it seems, where `within`
@@ -231,6 +252,7 @@ impl Default for Effort {
             rank: 0,
             multiple: 1.0,
             ef: 0,
+            reach: f32::NEG_INFINITY,
             within: f32::INFINITY,
             deviations: 0.0,
         }
@@ -285,6 +307,8 @@ pub struct Walk<S: BlockStore> {
     verdicts: Vec<bool>,
     /// rows put to that test
     tested: u64,
+    /// distances of all rows expanded where they are put to it
+    met: Vec<f32>,
     nearest: Nearest,
     floor: Nearest,
     /// of all rows, wanted or not
@@ -308,6 +332,7 @@ impl<S: BlockStore> Default for Walk<S> {
             tests: Vec::new(),
             verdicts: Vec::new(),
             tested: 0,
+            met: Vec::new(),
             nearest: Nearest::default(),
             floor: Nearest::default(),
             effort: Effort::default(),
@@ -329,6 +354,7 @@ impl<S: BlockStore> Walk<S> {
         self.found.clear();
         self.untested.clear();
         self.tested = 0;
+        self.met.clear();
         self.work = Work::default();
         for (node, estimate) in seeds {
             if self.seen.insert(S::key(node)) {
@@ -369,11 +395,12 @@ impl<S: BlockStore> Walk<S> {
         let Effort {
             multiple,
             ef,
+            reach,
             within,
             deviations,
             ..
         } = self.effort;
-        let mut farthest = bound(self.nearest.worst(), multiple);
+        let mut farthest = bound(self.nearest.worst(), multiple).max(reach);
         if ef > 0 {
             farthest = farthest.max(self.floor.worst());
         }
@@ -408,6 +435,7 @@ impl<S: BlockStore> Walk<S> {
     #[inline]
     pub fn step_and_wait(&mut self, store: &mut S) -> Option<()> {
         if let Some(near) = self.expand_next(store)? {
+            self.met.push(near.distance);
             self.untested.push(near);
         }
         Some(())
@@ -517,6 +545,7 @@ impl<S: BlockStore> Walk<S> {
         is_at_once: impl Fn(&Near<S::Row>) -> bool,
         mut passes: impl FnMut(&Near<S::Row>) -> bool,
     ) {
+        self.met.extend(self.found.iter().map(|near| near.distance));
         for near in std::mem::take(&mut self.found) {
             if !is_at_once(&near) {
                 self.untested.push(near);
@@ -544,6 +573,44 @@ impl<S: BlockStore> Walk<S> {
     /// Distance of the row of the rank aimed at; infinite while fewer are found.
     pub fn farthest_wanted(&self) -> f32 {
         self.nearest.worst()
+    }
+
+    /// How far the walk goes, as it is aimed.
+    pub fn reach(&self) -> f32 {
+        self.bound()
+    }
+
+    /// Distances of the rows expanded, those that failed the test, too, in the order of expansion.
+    pub fn met(&self) -> &[f32] {
+        &self.met
+    }
+
+    /// How far a walk reaches that expands about so many of the nodes left, the nearest ones.
+    pub fn reach_of(&self, count: usize) -> f32 {
+        let waiting = self.frontier.iter().map(|Reverse(seen)| seen);
+        let left = waiting.chain(&self.flight).chain(&self.aside);
+        let mut left: Vec<f32> = left.map(|seen| seen.estimate).collect();
+        match count {
+            0 => f32::NEG_INFINITY,
+            count if count >= left.len() => f32::INFINITY,
+            count => *left.select_nth_unstable_by(count - 1, f32::total_cmp).1,
+        }
+    }
+
+    /// How many of the rows found may be among the `rank` nearest, as their compact codes leave it open: about as
+    /// many as that, but more where rows are nearer to each other than codes can tell.
+    pub fn open_places(&self) -> usize {
+        let worst = self.nearest.worst();
+        if worst == f32::INFINITY {
+            return self.effort.rank;
+        }
+        let mut nearest = Nearest::of_rank(self.effort.rank);
+        for near in &self.found {
+            nearest.push(near.hardly_above());
+        }
+        let farthest = nearest.worst();
+        let is_open = |near: &&Near<S::Row>| near.distance - near.deviations(TOLD_BY) <= farthest;
+        self.found.iter().filter(is_open).count()
     }
 
     /// Rows found so far, in the order of expansion.
@@ -574,6 +641,7 @@ impl<S: BlockStore> Walk<S> {
         (self.frontier.len() + self.aside.len()) * size_of::<Seen<S::Node>>()
             + self.seen.slots.len() * size_of::<u64>()
             + (self.found.len() + self.untested.len()) * size_of::<Near<S::Row>>()
+            + self.met.len() * size_of::<f32>()
     }
 }
 

