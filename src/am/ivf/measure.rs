@@ -217,7 +217,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
     /// The places of the nearest rows, of what is kept.
     fn nearest(&mut self) -> Vec<usize> {
         let (kept, _) = self.candidates.finish();
-        let mut kept: Vec<Candidate<FoundRow>> = kept.drain(..).collect();
+        let mut kept: Vec<Candidate<FoundRow>> = std::mem::take(kept);
         kept.sort_unstable_by_key(|kept| (key(kept.row.tid), kept.row.place));
         kept.dedup_by_key(|kept| kept.row.tid);
         kept.sort_unstable_by(|a, b| a.row.distance.total_cmp(&b.row.distance));
