@@ -346,6 +346,9 @@ fn block(block: &Block<'_>, layout: &BlockLayout, error: &mut dyn FnMut(&str)) {
     if !unused_is_zero {
         error("something beside unused links");
     }
+    if !block.padding_is_zero() {
+        error("something between the parts of a block");
+    }
 }
 
 fn chunks(page: PageView<'_>, block: u32, found: &mut Findings<'_>) {

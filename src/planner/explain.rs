@@ -2,6 +2,7 @@
 //! and later let an extension say so; before, `hnsw_last_scan()` tells.
 
 use crate::am::hnsw::scan;
+use crate::pg::readable::may_read;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::{CString, c_char};
@@ -39,6 +40,11 @@ unsafe extern "C-unwind" fn explain_node(
         }
         let descriptor = (*node.cast::<pg_sys::IndexScanState>()).iss_ScanDesc;
         if descriptor.is_null() || !scan::is_ours(descriptor) {
+            return;
+        }
+        // as `hnsw_last_scan()`: what a search met tells of rows that the role may not see
+        let table = (*descriptor).heapRelation;
+        if table.is_null() || !may_read((*table).rd_id) {
             return;
         }
         let total = scan::total(descriptor);

@@ -51,7 +51,7 @@ const LEADING_THERE: f64 = 40.0;
 const SAMPLED_PAGES: usize = 12;
 /// Rows for which a walk's stopping multiple was calibrated.
 const CALIBRATED_RANK: usize = calibrate::RANK;
-/// So many rows may be found sooner by a look at all codes, whatever else is asked of them.
+/// So many rows, if nothing else is asked of them, may be found sooner by a look at all codes.
 const LARGE_RANK: usize = 100;
 /// What a row of the map costs that is read from its node, in units of an expansion.
 const READ_OF_MAP: f64 = 1.0;
@@ -240,7 +240,11 @@ impl BlockScan {
         {
             self.sieve = self.sieve_of_node();
         }
-        let is_large = rank >= LARGE_RANK && self.mode == IterativeScan::Auto && !self.wants_all;
+        // among rows that fail here and there a walk finds more than a look at all codes does
+        let is_large = rank >= LARGE_RANK
+            && self.mode == IterativeScan::Auto
+            && !self.wants_all
+            && self.sieve_of_node().is_none();
         if (self.store.filter.is_some() || self.sieve.is_some() || is_large)
             && let Some(layout) = self.map()
             && self.begin_among_few(layout)

@@ -161,6 +161,26 @@ impl<'a> Block<'a> {
         self.beside(parts.codes_at, count * parts.code_len)
     }
 
+    /// Whether all is zero between the parts of the block.
+    pub fn padding_is_zero(&self) -> bool {
+        let layout = self.layout;
+        let beside = |at: usize| layout.beside_at + at;
+        let factors = match layout.block.quantizer {
+            Some(_) => 4 * layout.slots,
+            None => 0,
+        };
+        let parts = &layout.parts;
+        let gaps = [
+            size_of::<NodeHeader>() + layout.block.value_len()..layout.links_at,
+            layout.links_at + layout.slots * size_of::<RawTid>()..layout.beside_at,
+            beside(2 * layout.slots)..beside(parts.adds_at),
+            beside(parts.adds_at + factors)..beside(parts.scales_at),
+            beside(parts.scales_at + factors)..beside(parts.codes_at),
+        ];
+        gaps.into_iter()
+            .all(|gap| self.item[gap].iter().all(|&byte| byte == 0))
+    }
+
     /// Estimates of the distances of all links in use to a query, in their order: layout inline.
     /// `None` in the compact layout, where a block holds no codes of its neighbours.
     #[inline]

@@ -190,6 +190,23 @@ fn settings_of_iterative_scans_bound_filtered_searches_as_others() {
         .unwrap();
     let outcome = search(&mut client, "items", "uniform < 500", "<->", &queries, 100);
     assert_eq!(outcome.rows, 40 * queries.len(), "{outcome:?}");
+    // a condition that the index cannot judge is met by one row in a hundred of those that may be visited
+    let odd = "md5(id::text) < '028f'";
+    let mut rows = |most: u32, mode: &str| {
+        client
+            .batch_execute(&format!(
+                "SET hnsw.iterative_scan = {mode}; SET hnsw.max_scan_tuples = {most}"
+            ))
+            .unwrap();
+        search(&mut client, "items", odd, "<->", &queries, 10).rows
+    };
+    let wanted = 10 * queries.len();
+    assert_eq!(rows(1, "auto"), wanted, "auto is bound by nothing");
+    let (few, all) = (rows(100, "strict_order"), rows(1_000_000, "strict_order"));
+    assert!(
+        few < wanted / 2 && all == wanted,
+        "{few} and {all} of {wanted}"
+    );
 }
 
 #[test]

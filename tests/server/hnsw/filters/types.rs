@@ -164,10 +164,18 @@ fn rows_of_every_type_and_operator_are_those_of_the_table() {
 #[test]
 fn the_plain_layout_gives_the_right_rows() {
     let (_server, mut client) = client_with_types();
+    client
+        .batch_execute(
+            "CREATE FUNCTION above_half(vector) RETURNS bit LANGUAGE sql IMMUTABLE RETURN binary_quantize($1, 0.5);
+             CREATE CAST (vector AS bit) WITH FUNCTION above_half(vector)",
+        )
+        .unwrap();
     for (type_name, values, conditions) in TYPES.iter().step_by(4) {
         for (class, column, operator) in [
             ("vector_l1_ops", "vector(16)", "<+>"),
             ("sparsevec_l2_ops", "sparsevec(16)", "<->"),
+            ("bit_hamming_ops", "bit(16)", "<~>"),
+            ("bit_jaccard_ops", "bit(16)", "<%>"),
         ] {
             table(&mut client, type_name, values, class, column);
             for condition in *conditions {
