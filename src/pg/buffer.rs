@@ -233,8 +233,7 @@ impl Hints {
         };
         let (_, page) = addresses(hint);
         for (start, len) in parts {
-            let lines = start / 64..(start + len).min(PAGE_SIZE).div_ceil(64);
-            lines.for_each(|line| prefetch_line(page.wrapping_add(64 * line)));
+            prefetch_part(page, start, len);
         }
     }
 
@@ -376,14 +375,20 @@ pub fn prefetch_ends(buffer: pg_sys::Buffer, offset: u16) {
     }
 }
 
+/// Asks the processor for a part of a page, as far as it is on it.
+#[inline(always)]
+fn prefetch_part(page: *const u8, start: usize, len: usize) {
+    let lines = start / 64..(start + len).min(PAGE_SIZE).div_ceil(64);
+    lines.for_each(|line| prefetch_line(page.wrapping_add(64 * line)));
+}
+
 /// Asks the processor for an item, on whatever page is in a buffer of the shared pool now.
 #[inline]
 pub fn prefetch_item(buffer: pg_sys::Buffer, offset: u16) {
     let (_, page) = addresses(buffer);
     // SAFETY: the pool's pages are there as long as the server runs.
     if let Some((start, len)) = unsafe { item_at(page, offset) } {
-        let lines = start / 64..(start + len).min(PAGE_SIZE).div_ceil(64);
-        lines.for_each(|line| prefetch_line(page.wrapping_add(64 * line)));
+        prefetch_part(page, start, len);
     }
 }
 

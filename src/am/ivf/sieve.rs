@@ -125,8 +125,10 @@ impl Search {
                 return true;
             }
             let mut met = self.met(read, rows, &tally);
-            let probes_for = |of_rank: usize| self.probes_for(of_rank.max(rank));
-            let mut more = met.next(most, probes_for);
+            let lists_for = |search: &Search, met: &Met| {
+                met.next(most, |of_rank| search.probes_for(of_rank.max(rank)))
+            };
+            let mut more = lists_for(self, &met);
             if more.is_none() && read < most && met.passed >= rows && !is_sampled {
                 // the lists read are the nearest, and may be like no other
                 is_sampled = true;
@@ -134,7 +136,7 @@ impl Search {
                     return false;
                 }
                 met = self.met(read, rows, &tally);
-                more = met.next(most, |of_rank| self.probes_for(of_rank.max(rank)));
+                more = lists_for(self, &met);
             }
             match more {
                 Some(lists) => next = lists,
