@@ -60,6 +60,8 @@ impl Errors {
     /// Standard deviation of the slope, as long as nothing is known of it. Where estimates tell nothing it is -1,
     /// where they are exact 0.
     const SLOPE: f64 = 0.5;
+    /// Times the line is fitted, each with what the one before has told.
+    const FITS: usize = 3;
 
     /// Adds an estimate, and how much more the truth was.
     #[inline]
@@ -81,10 +83,15 @@ impl Errors {
         if self.of_errors <= 0.0 {
             return Line::default();
         }
-        let weight = self.of_errors * known / self.count;
-        let slope = self.common / (self.of_estimates + weight);
-        let around = self.of_errors - 2.0 * slope * self.common + slope * slope * self.of_estimates;
-        let around = around.max(0.0);
+        let (mut slope, mut around) = (0.0, self.of_errors);
+        // what is taken for known weighs as much as errors scatter, which the line tells
+        for _ in 0..Self::FITS {
+            let weight = around * known / self.count;
+            slope = self.common / (self.of_estimates + weight).max(f64::MIN_POSITIVE);
+            let off =
+                self.of_errors - 2.0 * slope * self.common + slope * slope * self.of_estimates;
+            around = off.max(0.0);
+        }
         Line {
             slope,
             of_slope: around
@@ -150,6 +157,19 @@ mod tests {
         assert_eq!(errors.expected(50.0), 50.0);
         assert!(errors.below(49.9, 50.0) < 1e-6);
         assert!(errors.below(50.1, 50.0) > 1.0 - 1e-6);
+    }
+
+    #[test]
+    fn estimates_that_tell_nothing_are_not_believed() {
+        let mut errors = Errors::default();
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..32 {
+            let estimate = 100.0 + random.f64();
+            errors.add(estimate, 50.0 + 0.001 * random.f64() - estimate);
+        }
+        assert!((errors.expected(103.0) - 50.0).abs() < 0.01, "{errors:?}");
+        let chance = errors.below(50.0005, 103.0);
+        assert!(chance > 0.2 && chance < 0.8, "{chance}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub const MULTIPLES: [f32; MOST_CURVE_POINTS] = [
 ];
 /// The curve is measured with some hundred queries, so it may be too good by chance: it is kept so
 /// many standard errors lower.
-const STANDARD_ERRORS: f32 = 2.0;
+const STANDARD_ERRORS: f32 = 3.0;
 /// Recall that is not worth going on for where the target is out of reach.
 const NEARLY: f32 = 0.0005;
 /// What is assumed of an index that was never measured: more effort than data needed so far.

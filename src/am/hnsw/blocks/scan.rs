@@ -57,8 +57,9 @@ const LARGE_RANK: usize = 100;
 const READ_OF_MAP: f64 = 1.0;
 /// A rank that no row has.
 const MOST_ROWS: usize = usize::MAX / 8;
-/// How much farther a walk looks each time it looks whether it has gone far enough.
-const MARGIN_GROWTH: f32 = 1.5;
+/// Part of the stopping multiple's way beyond 1 that a walk which puts rows to a test goes before it looks whether it
+/// has gone far enough. Which rows are met on the way says little of where those that pass are.
+const FIRST_MARGIN: f32 = 2.0 / 3.0;
 /// Part of its expansions that a walk goes on by to see whether there is anything nearer.
 const EXTENSION: f32 = 0.125;
 /// Part of the rows that may be missed which such a step may bring where it is the last one; one more, for chance,
@@ -699,8 +700,8 @@ impl BlockScan {
         let rank = self.effort.rank;
         let multiple = match self.sieve {
             Some(_) => {
-                so_far.margin *= MARGIN_GROWTH;
-                1.0 + (self.multiple_at(self.rank_of_all()) - 1.0) * so_far.margin
+                so_far.margin = 1.0;
+                self.multiple_at(self.rank_of_all())
             }
             None => self.multiple_at(rank),
         };
@@ -946,8 +947,7 @@ fn test(
 struct SoFar {
     /// rows that it looks for: more than are wanted where codes cannot tell which these are
     rank: usize,
-    /// part of the stopping multiple's way beyond 1. Which rows are met on the way says little of where those that
-    /// pass are, so a walk that sieves begins with less than the curve says
+    /// see [`FIRST_MARGIN`]
     margin: f32,
     /// see [`Effort::reach`]
     reach: f32,
@@ -963,7 +963,7 @@ impl SoFar {
     fn of_rank(rank: usize) -> SoFar {
         SoFar {
             rank,
-            margin: 1.0 / MARGIN_GROWTH,
+            margin: FIRST_MARGIN,
             reach: f32::NEG_INFINITY,
             found: 0,
             met: 0,
