@@ -39,6 +39,8 @@ const LEAST_READ: u64 = 32;
 /// Part of the rows read that is read more before it is asked again whether they are enough, where nothing
 /// else is asked of rows.
 const READ_BETWEEN: u64 = 32;
+/// Rows that seem too far and are read all the same.
+const CHECKED: u32 = 4;
 /// Of the rows that were not read one in so many is asked how likely it is nearer; of those that are in no order one
 /// in [`SAMPLED`].
 const ASKED: usize = 4;
@@ -119,6 +121,8 @@ pub struct MapScan {
     read: u64,
     /// how many are read when it is asked again whether they are enough
     asked_at: u64,
+    /// how many were read when some that seem too far were, too
+    checked_at: u64,
     /// sum of squared errors of their estimates
     squared_errors: f64,
     /// how far estimates are off
@@ -163,6 +167,7 @@ impl MapScan {
             goal: Nearest::of_rank(plan.rank),
             read: 0,
             asked_at: 0,
+            checked_at: 0,
             squared_errors: 0.0,
             errors: Errors::default(),
             tests: Tests::default(),
@@ -252,7 +257,10 @@ impl MapScan {
                 self.sort();
             }
             if self.is_enough() {
-                return;
+                match self.look_farther(store) {
+                    true => continue,
+                    false => return,
+                }
             }
             match self.plan.sieve {
                 None => self.read_next(store),
@@ -286,6 +294,32 @@ impl MapScan {
             self.asked_at = self.read + self.read / READ_BETWEEN;
         }
         is_enough
+    }
+
+    /// Reads a few of the rows that seem too far, unless that was done since others were read: what errors near by say
+    /// of them may be wrong, where codes tell groups of rows from each other and none within. False where nothing
+    /// came of it.
+    fn look_farther(&mut self, store: &mut PageBlocks<ScanRow>) -> bool {
+        if self.read == self.checked_at {
+            return false;
+        }
+        let before = self.read;
+        let places = (0..CHECKED).map(|n| (1usize << n) - 1);
+        let rows: Vec<Estimated> = places
+            .filter_map(|place| self.waiting.iter().nth_back(place).copied())
+            .collect();
+        for next in rows {
+            if self.plan.sieve.is_none() {
+                if let Some(near) = self.read(next, store) {
+                    self.add(near);
+                }
+            } else if let Some(id) = next.row.node.id().filter(|id| !self.seen.contains(id)) {
+                self.look_at(id, next, store);
+            }
+        }
+        self.checked_at = self.read;
+        self.asked_at = 0;
+        self.read > before
     }
 
     /// Whether hardly any of the rows that wait, and pass, is nearer than the last one wanted.
