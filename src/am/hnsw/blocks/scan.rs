@@ -61,10 +61,10 @@ const MOST_ROWS: usize = usize::MAX / 8;
 /// has gone far enough. Which rows are met on the way says little of where those that pass are.
 const FIRST_MARGIN: f32 = 2.0 / 3.0;
 /// Part of its expansions that a walk goes on by to see whether there is anything nearer.
-const EXTENSION: f32 = 0.125;
+const EXTENSION: f32 = 0.5;
 /// Part of the rows that may be missed which such a step may bring where it is the last one; one more, for chance,
 /// where so many rows are wanted.
-const TOLERATED_GAIN: f32 = 0.1;
+const TOLERATED_GAIN: f32 = 0.2;
 /// See [`TOLERATED_GAIN`].
 const ONE_BY_CHANCE: f32 = 20.0;
 /// Expansions between two tests of rows that wait for them.
