@@ -226,7 +226,7 @@ fn bitmaps_are_handed_to_searches_of_every_type_and_layout(method: &str) {
         let mut recalls = Vec::new();
         for condition in [
             "u < 0.7",
-            "u < 0.1",
+            "u < 0.075",
             "u < 0.0003",
             "u > 2",
             "cluster = ($2 + 20) % 40",
@@ -238,7 +238,7 @@ fn bitmaps_are_handed_to_searches_of_every_type_and_layout(method: &str) {
                 "SELECT id, {distance} AS d FROM items WHERE {condition} ORDER BY {distance} LIMIT 10"
             );
             recalls.push(Search::of(&sql).check(&mut client, BITMAP).unwrap());
-            if condition == "u < 0.1" {
+            if condition == "u < 0.075" {
                 client.batch_execute(BITMAP).unwrap();
                 let vector = format!("'{query}'::vector");
                 let plan = explain(&mut client, &sql.replace("$1", &vector));
