@@ -135,7 +135,7 @@ def unfiltered(contender: Contender, filtered: Filtered, report: Report) -> None
     names = {"with a filter column": "filtered_embedding", "without": "filtered_plain"}
     times: dict[str, list[float]] = {name: [] for name in names}
     count = min(len(contender.data.queries), 500)
-    for _ in range(max(3, engine.options.rounds)):
+    for _ in range(max(7, engine.options.rounds)):
         for name, index in names.items():
             engine.psql(
                 f"UPDATE pg_index SET indisvalid = indexrelid = '{index}'::regclass WHERE indexrelid IN "
