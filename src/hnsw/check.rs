@@ -152,6 +152,9 @@ fn meta(page: PageView<'_>, found: &mut Findings<'_>) {
         meta.entries,
         meta.curve_len,
         meta.codebook,
+        meta.map,
+        meta.keys as u32,
+        meta.map_quantizer as u32,
     ];
     if meta.layout == format::PLAIN && of_blocks.iter().any(|&field| field != 0) {
         error("fields of blocks in an index of the plain layout");

@@ -9,9 +9,9 @@ SET enable_seqscan = off;
 SET enable_sort = off;
 
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE tenant = 3::bigint AND price BETWEEN 2 AND 5
-ORDER BY v <-> (SELECT v FROM t WHERE id = 1) LIMIT 5;
+ORDER BY v <-> array_fill(1, ARRAY[16])::vector LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE tags && '{4}' AND tags @> '{1}' AND label IS NOT NULL AND NOT flag
-ORDER BY v <-> (SELECT v FROM t WHERE id = 1) LIMIT 5;
+ORDER BY v <-> array_fill(1, ARRAY[16])::vector LIMIT 5;
 
 CREATE FUNCTION differs(condition text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE found int[]; expected int[];

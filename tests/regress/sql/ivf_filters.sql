@@ -26,9 +26,9 @@ CREATE FUNCTION wrong_conditions() RETURNS SETOF text LANGUAGE sql AS $$
 
 CREATE INDEX t_v ON t USING ivf (v vector_l2_ops, tenant, label, price, tags, at);
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE tenant = 3::bigint AND price BETWEEN 2 AND 5
-ORDER BY v <-> (SELECT v FROM t WHERE id = 1) LIMIT 5;
+ORDER BY v <-> array_fill(1, ARRAY[16])::vector LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE tags && '{4}' AND label IS NOT NULL AND v IS NOT NULL AND id % 2 = 0
-ORDER BY v <-> (SELECT v FROM t WHERE id = 1) LIMIT 5;
+ORDER BY v <-> array_fill(1, ARRAY[16])::vector LIMIT 5;
 SELECT wrong_conditions();
 -- rows of another tenant are not looked at in the table
 SELECT count(*), min(tenant), max(tenant) FROM

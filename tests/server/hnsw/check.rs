@@ -307,7 +307,9 @@ fn any_bit(bytes: &[u8], random: &mut fastrand::Rng) -> (usize, u8) {
 }
 
 /// What no check can tell from what is right: where on the page, and why.
-fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<&'static str> {
+fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, kind_of: &Kind) -> Option<&'static str> {
+    let (_, dims, class, options, _) = *kind_of;
+    let is_plain = options.contains("plain");
     let (block, on_page) = (at / PAGE, at % PAGE);
     let page = &bytes[block * PAGE..][..PAGE];
     let lower = u16::from_ne_bytes([page[12], page[13]]) as usize;
@@ -343,6 +345,13 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<
                 _ if on_page < lower => Some("padding after an item"),
                 Some(64..) if is_plain => Some("link to another node, of which nothing is kept"),
                 Some(64..) if bit == 1 => Some("verdict on a link"),
+                Some(in_item)
+                    if class == "vector_ip_ops"
+                        && spans(bytes, dims).contains(&in_item)
+                        && page[on_page] & bit != 0 =>
+                {
+                    Some("length of a link, shorter, as from before the reach grew")
+                }
                 _ => None,
             }
         }
@@ -356,6 +365,28 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, is_plain: bool) -> Option<
         10 if on_page < lower => Some("entry of a codebook that no row may have"),
         _ => None,
     }
+}
+
+/// Where lengths of links are in the items of an index of blocks.
+fn spans(bytes: &[u8], dims: i32) -> std::ops::Range<usize> {
+    // on the metapage
+    let slots = u16::from_ne_bytes([bytes[24 + 36], bytes[24 + 37]]) as usize;
+    let links = 64 + (24 + dims as usize).next_multiple_of(8);
+    let start = (links + 6 * slots).next_multiple_of(8);
+    start..start + 2 * slots
+}
+
+/// Where in an item of its page a byte is.
+fn in_item(page: &[u8], at: usize) -> String {
+    let lower = u16::from_ne_bytes([page[12], page[13]]) as usize;
+    let pointers = page[24..lower.clamp(24, PAGE)].chunks_exact(4);
+    let mut items = pointers
+        .map(|raw| u32::from_ne_bytes(raw.try_into().unwrap()))
+        .map(|raw| ((raw & 0x7fff) as usize, (raw >> 17) as usize));
+    let item = items.find(|(start, len)| (*start..start + len).contains(&at));
+    item.map_or(String::new(), |(start, len)| {
+        format!(", byte {} of an item of {len}", at - start)
+    })
 }
 
 #[test]
@@ -482,13 +513,16 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
             let mut excuse = None;
             if n < flips() {
                 let (at, bit) = any_bit(&bytes, &mut random);
-                let is_plain = KINDS[damage.kind].3.contains("plain");
-                excuse = is_beyond_checks(&bytes, at, bit, is_plain);
+                excuse = is_beyond_checks(&bytes, at, bit, &KINDS[damage.kind]);
                 let (block, on_page) = (at / PAGE, at % PAGE);
                 let kind = kind(&bytes, block);
                 bytes[at] ^= bit;
+                let place = match kind {
+                    NODES => in_item(&bytes[block * PAGE..][..PAGE], on_page),
+                    _ => String::new(),
+                };
                 damage.what =
-                    format!("bit {bit} of byte {on_page} of block {block} of kind {kind}");
+                    format!("bit {bit} of byte {on_page} of block {block} of kind {kind}{place}");
             } else {
                 let (what, plant) = worse[(n - flips()) % worse.len()];
                 planted::plant(plant, &mut bytes, &mut random);
