@@ -334,12 +334,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, kind_of: &Kind) -> Option<
             _ => None,
         },
         2 => {
-            // in an item: where its header begins
-            let pointers = (24..lower)
-                .step_by(4)
-                .map(|at| u32::from_ne_bytes(page[at..at + 4].try_into().unwrap()));
-            let mut items = pointers.map(|raw| ((raw & 0x7fff) as usize, (raw >> 17) as usize));
-            let item = items.find(|(start, len)| (*start..start + len).contains(&on_page));
+            let item = item_of(page, on_page);
             match item.map(|(start, _)| on_page - start) {
                 Some(4..8) => Some("generation of a node"),
                 _ if on_page < lower => Some("padding after an item"),
@@ -376,17 +371,14 @@ fn spans(bytes: &[u8], dims: i32) -> std::ops::Range<usize> {
     start..start + 2 * slots
 }
 
-/// Where in an item of its page a byte is.
-fn in_item(page: &[u8], at: usize) -> String {
+/// Start and length of the item on a page that a byte is in.
+fn item_of(page: &[u8], at: usize) -> Option<(usize, usize)> {
     let lower = u16::from_ne_bytes([page[12], page[13]]) as usize;
-    let pointers = page[24..lower.clamp(24, PAGE)].chunks_exact(4);
-    let mut items = pointers
+    page[24..lower.clamp(24, PAGE)]
+        .chunks_exact(4)
         .map(|raw| u32::from_ne_bytes(raw.try_into().unwrap()))
-        .map(|raw| ((raw & 0x7fff) as usize, (raw >> 17) as usize));
-    let item = items.find(|(start, len)| (*start..start + len).contains(&at));
-    item.map_or(String::new(), |(start, len)| {
-        format!(", byte {} of an item of {len}", at - start)
-    })
+        .map(|raw| ((raw & 0x7fff) as usize, (raw >> 17) as usize))
+        .find(|(start, len)| (*start..start + len).contains(&at))
 }
 
 #[test]
@@ -518,11 +510,12 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
                 let kind = kind(&bytes, block);
                 bytes[at] ^= bit;
                 let place = match kind {
-                    NODES => in_item(&bytes[block * PAGE..][..PAGE], on_page),
-                    _ => String::new(),
+                    NODES => item_of(&bytes[block * PAGE..][..PAGE], on_page),
+                    _ => None,
                 };
-                damage.what =
-                    format!("bit {bit} of byte {on_page} of block {block} of kind {kind}{place}");
+                damage.what = format!(
+                    "bit {bit} of byte {on_page} of block {block} of kind {kind}, item {place:?}"
+                );
             } else {
                 let (what, plant) = worse[(n - flips()) % worse.len()];
                 planted::plant(plant, &mut bytes, &mut random);
