@@ -342,10 +342,12 @@ impl Meta {
                     .ok_or(Damage("unknown quantizer on the metapage"))?,
             )),
         };
-        if let RowForm::Codes(code) = form
-            && code.code_len(self.dims as usize) != Ok(self.row_len as usize)
-        {
-            return Err(Damage("codes of another length on the metapage"));
+        let row_len = match form {
+            RowForm::Codes(code) => code.code_len(self.dims as usize).ok(),
+            RowForm::Values => space.element.payload_len(self.dims),
+        };
+        if row_len != Some(self.row_len as usize) {
+            return Err(Damage("rows of another length on the metapage"));
         }
         let rerank = match self.rerank {
             1 => Rerank::Heap,

@@ -312,6 +312,26 @@ fn a_metapage_that_contradicts_itself_is_refused() {
     }
 }
 
+proptest! {
+    /// Who writes rows by a metapage with one flipped bit still writes as many bytes as a row has room for.
+    #[test]
+    fn a_flipped_bit_never_makes_rows_of_another_length(shape in shapes()) {
+        let sound = Meta::new(Method::Ivf, &shape);
+        for bit in 0..8 * size_of::<Meta>() {
+            let mut damaged = sound;
+            bytemuck::bytes_of_mut(&mut damaged)[bit / 8] ^= 1 << (bit % 8);
+            let Ok(read) = damaged.shape() else {
+                continue;
+            };
+            let len = match read.form {
+                RowForm::Codes(code) => code.code_len(read.dims as usize).ok(),
+                RowForm::Values => read.space.element.payload_len(read.dims),
+            };
+            prop_assert_eq!(len, Some(shape.row_len as usize), "bit {}", bit);
+        }
+    }
+}
+
 /// What indexes are like, among those whose rows fit on a page.
 fn shapes() -> impl Strategy<Value = Shape> {
     let code = prop_oneof![

@@ -105,6 +105,8 @@ const FORMS: &[Form] = &[
 
 /// Bytes of a page's header.
 const PAGE_HEADER: usize = 24;
+/// Where the metapage has the quantizer's number, from the header on.
+const QUANTIZER: usize = 17;
 /// Bytes of a page's special area.
 const SPECIAL: usize = 24;
 const META: u16 = 1;
@@ -384,7 +386,11 @@ fn create(server: &Server, client: &mut Client, form: &'static Form) -> Vec<Plan
 fn plant(damage: &mut Planted, n: usize, random: &mut fastrand::Rng) {
     let mut bytes = std::fs::read(&damage.path).unwrap();
     if n < flips() {
-        let (at, bit) = any_bit(&bytes, random);
+        // of what rows are written by: each bit of the quantizer's number first
+        let (at, bit) = match n < 8 {
+            true => (PAGE_HEADER + QUANTIZER, 1 << n),
+            false => any_bit(&bytes, random),
+        };
         damage.excuse = is_beyond_checks(&bytes, at, bit, damage.form);
         let (block, on_page) = (at / PAGE, at % PAGE);
         let kind = kind(&bytes, block);

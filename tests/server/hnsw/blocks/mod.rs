@@ -56,7 +56,7 @@ pub fn operator_of(class: &str) -> &'static str {
     }
 }
 
-/// Share of the ten nearest rows of `table (id, v)` that searches for 200 vectors find which no row has.
+/// Share of the ten nearest rows of `table (id, v)` that searches for 1,000 vectors find which no row has.
 fn recall(client: &mut Client, table: &str, operator: &str, dims: i32) -> f64 {
     client
         .batch_execute("SET enable_seqscan = off; SET enable_sort = on")
@@ -65,7 +65,7 @@ fn recall(client: &mut Client, table: &str, operator: &str, dims: i32) -> f64 {
     let found = number(
         client,
         &format!(
-            "WITH queries AS MATERIALIZED (SELECT vec(-q, {dims}) AS q FROM generate_series(1, 200) q)
+            "WITH queries AS MATERIALIZED (SELECT vec(-q, {dims}) AS q FROM generate_series(1, 1000) q)
              SELECT count(*) FROM queries,
              LATERAL (SELECT v FROM {table} ORDER BY v {operator} q LIMIT 10) found,
              LATERAL (SELECT max(d) AS farthest FROM (SELECT v {operator} q AS d FROM {table}
@@ -73,5 +73,5 @@ fn recall(client: &mut Client, table: &str, operator: &str, dims: i32) -> f64 {
              WHERE found.v {operator} q <= farthest"
         ),
     );
-    found as f64 / 2000.0
+    found as f64 / 10_000.0
 }
