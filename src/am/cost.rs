@@ -5,6 +5,7 @@
 use crate::pg::conditions::radius_in;
 use crate::pg::list;
 use crate::pg::relation::Index;
+use crate::planner::limit::recall_up_to_page;
 use pgrx::pg_sys;
 
 /// Share of the rows assumed within a radius that a query gives. Little is known of it, and a scan
@@ -27,6 +28,8 @@ pub struct Considered<'a> {
     pub passing: f64,
     /// rows that a LIMIT asks for, as far as is known: ten where it is not
     pub wanted: f64,
+    /// part of these that comes after OFFSET, as far as is known: 1 where it is not
+    pub page: f64,
     /// times that it is run
     pub loop_count: f64,
 }
@@ -57,6 +60,14 @@ impl Considered<'_> {
     /// Rows of the index.
     pub fn rows(&self) -> f64 {
         self.info.tuples.max(0.0)
+    }
+
+    /// What to find of the rows up to the last one wanted; see [`crate::planner::limit::Limit::recall_up_to_page`].
+    pub fn recall_up_to_page(&self, target: f64) -> f64 {
+        match target > 0.0 {
+            true => recall_up_to_page(target, self.page),
+            false => target,
+        }
     }
 
     /// Share of page accesses that do not find the page in memory, where such a scan reads some of `pages`:
@@ -126,6 +137,7 @@ pub unsafe fn answer(
                     rows if rows > 0.0 => rows,
                     _ => USUAL_ROWS,
                 },
+                page: page(&*root),
                 loop_count,
             });
             pg_sys::index_close(relation, pg_sys::NoLock as i32);
@@ -151,6 +163,23 @@ fn passing(info: &pg_sys::IndexOptInfo, matching: f64) -> f64 {
     // SAFETY: an index of a table that is being planned.
     let rows = unsafe { (*info.rel).rows };
     (rows / (info.tuples * matching).max(1.0)).clamp(1e-9, 1.0)
+}
+
+/// Part of the rows up to the last of a LIMIT that comes after its OFFSET.
+fn page(root: &pg_sys::PlannerInfo) -> f64 {
+    // SAFETY: a query that is being planned, whose LIMIT is an expression or none; that of a Const of bigint is by value.
+    unsafe {
+        let count = (*root.parse).limitCount.cast::<pg_sys::Const>();
+        if root.limit_tuples <= 0.0
+            || count.is_null()
+            || (*count).xpr.type_ != pg_sys::NodeTag::T_Const
+            || (*count).constisnull
+        {
+            return 1.0;
+        }
+        let count = (*count).constvalue.value() as i64;
+        (count.max(1) as f64 / root.limit_tuples).min(1.0)
+    }
 }
 
 /// Whether an index that the planner considers is of the access method with that callback.

@@ -117,7 +117,7 @@ const RANK_EXPONENT: f32 = 0.2;
 fn share_for(curve: &[CurvePoint], target: f32) -> f32 {
     let after = curve.partition_point(|point| point.recall < target);
     let Some(high) = curve.get(after) else {
-        return 1.0;
+        return share_beyond(curve, target);
     };
     let Some(low) = after.checked_sub(1).map(|at| curve[at]) else {
         return high.share;
@@ -126,6 +126,18 @@ fn share_for(curve: &[CurvePoint], target: f32) -> f32 {
     let missed = |recall: f32| (1.0 - recall).max(1e-4).ln();
     let part = (missed(low.recall) - missed(target)) / (missed(low.recall) - missed(high.recall));
     low.share + part.clamp(0.0, 1.0) * (high.share - low.share)
+}
+
+/// The share for a recall that no point reaches: what is missed falls on by the power of the share with which it fell
+/// between the last two points, and no faster than the share grows. All lists where there are no two.
+fn share_beyond(curve: &[CurvePoint], target: f32) -> f32 {
+    let [.., low, high] = curve else {
+        return 1.0;
+    };
+    let missed = |recall: f32| (1.0 - recall).max(1e-4).ln();
+    let power = (high.share / low.share).ln() / (missed(low.recall) - missed(high.recall));
+    let farther = (power.max(1.0) * (missed(high.recall) - missed(target))).exp();
+    (high.share * farther).min(1.0)
 }
 
 #[cfg(test)]
@@ -155,6 +167,22 @@ mod tests {
             probes_for(&calibration.curve(ERRORS_OF_BUILD), 10, 0.9999, 10),
             10
         );
+    }
+
+    #[test]
+    fn beyond_the_curve_more_lists_are_searched_the_higher_the_recall() {
+        // half as many missed takes twice the lists
+        let curve: Vec<CurvePoint> = (0..4)
+            .map(|n| CurvePoint {
+                share: 0.01 * (1 << n) as f32,
+                recall: 1.0 - 0.08 / (1 << n) as f32,
+            })
+            .collect();
+        let probes = |target| probes_for(&curve, 10_000, target, RANK);
+        assert!((800..=802).contains(&probes(0.99)));
+        assert!((1590..=1610).contains(&probes(0.995)));
+        assert!((7900..=8100).contains(&probes(0.999)));
+        assert_eq!(probes(0.9999), 10_000);
     }
 
     #[test]

@@ -5,6 +5,16 @@
 
 use pgrx::pg_sys;
 
+/// Recall that no search is asked to go beyond for the rows of a page, as no setting asks for more.
+const MOST_RECALL: f64 = 0.9999;
+
+/// The recall of all rows up to the last of a page at which `target` of the page's own are found, where these are so large
+/// a part of them.
+pub fn recall_up_to_page(target: f64, page: f64) -> f64 {
+    let missed = (1.0 - target) * page;
+    (1.0 - missed).min(MOST_RECALL).max(target)
+}
+
 /// The Limit node above an index scan of a running query.
 #[derive(Clone, Copy)]
 pub struct Limit {
@@ -46,6 +56,18 @@ impl Limit {
         let limit = unsafe { &*self.state };
         (!limit.noCount)
             .then(|| (limit.count.max(0) as u64).saturating_add(limit.offset.max(0) as u64))
+    }
+
+    /// What to find of the rows up to the last one wanted, so that `target` of those after OFFSET are among them:
+    /// each row that is missed before them has one more of those behind come into their places.
+    pub fn recall_up_to_page(&self, target: f32) -> f32 {
+        // SAFETY: as above.
+        let limit = unsafe { &*self.state };
+        if limit.noCount || limit.offset <= 0 || target <= 0.0 {
+            return target;
+        }
+        let (offset, count) = (limit.offset as f64, limit.count.max(1) as f64);
+        recall_up_to_page(target as f64, count / (offset + count)) as f32
     }
 
     /// Rows that have reached the LIMIT, those that OFFSET skips among them. While the number stays

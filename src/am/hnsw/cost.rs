@@ -120,7 +120,7 @@ impl Shape {
             is_blocks: meta.layout == BLOCKS,
             set_ef: (options::ef_search_is_set() || options::TARGET_RECALL.get() <= 0.0)
                 .then(|| options::ef_search() as f64),
-            target_recall: options::TARGET_RECALL.get(),
+            target_recall: scan.recall_up_to_page(options::TARGET_RECALL.get()),
             matching: scan.matching,
             passing: scan.passing,
             wanted: scan.wanted,

@@ -17,6 +17,9 @@ use rustc_hash::FxHashSet;
 const LEAST_WALK: u64 = 10_000;
 /// Share of the index's rows after which a sweep is cheaper than walking on.
 const WALK_SHARE: f64 = 0.25;
+/// Rows that a walk keeps for each up to the last of a page. In forty tight clusters of 200 rows pages 40 and 250 rows
+/// behind have a recall of .96 and .87 with four, .99 and .97 with eight or more.
+const ROOM_OF_PAGE: usize = 16;
 
 /// A walk, batch by batch.
 pub struct Walk {
@@ -68,9 +71,15 @@ impl Walk {
         let ef_search = options::ef_search() as usize;
         let wanted = limit.and_then(|limit| limit.wanted());
         let ef = match (mode, wanted) {
-            // room beyond the last row asked for, so that it, too, is the right one
+            // room beyond the last row asked for, so that it, too, is the right one; more for a page, before which
+            // hardly any row may be missed
             (IterativeScan::Auto, Some(rows)) => {
-                ef_search.max((rows as usize).saturating_add(rows as usize / 2))
+                let rows = rows.min(usize::MAX as u64 / 32) as usize;
+                let room = match limit.is_some_and(|limit| limit.recall_up_to_page(0.5) > 0.5) {
+                    true => ROOM_OF_PAGE * rows,
+                    false => rows + rows / 2,
+                };
+                ef_search.max(room)
             }
             // what is missed then is missing
             (IterativeScan::Auto, None) if request.target.within < f64::INFINITY => 4 * ef_search,

@@ -79,7 +79,9 @@ fn estimate(scan: &Considered<'_>) -> Estimate {
     let (index, meta) = (scan.index, read_meta(scan.index));
     let method = check(index, META_BLOCK, || meta.method());
     let declared = Declared::of(index, method).lists;
-    let settings = Settings::of(method).grown(meta.lists as usize, declared);
+    let mut settings = Settings::of(method).grown(meta.lists as usize, declared);
+    let target = &mut settings.target_recall;
+    *target = target.map(|target| scan.recall_up_to_page(target as f64) as f32);
     let shape = check(index, META_BLOCK, || meta.shape());
     let lists = meta.lists.max(1) as usize;
     let rows = scan.rows();

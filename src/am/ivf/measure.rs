@@ -209,7 +209,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
             None => lists,
             Some(farthest) => {
                 let tolerated = TOLERATED * self.meta.copies as f64;
-                self.probe.likely(read, farthest, 1.0, tolerated)
+                self.probe.likely(read, farthest, 1.0, tolerated, false)
             }
         }
     }

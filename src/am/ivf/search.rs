@@ -37,7 +37,10 @@ const BYTES_PER_ROW: usize = 256;
 /// Rows of a batch at least, whatever the memory.
 const LEAST_ROWS: usize = 1000;
 /// Deviations that bounds allow for where all lists are read, and nothing is left to chance.
-pub const CERTAIN_DEVIATIONS: f32 = 5.0;
+const CERTAIN_DEVIATIONS: f32 = 5.0;
+/// Rows that may be missed beyond which bounds of [`DEVIATIONS`] pass over few enough; below it they follow the tail of a
+/// normal distribution, roughly.
+const PASSED_OVER: f32 = 0.05;
 /// Candidates whose rows are asked for ahead: of one bit a dimension so many times as are wanted are compared, give or
 /// take, and within limits.
 const PREFETCHED_PER_ROW: usize = 4;
@@ -59,6 +62,8 @@ pub struct Search {
     copies: FxHashMap<u64, u32>,
     /// rows beyond this distance may have been left out
     limit: f32,
+    /// share of the rows up to the last of a page that may be missed, where OFFSET skips some
+    pub(super) missed_of_page: Option<f32>,
     /// rows handed out, or not seen, before the next batch
     pub(super) rank: usize,
     /// most rows of a batch
@@ -105,6 +110,7 @@ impl Search {
             order: Order::default(),
             copies: FxHashMap::default(),
             limit: f32::INFINITY,
+            missed_of_page: None,
             rank: 0,
             most_rows: 0,
             probes: 0,
@@ -154,7 +160,14 @@ impl Search {
         // SAFETY: reads a setting.
         let memory = unsafe { pg_sys::work_mem } as usize * 1024;
         self.most_rows = (memory / BYTES_PER_ROW).max(LEAST_ROWS);
-        let wanted = self.node.and_then(|node| node.limit?.wanted());
+        let limit = self.node.and_then(|node| node.limit);
+        self.missed_of_page = None;
+        if let (Some(limit), Some(target)) = (limit, &mut self.settings.target_recall) {
+            let of_page = limit.recall_up_to_page(*target);
+            self.missed_of_page = (of_page > *target).then_some(1.0 - of_page);
+            *target = of_page;
+        }
+        let wanted = limit.and_then(|limit| limit.wanted());
         let wanted = wanted.map_or(USUAL_ROWS, |rows| rows.min(usize::MAX as u64 / 4) as usize);
         self.rank = wanted.clamp(calibrate::RANK, self.most_rows);
         self.sifted = self.rank;
@@ -275,10 +288,7 @@ impl Search {
             self.probe.begin_batch();
             let reading = Reading {
                 filter: None,
-                deviations: match self.probes == lists {
-                    true => CERTAIN_DEVIATIONS,
-                    false => DEVIATIONS,
-                },
+                deviations: self.deviations(self.probes == lists),
                 within: f32::INFINITY,
                 is_measured: false,
             };
@@ -339,15 +349,26 @@ impl Search {
         self.settings.target_recall.is_some() && self.settings.iterative_scan == IterativeScan::Auto
     }
 
+    /// Standard deviations that bounds of codes allow for: as the last rows of a page beyond OFFSET need them, or
+    /// where all lists are read, and nothing else is left to chance, for certain.
+    pub(super) fn deviations(&self, is_all: bool) -> f32 {
+        match self.missed_of_page {
+            Some(missed) => DEVIATIONS.max((2.0 * (PASSED_OVER / missed).max(1.0).ln()).sqrt()),
+            None if is_all => CERTAIN_DEVIATIONS,
+            None => DEVIATIONS,
+        }
+    }
+
     /// How many lists to read by what is known of those that were not.
     fn likely(&mut self, read: usize) -> usize {
         let wanted = self.rank * self.meta.copies as usize;
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
         let tolerated = sieve::TOLERATED * missed * wanted as f64;
+        let is_sure = self.missed_of_page.is_some();
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
         expected.map_or(read, |farthest| {
-            probe.likely(read, farthest, 1.0, tolerated)
+            probe.likely(read, farthest, 1.0, tolerated, is_sure)
         })
     }
 

@@ -8,14 +8,13 @@
 
 use super::looks::{Sieve, Sifted, key};
 use super::probe::{FoundRow, Intake, Reading};
-use super::search::{CERTAIN_DEVIATIONS, Search};
+use super::search::Search;
 use crate::allow_list::AllowList;
 use crate::am::filter::Filter;
 use crate::hnsw::format::RawTid;
 use crate::ivf::order::Candidate;
 use crate::ivf::reach::{Met, borne_out};
 use crate::pg::conditions::Conditions;
-use crate::quantize::DEVIATIONS;
 use rustc_hash::FxHashSet;
 use std::ops::Range;
 
@@ -165,7 +164,9 @@ impl Search {
                 let foretold = self.probe.foretold(late, farthest, share);
                 let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
                 let share = self.probe.matching() * tally.share();
-                self.probe.likely(lists, farthest, share, tolerated / part)
+                let is_sure = self.missed_of_page.is_some();
+                self.probe
+                    .likely(lists, farthest, share, tolerated / part, is_sure)
             }
             false => lists,
         };
@@ -188,10 +189,7 @@ impl Search {
         let is_all = lists.start == 0 && lists.end == self.probe.directory.lists().len();
         let reading = Reading {
             filter: sieve.filter,
-            deviations: match is_all {
-                true => CERTAIN_DEVIATIONS,
-                false => DEVIATIONS,
-            },
+            deviations: self.deviations(is_all),
             within: sieve.within,
             is_measured: true,
         };

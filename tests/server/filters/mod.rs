@@ -17,6 +17,7 @@ mod changes;
 mod columns;
 mod distances;
 mod odd_queries;
+mod pages;
 mod plans;
 mod shapes;
 mod spheres;

@@ -55,6 +55,10 @@ const CALIBRATED_RANK: usize = calibrate::RANK;
 const LARGE_RANK: usize = 100;
 /// What a row of the map costs that is read from its node, in units of an expansion.
 const READ_OF_MAP: f64 = 1.0;
+/// Part of the rows which may be missed before a page that a scan of the map looks for. What it foretells is of rows like
+/// those read, and behind them come other groups. Measured: pages 250 rows behind, in the second of two tight clusters,
+/// have a recall of .91 to .92 without.
+const MISSED_OF_PAGE: f64 = 0.2;
 /// A rank that no row has.
 const MOST_ROWS: usize = usize::MAX / 8;
 /// Part of the stopping multiple's way beyond 1 that a walk which puts rows to a test goes before it looks whether it
@@ -83,6 +87,8 @@ pub struct BlockScan {
     floats: Vec<f32>,
     mode: IterativeScan,
     target: f32,
+    /// which is more than was asked for, because of rows that OFFSET skips
+    is_page: bool,
     ef: usize,
     effort: Effort,
     batches: u32,
@@ -143,6 +149,7 @@ impl BlockScan {
             floats,
             mode: IterativeScan::Auto,
             target: 0.0,
+            is_page: false,
             ef: 0,
             effort: Effort::default(),
             batches: 0,
@@ -205,7 +212,8 @@ impl BlockScan {
         (self.batches, self.ranked, self.returned, self.allowed) = (0, 0, 0, 0);
         self.reached = Reached::of(limit);
         self.mode = mode;
-        self.target = options::TARGET_RECALL.get() as f32;
+        let target = options::TARGET_RECALL.get() as f32;
+        self.target = limit.map_or(target, |limit| limit.recall_up_to_page(target));
         self.memory_limit = options::scan_memory();
         let nodes = blocks.hnsw.estimated_nodes(blocks.layout.block.value_len());
         let share = match self.map() {
@@ -242,13 +250,15 @@ impl BlockScan {
             self.sieve = self.sieve_of_node();
         }
         // among rows that fail here and there a walk finds more than a look at all codes does
+        self.is_page = self.target > target;
+        let is_late_page = rank >= LARGE_RANK && self.is_page;
         let is_large = rank >= LARGE_RANK
             && self.mode == IterativeScan::Auto
             && !self.wants_all
             && self.sieve_of_node().is_none();
         if (self.store.filter.is_some() || self.sieve.is_some() || is_large)
             && let Some(layout) = self.map()
-            && self.begin_among_few(layout)
+            && self.begin_among_few(layout, is_late_page)
         {
             return;
         }
@@ -269,8 +279,10 @@ impl BlockScan {
     }
 
     /// Decides how to search where rows have to pass something, by what the map's keys tell of a filter and
-    /// the planner of other conditions: true where the map is scanned at once.
-    fn begin_among_few(&mut self, layout: MapLayout) -> bool {
+    /// the planner of other conditions: true where the map is scanned at once. So it is for a page far behind an
+    /// OFFSET, whatever that costs: rows so far down may be of groups that no walk comes by, and of a page hardly
+    /// any of those before it may be missed.
+    fn begin_among_few(&mut self, layout: MapLayout, is_late_page: bool) -> bool {
         let filter = self.store.filter.clone();
         let mut pages = Vec::new();
         let none = keys::Conditions::default();
@@ -313,7 +325,7 @@ impl BlockScan {
         };
         let read = READ_OF_MAP * (rank - CALIBRATED_RANK as f64).max(0.0);
         let map = 0.3 * pages.len() as f64 + judged + 0.01 * wanted + tested + read + 60.0;
-        if walk < map {
+        if walk < map && !is_late_page {
             self.most_expansions = map.max(LEAST_FILTERED_WALK) as u64;
             return false;
         }
@@ -388,7 +400,7 @@ impl BlockScan {
                 passed_over,
                 known,
                 rank: self.effort.rank.max(CALIBRATED_RANK),
-                missed: 1.0 - self.sought_recall() as f64,
+                missed: self.missed_of_map(),
                 deviations: self.deviations(),
                 sieve: self.sieve,
                 passing,
@@ -417,7 +429,7 @@ impl BlockScan {
     /// How many standard deviations of an estimate a row may be nearer than it seems: as many as leave
     /// so many of the rows wanted beyond. The tail of a normal distribution, roughly.
     fn deviations(&self) -> f32 {
-        (2.0 * (0.25 / (1.0 - self.sought_recall())).max(1.0).ln()).sqrt()
+        (2.0 * (0.25 / self.missed_of_map() as f32).max(1.0).ln()).sqrt()
     }
 
     /// The recall that scans of the map aim at: a floor under what is searched asks for more than usual.
@@ -425,6 +437,15 @@ impl BlockScan {
         match self.ef {
             0 => self.target,
             _ => self.target.max(0.99),
+        }
+    }
+
+    /// Share of the rows up to the last one wanted that a scan of the map may miss.
+    fn missed_of_map(&self) -> f64 {
+        let missed = 1.0 - self.sought_recall() as f64;
+        match self.is_page {
+            true => missed * MISSED_OF_PAGE,
+            false => missed,
         }
     }
 

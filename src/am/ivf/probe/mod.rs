@@ -310,8 +310,16 @@ impl Probe {
     }
 
     /// How many lists are to be read in all, by what is known of those that were not: see
-    /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known.
-    pub fn likely(&mut self, read: usize, bound: f32, share: f64, tolerated: f64) -> usize {
+    /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known; under l1, where it is
+    /// seldom, only where `is_sure` asks for it.
+    pub fn likely(
+        &mut self,
+        read: usize,
+        bound: f32,
+        share: f64,
+        tolerated: f64,
+        is_sure: bool,
+    ) -> usize {
         self.sort(self.nearest.len());
         self.offsets.settle();
         let unread = self.nearest[read..].iter().map(|&at| {
@@ -321,7 +329,7 @@ impl Probe {
         let more = self.offsets.likely(unread, bound, tolerated);
         match (more, self.ivf.shape.space.metric) {
             // distances of its centroids say nothing
-            (None, Metric::L1) => read,
+            (None, Metric::L1) if !is_sure => read,
             (None, _) => self.nearest.len(),
             (Some(more), _) => read + more,
         }
