@@ -132,15 +132,27 @@ impl AllowList {
     /// All rows, in the order of the table. Only of a list without lossy pages.
     pub fn tids(&self) -> impl Iterator<Item = RawTid> {
         self.pages.iter().flat_map(|&(block, offsets)| {
-            (0..OFFSETS as u16)
-                .filter(move |&at| offsets[at as usize / 64] >> (at % 64) & 1 == 1)
-                .map(move |offset| RawTid {
+            let words = offsets.into_iter().zip((0..).step_by(64));
+            words.flat_map(move |(word, first)| {
+                ones(word).map(move |bit| RawTid {
                     block_hi: (block >> 16) as u16,
                     block_lo: block as u16,
-                    offset,
+                    offset: first + bit,
                 })
+            })
         })
     }
+}
+
+/// Places of the bits that are set.
+fn ones(mut word: u64) -> impl Iterator<Item = u16> {
+    std::iter::from_fn(move || {
+        (word != 0).then(|| {
+            let bit = word.trailing_zeros() as u16;
+            word &= word - 1;
+            bit
+        })
+    })
 }
 
 #[cfg(test)]
