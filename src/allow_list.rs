@@ -204,4 +204,18 @@ mod tests {
         }
         assert!(!AllowList::default().contains(tid(0, 1)));
     }
+
+    #[test]
+    fn rows_come_in_the_order_of_the_table() {
+        let mut list = AllowList::default();
+        let mut expected = Vec::new();
+        for block in [0, 1, 7, 70_000, u32::MAX - 1] {
+            let offsets = [1, 2, 63, 64, 65, 127, 128, 255, 291, 319];
+            let offsets = &offsets[..1 + block as usize % offsets.len()];
+            list.push(block, Some(offsets));
+            expected.extend(offsets.iter().map(|&offset| tid(block, offset)));
+        }
+        assert_eq!(list.tids().collect::<Vec<_>>(), expected);
+        assert_eq!(list.count(), Some(expected.len()));
+    }
 }
