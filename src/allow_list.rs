@@ -130,29 +130,22 @@ impl AllowList {
     }
 
     /// All rows, in the order of the table. Only of a list without lossy pages.
-    pub fn tids(&self) -> impl Iterator<Item = RawTid> {
-        self.pages.iter().flat_map(|&(block, offsets)| {
-            let words = offsets.into_iter().zip((0..).step_by(64));
-            words.flat_map(move |(word, first)| {
-                ones(word).map(move |bit| RawTid {
-                    block_hi: (block >> 16) as u16,
-                    block_lo: block as u16,
-                    offset: first + bit,
-                })
-            })
-        })
+    pub fn tids(&self) -> Vec<RawTid> {
+        let mut tids = Vec::with_capacity(self.rows);
+        for &(block, offsets) in &self.pages {
+            for (n, mut word) in offsets.into_iter().enumerate() {
+                while word != 0 {
+                    tids.push(RawTid {
+                        block_hi: (block >> 16) as u16,
+                        block_lo: block as u16,
+                        offset: 64 * n as u16 + word.trailing_zeros() as u16,
+                    });
+                    word &= word - 1;
+                }
+            }
+        }
+        tids
     }
-}
-
-/// Places of the bits that are set.
-fn ones(mut word: u64) -> impl Iterator<Item = u16> {
-    std::iter::from_fn(move || {
-        (word != 0).then(|| {
-            let bit = word.trailing_zeros() as u16;
-            word &= word - 1;
-            bit
-        })
-    })
 }
 
 #[cfg(test)]
@@ -215,7 +208,7 @@ mod tests {
             list.push(block, Some(offsets));
             expected.extend(offsets.iter().map(|&offset| tid(block, offset)));
         }
-        assert_eq!(list.tids().collect::<Vec<_>>(), expected);
+        assert_eq!(list.tids(), expected);
         assert_eq!(list.count(), Some(expected.len()));
     }
 }

@@ -281,7 +281,7 @@ impl Scan {
         };
         let column = hnsw.column;
         let mut nearest: Vec<(f64, RawTid)> = Vec::new();
-        let tids: Vec<RawTid> = list.tids().collect();
+        let tids = list.tids();
         for (n, &tid) in tids.iter().enumerate() {
             if n.is_multiple_of(PREFETCHED) {
                 pgrx::check_for_interrupts!();

@@ -309,7 +309,7 @@ impl Search {
     }
 
     fn sift_rows_of(&mut self, list: &AllowList, sieve: Sieve<'_>) {
-        let tids: Vec<RawTid> = list.tids().collect();
+        let tids = list.tids();
         for (n, &tid) in tids.iter().enumerate() {
             if n.is_multiple_of(PREFETCHED) {
                 pgrx::check_for_interrupts!();
