@@ -1,7 +1,12 @@
 //! A PostgreSQL page as bytes: header, line pointers and items, with every offset checked.
 //!
-//! Layout as in the PostgreSQL manual, "Database Page Layout". Reading never trusts the page: what
+//! Layout as in the PostgreSQL manual, "Database Page Layout", but that pd_prune_xid (4 bytes, at 20), which index
+//! pages have no use for, is a CRC-32 of the page and its block number. Every change writes it; checks and the next
+//! change compare it. Unlike the server's own checksums every index has it, and it tells a page that was written
+//! for another block. Reading never trusts the page: what
 //! does not fit is a [`Damage`], never a panic or an access out of bounds.
+
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -12,6 +17,11 @@ pub struct Damage(pub &'static str);
 
 /// Bytes of the page header; line pointers follow.
 pub const HEADER: usize = 24;
+/// Where in the header a page of ours has its checksum: in pd_prune_xid, which only pages of tables use otherwise.
+const CHECKSUM: Range<usize> = 20..24;
+/// What of the header comes before the flags: position in the log and the server's own checksum, which the
+/// server writes.
+const SERVERS: usize = 10;
 /// Bytes of a line pointer.
 const LINE_POINTER: usize = 4;
 /// Flag value of a line pointer in use.
@@ -70,6 +80,26 @@ impl<'a> PageView<'a> {
         (named == magic.to_ne_bytes()).then(|| u16::from_ne_bytes([version[0], version[1]]))
     }
 
+    /// The CRC-32 of all that is written on the page, and of its block number: header from the flags on, what lies
+    /// before pd_lower and after pd_upper. Not of the free space between, which is zero.
+    pub fn checksum(self, block: u32) -> u32 {
+        let bytes = self.0;
+        let (lower, upper) = self.bounds();
+        let lower = lower.clamp(HEADER, bytes.len());
+        let upper = upper.clamp(lower, bytes.len());
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&block.to_ne_bytes());
+        crc.update(&bytes[SERVERS..CHECKSUM.start]);
+        crc.update(&bytes[HEADER..lower]);
+        crc.update(&bytes[upper..]);
+        crc.finalize()
+    }
+
+    /// Whether the page is as it was written, and where it was written.
+    pub fn is_as_written(self, block: u32) -> bool {
+        self.0[CHECKSUM] == self.checksum(block).to_ne_bytes()
+    }
+
     /// What lies between the header and pd_lower, for pages without line pointers.
     #[inline]
     pub fn contents(self) -> Result<&'a [u8], Damage> {
@@ -96,7 +126,7 @@ impl<'a> PageView<'a> {
 
     /// Where item `offset` (from 1) lies; `None` for a line pointer that is unused.
     #[inline]
-    pub fn item_range(self, offset: u16) -> Result<Option<std::ops::Range<usize>>, Damage> {
+    pub fn item_range(self, offset: u16) -> Result<Option<Range<usize>>, Damage> {
         if offset == 0 || offset > self.item_count() {
             return Ok(None);
         }
@@ -125,12 +155,37 @@ impl<'a> PageView<'a> {
     }
 }
 
+/// Writes the checksum of a page, which is whole in `bytes`.
+pub fn seal(bytes: &mut [u8], block: u32) {
+    let checksum = PageView::new(bytes).checksum(block);
+    bytes[CHECKSUM].copy_from_slice(&checksum.to_ne_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn a_sealed_page_tells_every_flipped_bit_and_another_place(
+            mut bytes in proptest::collection::vec(any::<u8>(), 8192),
+            bounds in (HEADER..4000, 4000_usize..8192),
+            block in any::<u32>(),
+            at in SERVERS..8192,
+            bit in 0..8_u32,
+        ) {
+            let (lower, upper) = bounds;
+            bytes[12..14].copy_from_slice(&(lower as u16).to_ne_bytes());
+            bytes[14..16].copy_from_slice(&(upper as u16).to_ne_bytes());
+            seal(&mut bytes, block);
+            prop_assert!(PageView::new(&bytes).is_as_written(block));
+            prop_assert!(!PageView::new(&bytes).is_as_written(block ^ 1 << bit));
+            bytes[at] ^= 1 << bit;
+            let is_free_space = (lower..upper).contains(&at);
+            prop_assert_eq!(PageView::new(&bytes).is_as_written(block), is_free_space);
+        }
+
         #[test]
         fn no_page_however_damaged_is_read_out_of_bounds(
             header in proptest::collection::vec(any::<u8>(), 200),
@@ -140,6 +195,7 @@ mod tests {
             bytes.resize(8192, 0x5a);
             let page = PageView::new(&bytes);
             let _ = (page.special(), page.contents(), page.item(offset), page.is_new());
+            let _ = page.checksum(0);
             for n in 0..=page.item_count().min(100) {
                 let _ = page.item(n);
             }

@@ -1,7 +1,8 @@
-//! The bytes of an `hnsw` index, version 3. All numbers are in the machine's byte order, as
+//! The bytes of an `hnsw` index, version 4. All numbers are in the machine's byte order, as
 //! everywhere in a PostgreSQL data directory.
 //!
-//! Every page has the standard PostgreSQL header and a special area of 16 bytes ([`Opaque`]).
+//! Every page has the standard PostgreSQL header, with a checksum in it ([`crate::page`]), and a special
+//! area of 16 bytes ([`Opaque`]).
 //! Block 0 is the metapage ([`Meta`]); every other page is of one [`PageKind`]:
 //!
 //! | kind | holds |
@@ -39,7 +40,7 @@ use super::{Level, Params};
 /// "VXH1" in the special area and the metapage.
 pub const MAGIC: u32 = 0x3148_5856;
 /// Version of the format.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Heap TIDs a node has room for before it needs a list of its own.
 pub const INLINE_TIDS: usize = 6;
 /// Bytes of a page that one item can take on an otherwise empty page.

@@ -1,8 +1,8 @@
-//! The bytes of an index of lists, version 2. All numbers are in the machine's byte order, as everywhere
+//! The bytes of an index of lists, version 3. All numbers are in the machine's byte order, as everywhere
 //! in a PostgreSQL data directory.
 //!
-//! Every page has the standard PostgreSQL header and a special area of 24 bytes ([`Opaque`]). Block 0 is
-//! the metapage ([`Meta`]); every other page is of one [`PageKind`]:
+//! Every page has the standard PostgreSQL header, with a checksum in it ([`crate::page`]), and a special
+//! area of 24 bytes ([`Opaque`]). Block 0 is the metapage ([`Meta`]); every other page is of one [`PageKind`]:
 //!
 //! | kind | holds | chain |
 //! |---|---|---|
@@ -34,7 +34,7 @@ pub use vectors::{VectorAddress, VectorLayout, VectorPage, VectorPageMut};
 /// "VXI1" in the special area and the metapage.
 pub const MAGIC: u32 = 0x3149_5856;
 /// Version of the format.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Bytes of a page between header and special area.
 pub const CONTENTS: usize = 8192 - crate::page::HEADER - size_of::<Opaque>();
 /// Floats of the centroid on one page.

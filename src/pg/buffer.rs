@@ -564,9 +564,16 @@ pub enum Logging {
     AtEndOfBuild,
 }
 
-/// A change to at most four pages that happens as a whole, after a crash too.
+/// Most pages of a change (MAX_GENERIC_XLOG_PAGES).
+const MOST_PAGES: usize = 4;
+
+/// A change to at most four pages that happens as a whole, after a crash too. It writes their checksums.
 pub struct Change<'g> {
+    index: Index,
     state: *mut pg_sys::GenericXLogState,
+    /// bytes and block of each page in the change
+    pages: [(*mut u8, u32); MOST_PAGES],
+    count: usize,
     guards: PhantomData<&'g mut Exclusive>,
 }
 
@@ -579,13 +586,21 @@ impl<'g> Change<'g> {
             Logging::AtEndOfBuild => std::ptr::null_mut(),
         };
         Change {
+            index,
             state,
+            pages: [(std::ptr::null_mut(), 0); MOST_PAGES],
+            count: 0,
             guards: PhantomData,
         }
     }
 
-    /// Takes a locked page into the change.
+    /// Takes a locked page into the change. Raises XX002 where it is not as the last change left it: a new checksum
+    /// would hide the damage.
     pub fn page(&mut self, guard: &'g mut Exclusive) -> PageMut<'g> {
+        // a build writes into pages of its own, which nobody has damaged since
+        if !self.state.is_null() && !guard.page().is_as_written(guard.block) {
+            raise_not_as_written(self.index, guard.block);
+        }
         self.register(guard, 0)
     }
 
@@ -606,6 +621,8 @@ impl<'g> Change<'g> {
                 pg_sys::GenericXLogRegisterBuffer(self.state, guard.buffer, flags)
             }
         };
+        self.pages[self.count] = (page.cast(), guard.block);
+        self.count += 1;
         PageMut {
             page: page.cast(),
             guard: PhantomData,
@@ -614,6 +631,13 @@ impl<'g> Change<'g> {
 
     /// Makes the change.
     pub fn commit(mut self) {
+        for &(page, block) in &self.pages[..self.count] {
+            // SAFETY: a page is BLCKSZ bytes, and the change's until it is made; whoever wrote to it did so before.
+            crate::page::seal(
+                unsafe { std::slice::from_raw_parts_mut(page, PAGE_SIZE) },
+                block,
+            );
+        }
         let state = std::mem::replace(&mut self.state, std::ptr::null_mut());
         if !state.is_null() {
             // SAFETY: started in `begin`, and finished once.
@@ -630,6 +654,18 @@ impl Drop for Change<'_> {
             unsafe { pg_sys::GenericXLogAbort(self.state) }
         }
     }
+}
+
+#[cold]
+fn raise_not_as_written(index: Index, block: u32) -> ! {
+    raise_index(
+        pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        format!(
+            "index \"{}\" is damaged: the checksum of block {block} is not that of what it holds",
+            index.name()
+        ),
+        Some("REINDEX the index.".into()),
+    )
 }
 
 /// A page inside a change.

@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod binary_copy;
 mod cancel;
+mod checksums;
 mod dropped;
 mod dump_and_restore;
 mod filters;

@@ -1,9 +1,12 @@
 //! Damage planted in index files: whether a check tells it, and how statements end that come by it.
+//!
+//! Damage is raw, or sealed: with the checksum of the damaged page, so that only what the page says can tell it.
 
 use postgres::Client;
 
 use crate::harness::Server;
 use crate::hnsw::check::findings;
+use crate::hnsw::damage::PAGE;
 
 /// Damage to the bytes of an index.
 pub type Plant = fn(&mut Vec<u8>, &mut fastrand::Rng);
@@ -18,6 +21,15 @@ pub fn plant(damage: Plant, bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
         }
     }
     panic!("damage that changes nothing");
+}
+
+/// Gives every page the checksum of what it holds now; pages of zeros have none.
+pub fn seal(bytes: &mut [u8]) {
+    for (block, page) in bytes.chunks_exact_mut(PAGE).enumerate() {
+        if page.iter().any(|&byte| byte != 0) {
+            vectorext::page::seal(page, block as u32);
+        }
+    }
 }
 
 /// What checks said of damaged indexes.

@@ -275,7 +275,7 @@ struct Planted {
     path: PathBuf,
 }
 
-/// How many bits are flipped in indexes of each kind.
+/// How many bits are flipped in indexes of each kind, every other one with the checksum that its page then has.
 fn flips() -> usize {
     let asked = std::env::var("VECTOREXT_FLIPS").ok();
     asked.and_then(|n| n.parse().ok()).unwrap_or(25)
@@ -306,7 +306,7 @@ fn any_bit(bytes: &[u8], random: &mut fastrand::Rng) -> (usize, u8) {
     (at, 1 << random.u8(0..8))
 }
 
-/// What no check can tell from what is right: where on the page, and why.
+/// What no check can tell from what is right where the page's checksum agrees: where on the page, and why.
 fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, kind_of: &Kind) -> Option<&'static str> {
     let (_, dims, class, options, _) = *kind_of;
     let is_plain = options.contains("plain");
@@ -316,6 +316,7 @@ fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, kind_of: &Kind) -> Option<
     let special = PAGE - 16;
     match on_page {
         0..10 => return Some("position in the log and checksum, which are the server's"),
+        20..24 => return Some("checksum, sealed again"),
         10 if bit < 8 => return Some("hints of the page header"),
         12 | 13 => return Some("line pointers that are empty"),
         _ => {}
@@ -503,9 +504,13 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
             let mut bytes = std::fs::read(&damage.what).unwrap();
             let n = n % per_kind;
             let mut excuse = None;
+            let is_sealed;
             if n < flips() {
                 let (at, bit) = any_bit(&bytes, &mut random);
-                excuse = is_beyond_checks(&bytes, at, bit, &KINDS[damage.kind]);
+                is_sealed = n % 2 == 1;
+                if is_sealed {
+                    excuse = is_beyond_checks(&bytes, at, bit, &KINDS[damage.kind]);
+                }
                 let (block, on_page) = (at / PAGE, at % PAGE);
                 let kind = kind(&bytes, block);
                 bytes[at] ^= bit;
@@ -518,8 +523,13 @@ fn flipped_bits_and_worse_are_told_and_never_take_the_server_down() {
                 );
             } else {
                 let (what, plant) = worse[(n - flips()) % worse.len()];
+                is_sealed = n - flips() >= worse.len();
                 planted::plant(plant, &mut bytes, &mut random);
                 damage.what = what.to_owned();
+            }
+            if is_sealed {
+                planted::seal(&mut bytes);
+                damage.what += ", sealed";
             }
             beyond.push(excuse);
             std::fs::write(&damage.path, bytes).unwrap();

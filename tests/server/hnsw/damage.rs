@@ -8,6 +8,7 @@ use postgres::Client;
 use super::blocks::pages::path_of;
 use super::{number, server_with};
 use crate::harness::{Server, sqlstate_of};
+use crate::planted;
 
 pub const PAGE: usize = 8192;
 
@@ -53,9 +54,11 @@ impl Damaged {
     }
 }
 
+/// Damages a file, and seals it: the checksums are not to tell what is to be found without.
 pub fn change(path: &Path, damage: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).unwrap();
     damage(&mut bytes);
+    planted::seal(&mut bytes);
     std::fs::write(path, bytes).unwrap();
 }
 

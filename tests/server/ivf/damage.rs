@@ -2,7 +2,8 @@
 //! scan, insert, VACUUM or check of a damaged index crashes, hangs or fails otherwise than with XX002 and
 //! HINT: REINDEX.
 //!
-//! `VECTOREXT_FLIPS` says how many bits are flipped in indexes of each kind.
+//! `VECTOREXT_FLIPS` says how many bits are flipped in indexes of each kind, every other one with the checksum that
+//! its page then has.
 
 use std::path::PathBuf;
 
@@ -166,12 +167,13 @@ fn any_bit(bytes: &[u8], random: &mut fastrand::Rng) -> (usize, u8) {
     (at, 1 << random.u8(0..8))
 }
 
-/// What no check can tell from what is right, and why.
+/// What no check can tell from what is right where the page's checksum agrees, and why.
 fn is_beyond_checks(bytes: &[u8], at: usize, bit: u8, form: &Form) -> Option<&'static str> {
     let (block, on_page) = (at / PAGE, at % PAGE);
     let keeps_values = form.method == "ivfflat";
     match on_page {
         0..10 => return Some("position in the log and checksum, which are the server's"),
+        20..24 => return Some("checksum, sealed again"),
         10 if bit < 8 => return Some("hints of the page header"),
         _ => {}
     }
@@ -385,21 +387,30 @@ fn create(server: &Server, client: &mut Client, form: &'static Form) -> Vec<Plan
 
 fn plant(damage: &mut Planted, n: usize, random: &mut fastrand::Rng) {
     let mut bytes = std::fs::read(&damage.path).unwrap();
+    let is_sealed;
     if n < flips() {
         // of what rows are written by: each bit of the quantizer's number first
         let (at, bit) = match n < 8 {
             true => (PAGE_HEADER + QUANTIZER, 1 << n),
             false => any_bit(&bytes, random),
         };
-        damage.excuse = is_beyond_checks(&bytes, at, bit, damage.form);
+        is_sealed = n < 8 || n % 2 == 1;
+        if is_sealed {
+            damage.excuse = is_beyond_checks(&bytes, at, bit, damage.form);
+        }
         let (block, on_page) = (at / PAGE, at % PAGE);
         let kind = kind(&bytes, block);
         damage.what = format!("bit {bit} of byte {on_page} of block {block} of kind {kind}");
         bytes[at] ^= bit;
     } else {
         let (what, plant) = WORSE[(n - flips()) % WORSE.len()];
+        is_sealed = n - flips() >= WORSE.len();
         planted::plant(plant, &mut bytes, random);
         damage.what = what.to_owned();
+    }
+    if is_sealed {
+        planted::seal(&mut bytes);
+        damage.what += ", sealed";
     }
     std::fs::write(&damage.path, bytes).unwrap();
 }
@@ -490,6 +501,7 @@ fn a_pointer_of_the_metapage_that_leads_elsewhere_is_told() {
         for (path, _, (at, bit)) in &planted {
             let mut bytes = std::fs::read(path).unwrap();
             bytes[*at] ^= bit;
+            planted::seal(&mut bytes);
             std::fs::write(path, bytes).unwrap();
         }
     });
