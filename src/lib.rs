@@ -9,6 +9,7 @@ pub mod allow_list;
 pub mod chance;
 pub mod check;
 pub mod cluster;
+pub mod delta;
 pub mod distance;
 pub mod hnsw;
 pub mod ivf;

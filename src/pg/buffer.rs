@@ -1,4 +1,4 @@
-//! Pages in the buffer pool: pins and content locks as guards, changes as WAL records.
+//! Pages in the buffer pool: pins and content locks as guards. They are changed through [`super::change`].
 //!
 //! Dropping a guard unlocks and unpins, except while an ERROR unwinds: then the transaction's abort
 //! releases locks and pins in its own order (releasing them here as well would unbalance the
@@ -6,11 +6,9 @@
 
 use super::error::raise_index;
 use super::relation::Index;
-use crate::page::{Damage, PageView};
-use bytemuck::Pod;
+use crate::page::PageView;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
-use std::marker::PhantomData;
 use std::rc::Rc;
 
 /// Functions that do not raise, called without the error guard (7 ns against 1 ns a call).
@@ -470,7 +468,7 @@ fn bytes<'a>(buffer: pg_sys::Buffer) -> &'a [u8] {
     unsafe { std::slice::from_raw_parts(pg_sys::BufferGetPage(buffer).cast::<u8>(), PAGE_SIZE) }
 }
 
-/// A pinned page, locked for writing. It is changed through a [`Change`].
+/// A pinned page, locked for writing. It is changed through a [`Change`](super::change::Change).
 pub struct Exclusive {
     buffer: pg_sys::Buffer,
     block: u32,
@@ -544,6 +542,11 @@ impl Exclusive {
     pub fn block(&self) -> u32 {
         self.block
     }
+
+    /// The server's number of the buffer.
+    pub(super) fn buffer(&self) -> pg_sys::Buffer {
+        self.buffer
+    }
 }
 
 impl Drop for Exclusive {
@@ -552,210 +555,6 @@ impl Drop for Exclusive {
             // SAFETY: we hold the pin and the lock.
             unsafe { unguarded::UnlockReleaseBuffer(self.buffer) }
         }
-    }
-}
-
-/// How a change reaches the WAL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Logging {
-    /// one generic WAL record for each change (none where the relation needs no WAL)
-    EachChange,
-    /// none now: the build logs all pages at its end
-    AtEndOfBuild,
-}
-
-/// Most pages of a change (MAX_GENERIC_XLOG_PAGES).
-const MOST_PAGES: usize = 4;
-
-/// A change to at most four pages that happens as a whole, after a crash too. It writes their checksums.
-pub struct Change<'g> {
-    index: Index,
-    state: *mut pg_sys::GenericXLogState,
-    /// bytes and block of each page in the change
-    pages: [(*mut u8, u32); MOST_PAGES],
-    count: usize,
-    guards: PhantomData<&'g mut Exclusive>,
-}
-
-impl<'g> Change<'g> {
-    /// Starts a change.
-    pub fn begin(index: Index, logging: Logging) -> Self {
-        let state = match logging {
-            // SAFETY: an open relation.
-            Logging::EachChange => unsafe { pg_sys::GenericXLogStart(index.raw()) },
-            Logging::AtEndOfBuild => std::ptr::null_mut(),
-        };
-        Change {
-            index,
-            state,
-            pages: [(std::ptr::null_mut(), 0); MOST_PAGES],
-            count: 0,
-            guards: PhantomData,
-        }
-    }
-
-    /// Takes a locked page into the change. Raises XX002 where it is not as the last change left it: a new checksum
-    /// would hide the damage.
-    pub fn page(&mut self, guard: &'g mut Exclusive) -> PageMut<'g> {
-        // a build writes into pages of its own, which nobody has damaged since
-        if !self.state.is_null() && !guard.page().is_as_written(guard.block) {
-            raise_not_as_written(self.index, guard.block);
-        }
-        self.register(guard, 0)
-    }
-
-    /// Takes a locked page into the change and initialises it.
-    pub fn new_page<T: Pod>(&mut self, guard: &'g mut Exclusive, special: &T) -> PageMut<'g> {
-        let mut page = self.register(guard, pg_sys::GENERIC_XLOG_FULL_IMAGE as i32);
-        page.init(special);
-        page
-    }
-
-    fn register(&mut self, guard: &'g mut Exclusive, flags: i32) -> PageMut<'g> {
-        // SAFETY: the buffer is pinned and locked by `guard`, which the change borrows.
-        let page = unsafe {
-            if self.state.is_null() {
-                pg_sys::MarkBufferDirty(guard.buffer);
-                pg_sys::BufferGetPage(guard.buffer)
-            } else {
-                pg_sys::GenericXLogRegisterBuffer(self.state, guard.buffer, flags)
-            }
-        };
-        self.pages[self.count] = (page.cast(), guard.block);
-        self.count += 1;
-        PageMut {
-            page: page.cast(),
-            guard: PhantomData,
-        }
-    }
-
-    /// Makes the change.
-    pub fn commit(mut self) {
-        for &(page, block) in &self.pages[..self.count] {
-            // SAFETY: a page is BLCKSZ bytes, and the change's until it is made; whoever wrote to it did so before.
-            crate::page::seal(
-                unsafe { std::slice::from_raw_parts_mut(page, PAGE_SIZE) },
-                block,
-            );
-        }
-        let state = std::mem::replace(&mut self.state, std::ptr::null_mut());
-        if !state.is_null() {
-            // SAFETY: started in `begin`, and finished once.
-            unsafe { pg_sys::GenericXLogFinish(state) };
-        }
-    }
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        // a change that was not committed leaves the pages as they were
-        if !self.state.is_null() && !std::thread::panicking() {
-            // SAFETY: started in `begin`, and not finished.
-            unsafe { pg_sys::GenericXLogAbort(self.state) }
-        }
-    }
-}
-
-#[cold]
-fn raise_not_as_written(index: Index, block: u32) -> ! {
-    raise_index(
-        pgrx::PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
-        format!(
-            "index \"{}\" is damaged: the checksum of block {block} is not that of what it holds",
-            index.name()
-        ),
-        Some("REINDEX the index.".into()),
-    )
-}
-
-/// A page inside a change.
-pub struct PageMut<'g> {
-    page: *mut u8,
-    guard: PhantomData<&'g mut [u8]>,
-}
-
-impl PageMut<'_> {
-    fn raw(&mut self) -> pg_sys::Page {
-        self.page.cast()
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the page is BLCKSZ bytes, and ours until the change ends.
-        unsafe { std::slice::from_raw_parts_mut(self.page, PAGE_SIZE) }
-    }
-
-    /// The page as the change has it now.
-    pub fn view(&self) -> PageView<'_> {
-        // SAFETY: as in `bytes_mut`.
-        PageView::new(unsafe { std::slice::from_raw_parts(self.page, PAGE_SIZE) })
-    }
-
-    fn init<T: Pod>(&mut self, special: &T) {
-        // SAFETY: the page is BLCKSZ bytes.
-        unsafe { pg_sys::PageInit(self.raw(), PAGE_SIZE, size_of::<T>()) };
-        *self.special_mut() = *special;
-    }
-
-    /// The special area. The page has been checked to have one of this size.
-    pub fn special_mut<T: Pod>(&mut self) -> &mut T {
-        let at = PAGE_SIZE - size_of::<T>();
-        bytemuck::from_bytes_mut(&mut self.bytes_mut()[at..])
-    }
-
-    /// Adds an item, at the first unused line pointer or a new one; `None` where it has no room.
-    pub fn add_item(&mut self, item: &[u8]) -> Option<u16> {
-        let view = self.view();
-        let count = view.item_count();
-        let unused = (1..=count).find(|&n| matches!(view.item(n), Ok(None)));
-        let (offset, flags) = match unused {
-            Some(offset) => (offset, pg_sys::PAI_OVERWRITE),
-            None => (count + 1, 0),
-        };
-        // SAFETY: an initialised page; the server copies `item.len()` bytes or refuses.
-        let added = unsafe {
-            pg_sys::PageAddItemExtended(
-                self.raw(),
-                item.as_ptr().cast_mut().cast(),
-                item.len(),
-                offset,
-                flags as i32,
-            )
-        };
-        (added != pg_sys::InvalidOffsetNumber).then_some(added)
-    }
-
-    /// Removes an item and its bytes; other items keep their offsets.
-    pub fn remove_item(&mut self, offset: u16) {
-        // SAFETY: the server checks the offset and raises where it is wrong.
-        unsafe { pg_sys::PageIndexTupleDeleteNoCompact(self.raw(), offset) };
-        // The hole now holds stale bytes of items. GenericXLogFinish clears it only for logged
-        // relations, and what was erased must not stay in the file.
-        let (lower, upper) = hole(self.view());
-        self.bytes_mut()[lower..upper].fill(0);
-    }
-
-    /// An item for writing; `None` for a line pointer that is unused.
-    pub fn item_mut(&mut self, offset: u16) -> Result<Option<&mut [u8]>, Damage> {
-        let range = self.view().item_range(offset)?;
-        Ok(range.map(|range| &mut self.bytes_mut()[range]))
-    }
-
-    /// `len` bytes right after the header, on a page without items.
-    pub fn contents_bytes_mut(&mut self, len: usize) -> &mut [u8] {
-        let end = crate::page::HEADER + len;
-        let bytes = self.bytes_mut();
-        // pd_lower: what lies above it is not WAL-logged
-        bytes[12..14].copy_from_slice(&(end as u16).to_ne_bytes());
-        &mut bytes[crate::page::HEADER..end]
-    }
-
-    /// Space for a struct right after the header, on a page without items.
-    pub fn contents_mut<T: Pod>(&mut self) -> &mut T {
-        let end = crate::page::HEADER + size_of::<T>();
-        let bytes = self.bytes_mut();
-        // pd_lower: what lies above it is not WAL-logged
-        bytes[12..14].copy_from_slice(&(end as u16).to_ne_bytes());
-        bytemuck::from_bytes_mut(&mut bytes[crate::page::HEADER..end])
     }
 }
 

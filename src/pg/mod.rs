@@ -5,6 +5,7 @@ pub mod allow_list;
 pub mod array;
 pub mod attempt;
 pub mod buffer;
+pub mod change;
 pub mod conditions;
 pub mod error;
 pub mod fmgr;

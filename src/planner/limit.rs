@@ -58,14 +58,21 @@ impl Limit {
             .then(|| (limit.count.max(0) as u64).saturating_add(limit.offset.max(0) as u64))
     }
 
+    /// Whether OFFSET leaves out rows before those wanted.
+    pub fn skips(&self) -> bool {
+        // SAFETY: as above.
+        let limit = unsafe { &*self.state };
+        !limit.noCount && limit.offset > 0
+    }
+
     /// What to find of the rows up to the last one wanted, so that `target` of those after OFFSET are among them:
     /// each row that is missed before them has one more of those behind come into their places.
     pub fn recall_up_to_page(&self, target: f32) -> f32 {
-        // SAFETY: as above.
-        let limit = unsafe { &*self.state };
-        if limit.noCount || limit.offset <= 0 || target <= 0.0 {
+        if !self.skips() || target <= 0.0 {
             return target;
         }
+        // SAFETY: as above.
+        let limit = unsafe { &*self.state };
         let (offset, count) = (limit.offset as f64, limit.count.max(1) as f64);
         recall_up_to_page(target as f64, count / (offset + count)) as f32
     }

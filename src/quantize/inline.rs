@@ -163,7 +163,7 @@ pub(super) fn quantize(
             2 * norm_squared(code)
         }
         Quantizer::Binary => {
-            pack::<1>(code, &[0; 128], out);
+            pack_signs(code, out);
             let norm = (norm_squared(c.code) as f64).sqrt();
             return Factors {
                 add: c.factors.add,
@@ -171,7 +171,7 @@ pub(super) fn quantize(
             };
         }
         Quantizer::Pq8 | Quantizer::Pq4 => unreachable!("a codebook makes codes of segments"),
-        Quantizer::Rabitq1 => pack::<1>(code, &[0; 128], out),
+        Quantizer::Rabitq1 => pack_signs(code, out),
         Quantizer::Rabitq2 => pack::<2>(code, &levels(code, &CROSSINGS_2), out),
         Quantizer::Rabitq3 => pack::<3>(code, &levels(code, &CROSSINGS_3), out),
         Quantizer::Rabitq4 => pack::<4>(code, &levels(code, &CROSSINGS_4), out),
@@ -231,6 +231,24 @@ const SIXTEENTHS: [u8; 128] = {
 pub(super) fn norm_squared(code: &[i8]) -> i64 {
     let sum = code.iter().map(|&i| i as i32).sum();
     kernels::dot(Isa::best(), code, code, sum) as i64
+}
+
+/// Writes a bit for each byte of the code, one where it is not negative; returns the sum of magnitudes.
+fn pack_signs(code: &[i8], out: &mut [u8]) -> i64 {
+    for (code, plane) in code.chunks(64).zip(out.chunks_exact_mut(8)) {
+        let mut signs = 0;
+        for (n, code) in code.chunks(8).enumerate() {
+            // what there is not is as negative
+            let mut eight = [0x80; 8];
+            eight[..code.len()].copy_from_slice(bytemuck::cast_slice(code));
+            let first_bits = !u64::from_le_bytes(eight) >> 7 & 0x0101_0101_0101_0101;
+            // the product's top byte has the first bit of each byte
+            signs |= (first_bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * n);
+        }
+        plane.copy_from_slice(&signs.to_le_bytes());
+    }
+    let magnitudes = code.iter().map(|&i| i.unsigned_abs() as i32);
+    magnitudes.sum::<i32>() as i64
 }
 
 /// Writes the planes of grid values whose magnitudes are `levels[|i|] + 1/2`; returns twice their
@@ -324,4 +342,20 @@ fn levels(code: &[i8], crossings: &[Crossing]) -> [u8; 128] {
         levels[crossing.magnitude as usize] = crossing.level;
     }
     levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn signs_are_what_a_grid_of_one_level_is(code in proptest::collection::vec(any::<i8>(), 1..400)) {
+            let len = Quantizer::Rabitq1.code_len(code.len());
+            let (mut signs, mut grid) = (vec![0xff; len], vec![0xff; len]);
+            prop_assert_eq!(pack_signs(&code, &mut signs), pack::<1>(&code, &[0; 128], &mut grid));
+            prop_assert_eq!(signs, grid);
+        }
+    }
 }

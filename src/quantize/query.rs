@@ -193,10 +193,10 @@ impl Query {
         let (norm, centroid) = (self.norm as f64, self.centroid_norm as f64);
         let other_norm = self.residual_norm(c) as f64;
         let error = c.factors.error as f64;
-        let coded_norm = other_norm.hypot(error);
+        let coded_norm = length(other_norm, error);
         let (theirs, ours) = (norm * error, coded_norm * self.error as f64);
         let deviations = 7.0 / (self.dims as f64).sqrt();
-        let product = (deviations * theirs.hypot(ours)).min(theirs + ours);
+        let product = (deviations * length(theirs, ours)).min(theirs + ours);
         // floats were rounded on the way
         let sizes = [self.base, self.offset, c.factors.add].map(|x| x.abs() as f64);
         let rounding = 1e-5 * (sizes.iter().sum::<f64>() + 2.0 * norm * other_norm)
@@ -264,4 +264,10 @@ for_every_isa! {
         query.start_from(isa, codec, x);
         query.finish(isa, codec);
     }
+}
+
+/// Length of a vector of two coordinates, of sizes that f32 can hold or their products.
+#[inline(always)]
+fn length(x: f64, y: f64) -> f64 {
+    (x * x + y * y).sqrt()
 }

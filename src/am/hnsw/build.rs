@@ -15,7 +15,8 @@ use crate::hnsw::format::{
     RawTid, VERSION,
 };
 use crate::hnsw::{Graph, Level, Params, Pushed, Worker};
-use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
+use crate::pg::buffer::{Exclusive, PAGE_SIZE};
+use crate::pg::change::{Change, Logging};
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
 use crate::pg::rows::Rows;

@@ -14,7 +14,8 @@ use crate::hnsw::format::{
     TidListMut,
 };
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{self, Access, Change, Exclusive, Logging, Shared, free_space_map};
+use crate::pg::buffer::{self, Access, Exclusive, Shared, free_space_map};
+use crate::pg::change::{Change, Logging, PageMut};
 use pgrx::pg_sys;
 
 /// A node to be put on a page.
@@ -359,7 +360,7 @@ impl ChainWalk {
 /// Runs `f` on a node of a page inside a change. The node was there when the page was locked.
 pub fn with_node_mut<R>(
     hnsw: &Hnsw,
-    page: &mut buffer::PageMut<'_>,
+    page: &mut PageMut<'_>,
     id: NodeId,
     f: impl FnOnce(&mut format::NodeMut<'_>) -> R,
 ) -> R {
@@ -414,7 +415,7 @@ pub fn read_tid_list<R>(
 /// Runs `f` on a TID list of a page inside a change.
 pub fn with_tid_list_mut<R>(
     hnsw: &Hnsw,
-    page: &mut buffer::PageMut<'_>,
+    page: &mut PageMut<'_>,
     at: NodeId,
     f: impl FnOnce(&mut TidListMut<'_>) -> R,
 ) -> R {

@@ -3,7 +3,8 @@
 use super::place;
 use super::storage::Hnsw;
 use crate::hnsw::format::{self, INLINE_TIDS, Node, NodeId, Opaque, PageKind, RawTid};
-use crate::pg::buffer::{self, Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{self, Access, Exclusive};
+use crate::pg::change::{Change, Logging};
 use pgrx::pg_sys;
 use rustc_hash::FxHashMap;
 

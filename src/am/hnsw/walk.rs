@@ -75,7 +75,7 @@ impl Walk {
             // hardly any row may be missed
             (IterativeScan::Auto, Some(rows)) => {
                 let rows = rows.min(usize::MAX as u64 / 32) as usize;
-                let room = match limit.is_some_and(|limit| limit.recall_up_to_page(0.5) > 0.5) {
+                let room = match limit.is_some_and(|limit| limit.skips()) {
                     true => ROOM_OF_PAGE * rows,
                     false => rows + rows / 2,
                 };

@@ -10,7 +10,8 @@ use crate::am::filter::keys::FilterColumns;
 use crate::ivf::format::{
     Code, Entry, ListId, ListPageMut, Meta, Method, Opaque, PageKind, RowForm, Shape,
 };
-use crate::pg::buffer::{Change, Exclusive, Logging};
+use crate::pg::buffer::Exclusive;
+use crate::pg::change::{Change, Logging};
 use crate::pg::progress::{self, Phase};
 use crate::pg::relation::Index;
 use crate::pg::rows::Rows;

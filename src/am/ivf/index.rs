@@ -10,7 +10,8 @@ use crate::ivf::format::{
     PageKind, RowForm, Shape, VectorLayout,
 };
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
+use crate::pg::buffer::{Access, Exclusive, Shared};
+use crate::pg::change::{Change, Logging};
 use crate::pg::relation::Index;
 use crate::quantize::{Codebook, Codec, Coding, PqShape};
 use pgrx::pg_sys;

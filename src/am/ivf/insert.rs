@@ -15,7 +15,7 @@ use crate::cluster::Rows;
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Keys, ListId, ListRow, Meta, RowForm, VectorAddress};
-use crate::pg::buffer::Logging;
+use crate::pg::change::Logging;
 use crate::pg::relation::Index;
 use crate::pg::rows::{Values, raw_tid};
 use crate::quantize::{CompactRef, ListEncoder, ListFactors};

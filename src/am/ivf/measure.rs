@@ -12,7 +12,8 @@ use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
 use crate::ivf::format::{MOST_CURVE_POINTS, Meta};
 use crate::ivf::order::{Candidate, Candidates};
-use crate::pg::buffer::{Access, Logging, Shared};
+use crate::pg::buffer::{Access, Shared};
+use crate::pg::change::Logging;
 use crate::pg::heap::TableReader;
 use std::rc::Rc;
 

@@ -13,7 +13,8 @@ use crate::ivf::format::{
     VectorAddress, VectorPage, VectorPageMut,
 };
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared, free_space_map};
+use crate::pg::buffer::{Access, Exclusive, Shared, free_space_map};
+use crate::pg::change::{Change, Logging};
 use crate::pg::relation::Turnstile;
 use crate::quantize::CompactRef;
 use pgrx::pg_sys;
@@ -194,7 +195,7 @@ impl Ivf {
     }
 
     /// The rows of a page of a list, for writing.
-    fn rows_of<'a>(&'a self, page: &'a mut crate::pg::buffer::PageMut<'_>) -> ListPageMut<'a> {
+    fn rows_of<'a>(&'a self, page: &'a mut crate::pg::change::PageMut<'_>) -> ListPageMut<'a> {
         let bytes = page.contents_bytes_mut(self.lists.contents_len());
         ListPageMut::new(bytes, &self.lists)
     }

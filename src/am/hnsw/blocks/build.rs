@@ -21,7 +21,7 @@ use crate::hnsw::blocks::calibrate::{self, Calibration};
 use crate::hnsw::blocks::memory::Backing;
 use crate::hnsw::blocks::{Attached, Codes, Preview, Worker, measure};
 use crate::hnsw::format::RawTid;
-use crate::pg::buffer::Logging;
+use crate::pg::change::Logging;
 use crate::pg::progress::{self, Phase};
 use crate::pg::rows::Rows;
 use crate::pg::{sample, temporary, threads};

@@ -5,7 +5,7 @@ use crate::am::hnsw::place;
 use crate::hnsw::blocks::calibrate::Calibration;
 use crate::hnsw::blocks::format::{CurvePoint, MOST_CURVE_POINTS};
 use crate::hnsw::format::Meta;
-use crate::pg::buffer::Logging;
+use crate::pg::change::Logging;
 use bytemuck::Zeroable;
 use std::cell::RefCell;
 

@@ -8,7 +8,8 @@ use crate::am::hnsw::storage::META_BLOCK;
 use crate::hnsw::blocks::format::{ENTRY_QUANTIZER, Entries, EntriesMut, Kept};
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::Damage;
-use crate::pg::buffer::{Access, Change, Exclusive, Hints, Logging, Shared};
+use crate::pg::buffer::{Access, Exclusive, Hints, Shared};
+use crate::pg::change::{Change, Logging};
 use crate::quantize::{CompactRef, Factors, Query};
 use rustc_hash::FxHashSet;
 

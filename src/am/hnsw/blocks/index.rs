@@ -8,7 +8,8 @@ use crate::hnsw::blocks::format::{Block, BlockLayout, CENTROID_FLOATS, EntryLayo
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{Meta, NodeId, Opaque, PageKind};
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
+use crate::pg::buffer::{Access, Exclusive, Shared};
+use crate::pg::change::{Change, Logging};
 use crate::quantize::Codec;
 use pgrx::pg_sys;
 use std::cell::RefCell;

@@ -23,7 +23,8 @@ use crate::hnsw::blocks::format::{
 use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::blocks::{Effort, SLACK, Walk, calibrate};
 use crate::hnsw::format::{Meta, NewNode, NodeId, NodeMut, RawTid};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{Access, Exclusive};
+use crate::pg::change::{Change, Logging};
 use crate::pg::relation::Turnstile;
 use crate::pg::rows::Values;
 use crate::quantize::{CompactRef, Factors, Query};
@@ -59,7 +60,7 @@ pub struct Found {
     /// tells it from a later node at the same address
     pub generation: u32,
     /// its value: factors, hash, compact code
-    pub value: Box<[u8]>,
+    pub value: Rc<[u8]>,
 }
 
 impl Keep for Found {

@@ -19,7 +19,8 @@ use crate::hnsw::blocks::map::{
 use crate::hnsw::format::{Meta, Opaque, PageKind, RawTid};
 use crate::keys::Conditions;
 use crate::page::{Damage, PageView};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
+use crate::pg::buffer::{Access, Exclusive, Shared};
+use crate::pg::change::{Change, Logging};
 use crate::quantize::CompactRef;
 use pgrx::pg_sys;
 

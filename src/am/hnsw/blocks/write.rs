@@ -13,7 +13,8 @@ use crate::hnsw::blocks::format::{BlockLayout, BlockMut, Kept, Span, encode_valu
 use crate::hnsw::blocks::map::MapRow;
 use crate::hnsw::format::{NewNode, NodeId, NodeMut, Opaque, PageKind, RawTid, Shape};
 use crate::page::Damage;
-use crate::pg::buffer::{Change, Exclusive, Logging, PAGE_SIZE};
+use crate::pg::buffer::{Exclusive, PAGE_SIZE};
+use crate::pg::change::{Change, Logging};
 use crate::pg::progress;
 use crate::pg::threads;
 use pgrx::pg_sys;

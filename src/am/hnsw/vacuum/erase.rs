@@ -4,7 +4,8 @@ use super::Vacuum;
 use super::room::{record_free, remove_item};
 use crate::am::hnsw::storage::chunk_of_node;
 use crate::hnsw::format::{NodeId, Opaque, PageKind};
-use crate::pg::buffer::{Change, Exclusive, Logging};
+use crate::pg::buffer::Exclusive;
+use crate::pg::change::{Change, Logging};
 use crate::pg::vacuum::delay_point;
 use rustc_hash::FxHashMap;
 

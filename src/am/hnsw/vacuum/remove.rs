@@ -9,7 +9,8 @@ use crate::am::hnsw::storage::{Hnsw, META_BLOCK};
 use crate::hnsw::blocks::map::MapLayout;
 use crate::hnsw::format::{DELETED, NodeId, Opaque, PageKind, RawTid};
 use crate::page::Damage;
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{Access, Exclusive};
+use crate::pg::change::{Change, Logging};
 use crate::pg::vacuum::delay_point;
 
 type IsDead<'a> = dyn Fn(RawTid) -> bool + 'a;

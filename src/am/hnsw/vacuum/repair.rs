@@ -5,7 +5,8 @@ use crate::am::hnsw::insert::{Back, LINK_ATTEMPTS, Neighbourhood, effective_ef_c
 use crate::am::hnsw::storage::{Hnsw, META_BLOCK, PageNode, PageStore, read_meta};
 use crate::hnsw::format::{Node, NodeId};
 use crate::hnsw::{Candidate, Distance, Level, Searcher};
-use crate::pg::buffer::{Access, Logging};
+use crate::pg::buffer::Access;
+use crate::pg::change::Logging;
 use crate::pg::vacuum::delay_point;
 use rustc_hash::FxHashSet;
 

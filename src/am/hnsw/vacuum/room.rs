@@ -2,7 +2,8 @@
 
 use crate::am::hnsw::storage::Hnsw;
 use crate::hnsw::format::{Opaque, PageKind};
-use crate::pg::buffer::{self, Change, Exclusive, PageMut, free_space_map};
+use crate::pg::buffer::{self, Exclusive, free_space_map};
+use crate::pg::change::{Change, PageMut};
 
 /// Removes items from a page and raises its generation; a page without items becomes free.
 pub fn remove_item<'g>(

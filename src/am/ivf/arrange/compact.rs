@@ -5,7 +5,8 @@ use crate::am::ivf::directory::Listed;
 use crate::am::ivf::index::{Ivf, change_meta};
 use crate::am::ivf::storage::{ListLock, Steps, Visit};
 use crate::ivf::format::{ListId, ListPageMut, ListRow, Opaque};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging, Shared};
+use crate::pg::buffer::{Access, Exclusive, Shared};
+use crate::pg::change::{Change, Logging};
 
 impl Alone<'_> {
     /// Writes a list to as few pages as it takes, under a new number that replaces the old one in the directory.

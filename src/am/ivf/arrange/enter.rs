@@ -5,7 +5,8 @@ use crate::am::ivf::build::Centroid;
 use crate::am::ivf::directory::EntryPlace;
 use crate::am::ivf::index::{META_BLOCK, read_meta};
 use crate::ivf::format::{Entries, EntriesMut, Entry, Meta, Opaque, PageKind};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{Access, Exclusive};
+use crate::pg::change::{Change, Logging};
 
 impl Alone<'_> {
     /// Changes a page of the directory, and with `lists` the metapage: the number of lists changes by so

@@ -5,7 +5,7 @@ use crate::am::ivf::build::Centroid;
 use crate::am::ivf::index::Ivf;
 use crate::ivf::format::{Entry, Keys, ListId, ListPageMut, ListRow, Opaque, RowForm};
 use crate::ivf::grow::Placed;
-use crate::pg::buffer::{Change, Logging};
+use crate::pg::change::{Change, Logging};
 use crate::quantize::{CentreRef, Compact, CompactRef, ListEncoder, ListFactors, Rotated};
 
 /// Writes new lists.

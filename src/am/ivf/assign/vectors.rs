@@ -3,7 +3,8 @@
 use crate::am::ivf::index::Ivf;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Opaque, PageKind, VectorAddress, VectorPageMut};
-use crate::pg::buffer::{Access, Change, Exclusive, Logging};
+use crate::pg::buffer::{Access, Exclusive};
+use crate::pg::change::{Change, Logging};
 use crate::quantize::CompactRef;
 use pgrx::pg_sys;
 
