@@ -607,6 +607,12 @@ pub mod free_space_map {
         unsafe { pg_sys::RecordPageWithFreeSpace(index.raw(), block, free) }
     }
 
+    /// What is recorded of a block.
+    pub fn recorded(index: Index, block: u32) -> usize {
+        // SAFETY: an open relation.
+        unsafe { pg_sys::GetRecordedFreeSpace(index.raw(), block) }
+    }
+
     /// Makes what was recorded of some blocks known to searches from the top of the map, at the cost of a few pages:
     /// until then only a search that comes by finds it.
     pub fn publish_some(index: Index, blocks: std::ops::RangeInclusive<u32>) {

@@ -1,7 +1,7 @@
 //! Indexes that a function is given by name: opened where the caller may read their table.
 
 use super::error::raise_index;
-use super::relation::Index;
+use super::relation::{Index, is_in_recovery};
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
@@ -89,10 +89,7 @@ impl Readable {
                 None,
             );
         }
-        // SAFETY: reads the server's state.
-        if persistence != pg_sys::RELPERSISTENCE_PERMANENT
-            && unsafe { pg_sys::RecoveryInProgress() }
-        {
+        if persistence != pg_sys::RELPERSISTENCE_PERMANENT && is_in_recovery() {
             raise_index(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "cannot access temporary or unlogged relations during recovery".into(),

@@ -208,3 +208,9 @@ impl Drop for Turnstile {
         }
     }
 }
+
+/// Whether the server replays a log: on a standby, or after a crash.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: asks.
+    unsafe { pg_sys::RecoveryInProgress() }
+}

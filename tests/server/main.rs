@@ -11,6 +11,7 @@ mod dropped;
 mod dump_and_restore;
 mod filters;
 mod forms;
+mod free_space;
 mod fuzz;
 mod harness;
 mod hnsw;

@@ -5,6 +5,7 @@
 //! looks wrong between two of them is looked at again before it is told.
 
 pub mod claims;
+pub mod free;
 
 use crate::check::{Finding, Findings, Severity};
 use crate::pg::error::raise_index;

@@ -14,6 +14,7 @@ mod reach;
 
 use super::storage::{META_BLOCK, other_version};
 use crate::am::check::claims::{self, CLAIM, Claims};
+use crate::am::check::free::FreePages;
 use crate::am::column::Column;
 use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
@@ -79,6 +80,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         chunks: FxHashSet::default(),
         used_pages: FxHashSet::default(),
         map_pages: Vec::new(),
+        free: FreePages::default(),
         listed: 0,
         codes,
         filters: FilterColumns::of(index),
@@ -93,6 +95,7 @@ pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     check.nodes(table, found);
     check.leftovers(found);
     check.reach(found);
+    check.free_pages(found);
 }
 
 struct Check {
@@ -112,6 +115,8 @@ struct Check {
     used_pages: FxHashSet<u32>,
     /// pages of the code map
     map_pages: Vec<u32>,
+    /// pages in no use
+    free: FreePages,
     /// heap TIDs of all nodes
     listed: u64,
     codes: Codes,
@@ -221,6 +226,7 @@ impl Check {
                     self.used_pages.insert(block);
                 }
                 PageKind::Map => self.map_pages.push(block),
+                PageKind::Free => self.free.note(block),
                 _ => {}
             }
         }
@@ -230,6 +236,15 @@ impl Check {
                 format!("{deleted} nodes are marked deleted: the next VACUUM removes them");
             found.warning(META_BLOCK, None, message);
         }
+    }
+
+    fn free_pages(&mut self, found: &mut Findings<'_>) {
+        let (index, page) = (self.index, &mut self.page);
+        let is_in_no_use = |block| {
+            let read = page.read(index, block, Access::Random);
+            read.is_ok() && matches!(Opaque::of(page.page()), Ok((PageKind::Free, _)))
+        };
+        self.free.check(index, is_in_no_use, found);
     }
 
     /// Every node: links, pieces of its value, lists of TIDs, and what it claims about rows. In as

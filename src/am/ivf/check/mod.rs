@@ -12,6 +12,7 @@ mod rows;
 
 use super::directory::Directory;
 use super::index::{self, Ivf, META_BLOCK};
+use crate::am::check::free::FreePages;
 use crate::am::column::Column;
 use crate::am::filter::keys::FilterColumns;
 use crate::check::Findings;
@@ -21,7 +22,7 @@ use crate::ivf::format::{ListId, ListPage, Meta, Opaque, PageKind, VectorPage};
 use crate::pg::attempt::{PageCopy, attempt};
 use crate::pg::buffer::{Access, Strategy};
 use crate::pg::error::raise_index;
-use crate::pg::relation::{Index, Turnstile};
+use crate::pg::relation::{Index, Turnstile, is_in_recovery};
 use crate::pg::table::Table;
 use codes::{RowOfTable, code_fingerprint};
 use pgrx::PgSqlErrorCode as Code;
@@ -39,8 +40,7 @@ const BEGINNINGS: usize = 5;
 ///
 /// Raises 55000 on a standby where lists are arranged all the time.
 pub fn check(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
-    // SAFETY: reads the server's state.
-    if unsafe { pg_sys::RecoveryInProgress() } {
+    if is_in_recovery() {
         return check_during_replay(index, table, found);
     }
     // lists are not arranged anew meanwhile: their rows would be seen twice, or not at all
@@ -108,6 +108,7 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         pages: FxHashMap::default(),
         list_of: FxHashMap::default(),
         vectors: FxHashMap::default(),
+        free: FreePages::default(),
         rows: 0,
         page,
         filter_columns: FilterColumns::of(index),
@@ -124,6 +125,7 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     check.directory(found);
     check.leftovers(found);
     check.rows(table, found);
+    check.free_pages(found);
 }
 
 struct Check {
@@ -139,6 +141,8 @@ struct Check {
     list_of: FxHashMap<u32, ListId>,
     /// what stands for each compact code, and its row
     vectors: FxHashMap<(u32, usize), (RawTid, u64)>,
+    /// pages in no use
+    free: FreePages,
     rows: u64,
     page: PageCopy,
     /// make keys of the table's rows
@@ -159,7 +163,11 @@ impl Check {
                 continue;
             };
             match kind {
-                PageKind::Meta | PageKind::Free => continue,
+                PageKind::Meta => continue,
+                PageKind::Free => {
+                    self.free.note(block);
+                    continue;
+                }
                 PageKind::List => {
                     let rows = ListPage::of(page, &self.expected.lists);
                     self.rows += rows.map_or(0, |rows| rows.count()) as u64;
@@ -186,6 +194,15 @@ impl Check {
                 self.vectors.insert((block, slot), (tid, value));
             }
         }
+    }
+
+    fn free_pages(&mut self, found: &mut Findings<'_>) {
+        let (index, page) = (self.index, &mut self.page);
+        let is_in_no_use = |block| {
+            let read = page.read(index, block, Access::Random);
+            read.is_ok() && matches!(Opaque::of(page.page()), Ok((PageKind::Free, _)))
+        };
+        self.free.check(index, is_in_no_use, found);
     }
 
     /// Pages that nothing leads to.
