@@ -28,31 +28,81 @@ impl Errors {
     pub fn error(self, of_row: f32) -> f32 {
         self.deviations * self.deviation(of_row)
     }
+}
 
-    /// Writes the lower bounds of up to [`SCREENED`] rows; returns the least of those above `bound`.
+/// Lanes in which bounds are compared: as many as the widest registers have.
+const LANES: usize = 16;
+const _: () = assert!(SCREENED == 2 * LANES);
+
+/// Lower bounds of some rows after others.
+#[derive(Debug, Clone)]
+pub struct Screen {
+    /// lower bounds of the last rows screened
+    pub lows: [f32; SCREENED],
+    /// the least of all that were above the bound, lane by lane
+    least: [f32; LANES],
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Screen {
+            lows: [0.0; SCREENED],
+            least: [f32::INFINITY; LANES],
+        }
+    }
+}
+
+impl Screen {
+    /// Screens up to [`SCREENED`] rows. The result has a bit for each whose lower bound is not above `bound`, that of
+    /// the first row lowest.
     #[inline]
-    pub fn screen(
-        self,
-        estimates: &[f32],
-        errors: &[Bf16],
-        bound: f32,
-        lows: &mut [f32; SCREENED],
-    ) -> f32 {
-        screen(Isa::best(), self, estimates, errors, bound, lows)
+    pub fn pass(&mut self, line: Errors, estimates: &[f32], errors: &[Bf16], bound: f32) -> u32 {
+        pass(Isa::best(), self, line, estimates, errors, bound)
+    }
+
+    /// The least lower bound of those that did not pass; infinite where all did.
+    pub fn least(&self) -> f32 {
+        self.least.into_iter().fold(f32::INFINITY, f32::min)
     }
 }
 
 for_every_isa! {
-    fn screen(isa: Isa, line: Errors, estimates: &[f32], errors: &[Bf16], bound: f32, lows: &mut [f32; SCREENED]) -> f32 {
+    fn pass(isa: Isa, screen: &mut Screen, line: Errors, estimates: &[f32], errors: &[Bf16], bound: f32) -> u32 {
         let _ = isa;
-        let mut least = f32::INFINITY;
-        for ((low, &estimate), error) in lows.iter_mut().zip(estimates).zip(errors) {
-            *low = estimate - line.error(error.get());
-            let above = if *low > bound { *low } else { f32::INFINITY };
-            least = if above < least { above } else { least };
+        if let (Some(estimates), Some(errors)) = (estimates.as_array(), errors.as_array()) {
+            return pass_all(screen, line, estimates, errors, bound);
         }
-        least
+        let count = estimates.len();
+        let (mut some, mut of_some) = ([f32::INFINITY; SCREENED], [Bf16::default(); SCREENED]);
+        some[..count].copy_from_slice(estimates);
+        of_some[..count].copy_from_slice(errors);
+        let near = pass_all(screen, line, &some, &of_some, bound);
+        near & ((1u64 << count) - 1) as u32
     }
+}
+
+#[inline(always)]
+fn pass_all(
+    screen: &mut Screen,
+    line: Errors,
+    estimates: &[f32; SCREENED],
+    errors: &[Bf16; SCREENED],
+    bound: f32,
+) -> u32 {
+    let lows = &mut screen.lows;
+    for n in 0..SCREENED {
+        lows[n] = estimates[n] - line.error(errors[n].get());
+    }
+    let mut near = [0; LANES];
+    for (n, least) in screen.least.iter_mut().enumerate() {
+        let (a, b) = (lows[n], lows[n + LANES]);
+        near[n] = u32::from(a <= bound) << n | u32::from(b <= bound) << (n + LANES);
+        let a = if a <= bound { f32::INFINITY } else { a };
+        let b = if b <= bound { f32::INFINITY } else { b };
+        let less = if a < b { a } else { b };
+        *least = if less < *least { less } else { *least };
+    }
+    near.into_iter().fold(0, |all, of_lane| all | of_lane)
 }
 
 #[cfg(test)]
@@ -73,11 +123,14 @@ mod tests {
             let errors: Vec<Bf16> = rows.iter().map(|row| Bf16::at_least(row.1)).collect();
             let lows: Vec<f32> = estimates.iter().zip(&errors).map(|(x, e)| x - line.error(e.get())).collect();
             for isa in Isa::available() {
-                let mut bounds = [0.0; SCREENED];
-                let least = screen(isa, line, &estimates, &errors, bound, &mut bounds);
-                prop_assert_eq!(&bounds[..lows.len()], &lows[..]);
+                let mut screen = Screen::default();
+                let near = pass(isa, &mut screen, line, &estimates, &errors, bound);
+                prop_assert_eq!(&screen.lows[..lows.len()], &lows[..]);
                 let above = lows.iter().copied().filter(|&low| low > bound);
-                prop_assert_eq!(least, above.fold(f32::INFINITY, f32::min));
+                prop_assert_eq!(screen.least(), above.fold(f32::INFINITY, f32::min));
+                let near = (0..SCREENED).filter(|n| near >> n & 1 == 1);
+                let expected = (0..lows.len()).filter(|&n| lows[n] <= bound);
+                prop_assert!(near.eq(expected));
             }
         }
     }

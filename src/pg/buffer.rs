@@ -216,25 +216,6 @@ impl Hints {
         }
     }
 
-    /// Asks the processor for parts of a block, by where they begin on its page and how long they are, and for its
-    /// header and end. What is not in the pool is asked for as [`prefetch`](Hints::prefetch) does.
-    #[inline]
-    pub fn prefetch_parts(
-        &self,
-        index: Index,
-        block: u32,
-        parts: impl IntoIterator<Item = (usize, usize)>,
-    ) {
-        self.prefetch(index, block, 0, 0);
-        let Some(hint) = self.hint(block).filter(|_| !self.0.is_large.get()) else {
-            return;
-        };
-        let (_, page) = addresses(hint);
-        for (start, len) in parts {
-            prefetch_part(page, start, len);
-        }
-    }
-
     /// Starts to read a block unless it is in the pool, as far as effective_io_concurrency allows.
     #[cold]
     fn ask_for(&self, index: Index, block: u32, slot: usize) {
@@ -407,7 +388,7 @@ unsafe fn item_at(page: *const u8, offset: u16) -> Option<(usize, usize)> {
 
 /// Where the descriptor and the page of a buffer of the shared pool are.
 #[inline]
-fn addresses(buffer: pg_sys::Buffer) -> (*const u8, *const u8) {
+pub(super) fn addresses(buffer: pg_sys::Buffer) -> (*const u8, *const u8) {
     let n = buffer as usize - 1;
     // SAFETY: reads two pointers that the server sets once, before any backend runs.
     let (descriptors, blocks) = unsafe { (pg_sys::BufferDescriptors, pg_sys::BufferBlocks) };

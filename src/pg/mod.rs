@@ -1,5 +1,6 @@
 //! The safe wrappers around the server: everything that is `unsafe` about PostgreSQL lives here.
 
+pub mod ahead;
 pub mod allocator;
 pub mod allow_list;
 pub mod array;

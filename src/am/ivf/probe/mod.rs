@@ -12,6 +12,7 @@ use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Meta, RowForm, VectorAddress};
 use crate::ivf::order::{Candidate, Candidates};
 use crate::ivf::reach::Offsets;
+use crate::pg::ahead::Ahead;
 use crate::pg::buffer::Hints;
 use crate::quantize::{DEVIATIONS, Lookup, Query};
 use offer::List;
@@ -152,6 +153,8 @@ pub struct Probe {
     /// what the quantizer prepared for the query
     lookup: Lookup,
     estimates: Vec<f32>,
+    /// the page that is read next
+    ahead: Ahead,
     /// rows of a page that are wanted
     wanted: Wanted,
     /// lists read up to the last one with a row within the radius
@@ -184,6 +187,7 @@ impl Probe {
             sorted: 0,
             lookup: Lookup::default(),
             estimates: Vec::new(),
+            ahead: Ahead::NONE,
             wanted: Wanted::default(),
             last_within: 0,
             offsets: Offsets::default(),
@@ -382,25 +386,24 @@ impl Probe {
         for place in lists {
             pgrx::check_for_interrupts!();
             let at = self.nearest[place] as usize;
-            if let Some(&next) = self.nearest[..end].get(place + 1) {
-                let next = directory.lists()[next as usize];
-                self.prefetch(next.first, self.counted(&next));
-            }
+            let next = self.nearest[..end].get(place + 1);
+            let next = next.map(|&next| directory.lists()[next as usize]);
             self.probed += 1;
             self.shares.push((self.met, self.matched));
             let listed = directory.lists()[at];
             let list = self.list(&directory, at, place, target, reading);
-            if !self.read_list(&listed, list, into) {
+            if !self.read_list(&listed, next.as_ref(), list, into) {
                 return false;
             }
         }
         true
     }
 
-    /// Asks for a page of a list that has so many rows from there on, as far as they were counted.
-    fn prefetch(&self, block: u32, rows: usize) {
+    /// Begins to ask for a page of a list that has so many rows from there on, as far as they were counted.
+    fn prefetch(&mut self, block: u32, rows: usize) {
+        self.ahead.ask_all();
         let parts = self.ivf.lists.read_by_all(rows);
-        self.hints.prefetch_parts(self.ivf.index, block, parts);
+        self.ahead = Ahead::of(&self.hints, self.ivf.index, block, parts);
     }
 
     /// Sees of some lists that were not read what their rows are like; false where one is gone by now.
@@ -450,7 +453,13 @@ impl Probe {
         }
     }
 
-    fn read_list(&mut self, listed: &Listed, list: List<'_>, into: &mut impl Intake) -> bool {
+    fn read_list(
+        &mut self,
+        listed: &Listed,
+        next: Option<&Listed>,
+        list: List<'_>,
+        into: &mut impl Intake,
+    ) -> bool {
         let mut block = listed.first;
         let mut left = self.counted(listed);
         let ivf = self.ivf.clone();
@@ -469,10 +478,15 @@ impl Probe {
             };
             block = page.next;
             left = left.saturating_sub(page.count());
-            if block != 0 {
-                self.prefetch(block, left);
+            match next {
+                _ if block != 0 => self.prefetch(block, left),
+                Some(next) => self.prefetch(next.first, self.counted(next)),
+                None => {}
             }
             self.met += page.count() as u64;
+            if ivf.keeps_values() || list.reading.filter.is_some() {
+                self.ahead.ask_all();
+            }
             match (ivf.shape.form, list.reading.filter) {
                 (RowForm::Codes(_), None) => {
                     self.matched += page.count() as u64;

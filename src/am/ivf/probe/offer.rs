@@ -4,12 +4,15 @@ use super::wanted::Wanted;
 use super::{FoundRow, Intake, Probe, Reading, Seen, Target};
 use crate::distance::{Metric, Operand};
 use crate::ivf::format::{Bf16, ListPage, Rerank, VectorAddress};
-use crate::ivf::screen::{Errors, SCREENED};
+use crate::ivf::screen::{Errors, SCREENED, Screen};
 use crate::keys::Verdict;
 use crate::quantize::{Base, Lookups};
 
 /// Pages of which at least this part of the rows are wanted are estimated as a whole.
 const WHOLE: usize = 4;
+
+/// Rows whose distances are estimated at once, before some more of the next page are asked for.
+const ESTIMATED: usize = 32;
 
 /// Rows of a list of which one sees how far they are from its centroid.
 const SAMPLED: usize = 8;
@@ -57,9 +60,22 @@ impl Probe {
             base: list.base,
         };
         let out = &mut self.estimates;
-        self.ivf
-            .coding()
-            .estimate(of, page.codes(), page.adds(), page.scales(), out);
+        let (coding, codes) = (self.ivf.coding(), page.codes());
+        let (adds, scales) = (page.adds(), page.scales());
+        let len = codes.len() / count.max(1);
+        let lines = self.ahead.left().div_ceil(count.div_ceil(ESTIMATED).max(1));
+        for first in (0..count).step_by(ESTIMATED) {
+            let some = first..(first + ESTIMATED).min(count);
+            self.ahead.ask(lines);
+            let codes = &codes[some.start * len..some.end * len];
+            coding.estimate(
+                of,
+                codes,
+                &adds[some.clone()],
+                &scales[some.clone()],
+                &mut out[some],
+            );
+        }
         self.note_estimates(list, list.squared_errors(page.errors().iter()));
     }
 
@@ -84,19 +100,18 @@ impl Probe {
         let is_estimate_all = self.ivf.shape.rerank == Rerank::None;
         let line = list.errors();
         let mut bound = into.bound();
-        let mut lows = [0.0; SCREENED];
+        let mut screen = Screen::default();
         for first in (0..errors.len()).step_by(SCREENED) {
             let some = first..(first + SCREENED).min(errors.len());
             let estimates = &self.estimates[some.clone()];
-            let least = line.screen(estimates, &errors[some.clone()], bound, &mut lows);
-            into.leave_out(least);
-            let above = bound;
-            for (n, &low) in some.zip(&lows) {
+            let mut near = screen.pass(line, estimates, &errors[some], bound);
+            while near != 0 {
+                let at = near.trailing_zeros() as usize;
+                near &= near - 1;
+                let (n, low) = (first + at, screen.lows[at]);
                 if low > bound {
-                    if low <= above {
-                        // since others of these were taken
-                        into.leave_out(low);
-                    }
+                    // since others of these were taken
+                    into.leave_out(low);
                     continue;
                 }
                 let estimate = self.estimates[n];
@@ -116,6 +131,7 @@ impl Probe {
                 bound = into.bound();
             }
         }
+        into.leave_out(screen.least());
     }
 
     /// Offers the rows of a page that a filter leaves. Where a radius is asked for, all rows are estimated:
