@@ -193,6 +193,36 @@ pub struct Exact<R> {
     pub row: R,
 }
 
+/// A distance and a number as one number to sort by: by the distance in the order of [`f32::total_cmp`], then by the
+/// number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ranked(u64);
+
+impl Ranked {
+    /// Of these two.
+    #[inline(always)]
+    pub fn of(distance: f32, number: u32) -> Ranked {
+        let bits = distance.to_bits();
+        let negative = (bits as i32 >> 31) as u32;
+        let order = bits ^ (negative | 1 << 31);
+        Ranked((order as u64) << 32 | number as u64)
+    }
+
+    /// The distance.
+    #[inline(always)]
+    pub fn distance(self) -> f32 {
+        let order = (self.0 >> 32) as u32;
+        let positive = (order as i32 >> 31) as u32;
+        f32::from_bits(order ^ (!positive | 1 << 31))
+    }
+
+    /// The number.
+    #[inline(always)]
+    pub fn number(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
+
 /// Rows by their lower bounds. One is handed out when its distance is exact and no other's bound is
 /// less.
 #[derive(Debug)]
@@ -313,6 +343,15 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn ranks_are_in_the_order_of_distances(a: f32, b: f32, numbers: (u32, u32)) {
+            let (first, second) = (Ranked::of(a, numbers.0), Ranked::of(b, numbers.1));
+            let order = a.total_cmp(&b).then(numbers.0.cmp(&numbers.1));
+            prop_assert_eq!(first.cmp(&second), order);
+            prop_assert_eq!(first.distance().to_bits(), a.to_bits());
+            prop_assert_eq!(first.number(), numbers.0 as usize);
+        }
+
         #[test]
         fn rows_come_in_exact_order_and_none_that_is_wanted_is_missing(
             rows in proptest::collection::vec((0f32..100.0, 0f32..10.0, -1f32..1.0), 1..200),

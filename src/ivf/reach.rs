@@ -128,7 +128,7 @@ pub struct Offsets {
     /// of each list with rows, in the order of reading
     lists: Vec<Moments>,
     /// see [`Offsets::settle`]
-    kinds: Vec<Moments>,
+    kinds: Vec<Kind>,
 }
 
 /// Sums over rows.
@@ -143,6 +143,22 @@ struct Moments {
     squares: f64,
     /// of the estimates
     squared_errors: f64,
+}
+
+/// Lists whose rows are about as far from their centroids as each other's.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    /// part of all rows that is theirs
+    part: f64,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Kind {
+    /// Part of the rows of a list that is nearer than `bound`.
+    fn nearer(&self, centre: f32, bound: f32) -> f64 {
+        below((bound as f64 - centre as f64 - self.mean) / self.deviation)
+    }
 }
 
 /// Part of the variance of estimates that is the rows' own, at least.
@@ -197,10 +213,13 @@ impl Moments {
         (1.0 - self.squared_errors / self.count / self.variance()).clamp(LEAST_OWN, 1.0)
     }
 
-    /// Part of the rows of a list that is nearer than `bound`.
-    fn nearer(&self, centre: f32, bound: f32) -> f64 {
-        let deviation = (self.own() * self.variance()).sqrt();
-        below((bound as f64 - centre as f64 - self.mean()) / deviation)
+    /// What they are like, of so many rows in all.
+    fn kind(&self, of: f64) -> Kind {
+        Kind {
+            part: self.count / of,
+            mean: self.mean(),
+            deviation: (self.own() * self.variance()).sqrt(),
+        }
     }
 }
 
@@ -255,6 +274,7 @@ impl Offsets {
     /// what was added is asked for.
     pub fn settle(&mut self) {
         self.kinds.clear();
+        let mut kinds: Vec<Moments> = Vec::new();
         let mut lists: Vec<&Moments> = self.lists.iter().collect();
         // inner products are as often above the centroid's as below
         lists.sort_unstable_by(|a, b| a.mean_square().total_cmp(&b.mean_square()));
@@ -262,16 +282,16 @@ impl Offsets {
         for list in lists {
             let kind = (before / self.all.count * KINDS as f64) as usize;
             before += list.count;
-            if self.kinds.len() <= kind {
-                self.kinds.resize(kind + 1, Moments::default());
+            if kinds.len() <= kind {
+                kinds.resize(kind + 1, Moments::default());
             }
-            self.kinds[kind].add(list);
+            kinds[kind].add(list);
         }
-        self.kinds.retain(|kind| kind.count > 0.0);
+        kinds.retain(|kind| kind.count > 0.0);
         let part = self.told_apart();
-        for kind in &mut self.kinds {
-            *kind = kind.between(&self.all, part);
-        }
+        let kinds = kinds.iter().map(|kind| kind.between(&self.all, part));
+        self.kinds
+            .extend(kinds.map(|kind| kind.kind(self.all.count)));
     }
 
     /// How much of what lists differ by is their own, and not that few rows of each were met: what their mean squares
@@ -314,10 +334,9 @@ impl Offsets {
     /// Part of a list's rows that is nearer than `bound`.
     fn nearer(&self, centre: f32, bound: f32) -> f64 {
         let kinds = self.kinds.iter();
-        let nearer: f64 = kinds
-            .map(|kind| kind.count * kind.nearer(centre, bound))
-            .sum();
-        nearer / self.all.count
+        kinds
+            .map(|kind| kind.part * kind.nearer(centre, bound))
+            .sum()
     }
 
     /// How many of some lists to read, nearest first: so many that the others hold no more than `tolerated`

@@ -210,7 +210,8 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
             None => lists,
             Some(farthest) => {
                 let tolerated = TOLERATED * self.meta.copies as f64;
-                self.probe.likely(read, farthest, 1.0, tolerated, false)
+                let unread = read..(2 * read).clamp(read, lists);
+                self.probe.likely(unread, farthest, 1.0, tolerated, false)
             }
         }
     }

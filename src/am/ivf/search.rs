@@ -28,6 +28,7 @@ use crate::planner::running::Node;
 use crate::quantize::DEVIATIONS;
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Rows that a search looks for where nobody says how many are wanted.
@@ -334,7 +335,7 @@ impl Search {
                 }
                 Some(Spread::Wide) => step,
                 // once the curve has proved not to fit, the lists not read are asked, too
-                Some(Spread::Near) if reading.is_measured => self.likely(read).min(step),
+                Some(Spread::Near) if reading.is_measured => self.likely(read..step),
                 Some(Spread::Near) => return true,
             };
             if next <= read {
@@ -359,16 +360,16 @@ impl Search {
         }
     }
 
-    /// How many lists to read by what is known of those that were not.
-    fn likely(&mut self, read: usize) -> usize {
+    /// How many lists to read by what is known of those that were not, up to the end of `unread`.
+    fn likely(&mut self, unread: Range<usize>) -> usize {
         let wanted = self.rank * self.meta.copies as usize;
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
         let tolerated = sieve::TOLERATED * missed * wanted as f64;
         let is_sure = self.missed_of_page.is_some();
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
-        expected.map_or(read, |farthest| {
-            probe.likely(read, farthest, 1.0, tolerated, is_sure)
+        expected.map_or(unread.start, |farthest| {
+            probe.likely(unread, farthest, 1.0, tolerated, is_sure)
         })
     }
 

@@ -168,8 +168,9 @@ impl Search {
                 let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
                 let share = self.probe.matching() * tally.share();
                 let is_sure = self.missed_of_page.is_some();
+                let unread = lists..self.probe.directory.lists().len();
                 self.probe
-                    .likely(lists, farthest, share, tolerated / part, is_sure)
+                    .likely(unread, farthest, share, tolerated / part, is_sure)
             }
             false => lists,
         };

@@ -10,7 +10,7 @@ use crate::am::filter::Filter;
 use crate::distance::{Metric, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Meta, RowForm, VectorAddress};
-use crate::ivf::order::{Candidate, Candidates};
+use crate::ivf::order::{Candidate, Candidates, Ranked};
 use crate::ivf::reach::Offsets;
 use crate::pg::ahead::Ahead;
 use crate::pg::buffer::Hints;
@@ -147,8 +147,8 @@ pub struct Probe {
     pub directory: Rc<Directory>,
     /// distances of all centroids
     distances: Vec<f32>,
-    /// positions of lists in the directory, nearest first as far as they are sorted
-    nearest: Vec<u32>,
+    /// lists, nearest first as far as they are sorted
+    nearest: Vec<Ranked>,
     sorted: usize,
     /// what the quantizer prepared for the query
     lookup: Lookup,
@@ -220,7 +220,9 @@ impl Probe {
         let distances = &mut self.distances;
         self.directory.distances(&self.ivf, &to, distances);
         self.nearest.clear();
-        self.nearest.extend(0..self.directory.lists().len() as u32);
+        let ranked = self.distances.iter().zip(0..);
+        self.nearest
+            .extend(ranked.map(|(&distance, list)| Ranked::of(distance, list)));
         self.sorted = 0;
     }
 
@@ -229,15 +231,12 @@ impl Probe {
         if count <= self.sorted {
             return;
         }
-        let distances = &self.distances;
-        let order = |a: &u32, b: &u32| {
-            let (a, b) = (*a as usize, *b as usize);
-            distances[a].total_cmp(&distances[b]).then(a.cmp(&b))
-        };
-        if count < self.nearest.len() {
-            self.nearest.select_nth_unstable_by(count - 1, order);
+        let unsorted = &mut self.nearest[self.sorted..];
+        let more = count - self.sorted;
+        if more < unsorted.len() {
+            unsorted.select_nth_unstable(more - 1);
         }
-        self.nearest[..count].sort_unstable_by(order);
+        unsorted[..more].sort_unstable();
         self.sorted = count;
     }
 
@@ -251,7 +250,7 @@ impl Probe {
     pub fn end_of(&self, lists: Range<usize>, most: usize) -> usize {
         let mut rows = 0;
         for place in lists.clone() {
-            let at = self.nearest[place] as usize;
+            let at = self.nearest[place].number();
             rows += self.counted(&self.directory.lists()[at]);
             if rows > most {
                 return place.max(lists.start + 1);
@@ -269,7 +268,7 @@ impl Probe {
         loop {
             self.sort(aim);
             for place in end..aim {
-                let at = self.nearest[place] as usize;
+                let at = self.nearest[place].number();
                 rows += self.counted(&self.directory.lists()[at]);
             }
             end = aim;
@@ -306,36 +305,37 @@ impl Probe {
     /// [`Offsets::foretold`].
     pub fn foretold(&mut self, places: Range<usize>, bound: f32, share: f64) -> Option<f64> {
         self.offsets.settle();
-        let lists = self.nearest[places].iter().map(|&at| {
-            let rows = self.counted(&self.directory.lists()[at as usize]);
-            (self.distances[at as usize], share * rows as f64)
+        let lists = self.nearest[places].iter().map(|ranked| {
+            let rows = self.counted(&self.directory.lists()[ranked.number()]);
+            (self.distances[ranked.number()], share * rows as f64)
         });
         self.offsets.foretold(lists, bound)
     }
 
-    /// How many lists are to be read in all, by what is known of those that were not: see
-    /// [`Offsets::likely`]. `share` of their rows pass. All of them where nothing is known; under l1, where it is
-    /// seldom, only where `is_sure` asks for it.
+    /// How many lists are to be read in all, and no more than up to the end of `unread`, by what is known of those that
+    /// were not: see [`Offsets::likely`]. `share` of their rows pass. As many as may be where nothing is known; under
+    /// l1, where it is seldom, only where `is_sure` asks for it.
     pub fn likely(
         &mut self,
-        read: usize,
+        unread: Range<usize>,
         bound: f32,
         share: f64,
         tolerated: f64,
         is_sure: bool,
     ) -> usize {
-        self.sort(self.nearest.len());
+        // of those beyond it only matters what they hold together
+        self.sort(unread.end);
         self.offsets.settle();
-        let unread = self.nearest[read..].iter().map(|&at| {
-            let rows = self.counted(&self.directory.lists()[at as usize]);
-            (self.distances[at as usize], share * rows as f64)
+        let lists = self.nearest[unread.start..].iter().map(|ranked| {
+            let rows = self.counted(&self.directory.lists()[ranked.number()]);
+            (self.distances[ranked.number()], share * rows as f64)
         });
-        let more = self.offsets.likely(unread, bound, tolerated);
+        let more = self.offsets.likely(lists, bound, tolerated);
         match (more, self.ivf.shape.space.metric) {
             // distances of its centroids say nothing
-            (None, Metric::L1) if !is_sure => read,
-            (None, _) => self.nearest.len(),
-            (Some(more), _) => read + more,
+            (None, Metric::L1) if !is_sure => unread.start,
+            (None, _) => unread.end,
+            (Some(more), _) => (unread.start + more).min(unread.end),
         }
     }
 
@@ -349,7 +349,7 @@ impl Probe {
     ) -> Option<f32> {
         // bounds of rough codes are far beyond what they are expected to be
         let expected = kept.map(|Candidate { row, .. }| {
-            let centre = self.distances[self.nearest[row.place as usize] as usize];
+            let centre = self.distances[self.nearest[row.place as usize].number()];
             let estimate = target.internal_of(&self.ivf, row.distance as f32);
             self.offsets.expected(centre, estimate)
         });
@@ -385,9 +385,9 @@ impl Probe {
         let end = lists.end;
         for place in lists {
             pgrx::check_for_interrupts!();
-            let at = self.nearest[place] as usize;
+            let at = self.nearest[place].number();
             let next = self.nearest[..end].get(place + 1);
-            let next = next.map(|&next| directory.lists()[next as usize]);
+            let next = next.map(|next| directory.lists()[next.number()]);
             self.probed += 1;
             self.shares.push((self.met, self.matched));
             let listed = directory.lists()[at];
@@ -415,7 +415,7 @@ impl Probe {
         let directory = self.directory.clone();
         let step = (self.nearest.len() - read).div_ceil(SAMPLED_LISTS);
         for place in (read..self.nearest.len()).step_by(step.max(1)) {
-            let at = self.nearest[place] as usize;
+            let at = self.nearest[place].number();
             let listed = directory.lists()[at];
             let list = self.list(&directory, at, place, target, Reading::of_sample(filter));
             let ivf = self.ivf.clone();
