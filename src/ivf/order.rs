@@ -223,38 +223,57 @@ impl Ranked {
     }
 }
 
+/// The rows that come after one, as things are.
+#[derive(Debug, Clone, Copy)]
+pub struct Coming<'a, R> {
+    rows: &'a [R],
+    waiting: &'a [Ranked],
+}
+
+impl<'a, R> Coming<'a, R> {
+    /// The one after so many others.
+    #[inline]
+    pub fn after(self, others: usize) -> Option<&'a R> {
+        let at = self.waiting.len().checked_sub(others + 1)?;
+        self.rows.get(self.waiting[at].number())
+    }
+}
+
 /// Rows by their lower bounds. One is handed out when its distance is exact and no other's bound is
 /// less.
 #[derive(Debug)]
 pub struct Order<R> {
-    rows: BinaryHeap<Reverse<Waiting<R>>>,
+    rows: Vec<R>,
+    /// lower bounds of the rows not looked at, and which they are; the nearest last
+    waiting: Vec<Ranked>,
+    looked_at: BinaryHeap<Reverse<LookedAt<R>>>,
 }
 
 #[derive(Debug)]
-struct Waiting<R> {
+struct LookedAt<R> {
     low: f32,
     /// distance as the operator computes it, once known
     exact: Option<f64>,
     row: R,
 }
 
-impl<R> PartialEq for Waiting<R> {
+impl<R> PartialEq for LookedAt<R> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<R> Eq for Waiting<R> {}
+impl<R> Eq for LookedAt<R> {}
 
-impl<R> PartialOrd for Waiting<R> {
+impl<R> PartialOrd for LookedAt<R> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<R> Ord for Waiting<R> {
+impl<R> Ord for LookedAt<R> {
     fn cmp(&self, other: &Self) -> Ordering {
-        // of two that seem equally far the one not yet looked at comes first
+        // of two that seem equally far the one whose distance is not known comes first
         let key = |exact: Option<f64>| exact.unwrap_or(f64::NEG_INFINITY);
         self.low
             .total_cmp(&other.low)
@@ -265,75 +284,84 @@ impl<R> Ord for Waiting<R> {
 impl<R> Default for Order<R> {
     fn default() -> Self {
         Order {
-            rows: BinaryHeap::new(),
+            rows: Vec::new(),
+            waiting: Vec::new(),
+            looked_at: BinaryHeap::new(),
         }
     }
 }
 
-impl<R> Order<R> {
+impl<R: Copy> Order<R> {
     /// Adds rows.
     pub fn extend(&mut self, candidates: impl IntoIterator<Item = Candidate<R>>) {
-        let waiting = |candidate: Candidate<R>| {
-            Reverse(Waiting {
-                low: candidate.low,
-                exact: None,
-                row: candidate.row,
-            })
-        };
-        let mut rows = std::mem::take(&mut self.rows).into_vec();
-        rows.extend(candidates.into_iter().map(waiting));
-        // one pass for all is cheaper than adding one after the other
-        self.rows = rows.into();
+        for candidate in candidates {
+            let ranked = Ranked::of(candidate.low, self.rows.len() as u32);
+            self.waiting.push(ranked);
+            self.rows.push(candidate.row);
+        }
+        self.waiting.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// Takes out the nearest row, unless that is farther than `limit`. `look` looks closer at a row.
-    pub fn pop(&mut self, limit: f32, mut look: impl FnMut(&mut R) -> Look) -> Option<Exact<R>> {
+    /// Takes out the nearest row, unless that is farther than `limit`. `look` looks closer at a row, of those that it
+    /// has not looked at yet with the others that wait.
+    pub fn pop(
+        &mut self,
+        limit: f32,
+        mut look: impl FnMut(&mut R, Option<Coming<'_, R>>) -> Look,
+    ) -> Option<Exact<R>> {
         loop {
-            if self.rows.peek()?.0.low > limit {
+            let waiting = self.waiting.last().copied().map(Ranked::distance);
+            let looked_at = self.looked_at.peek().map(|Reverse(first)| first.low);
+            // of two that seem equally far the one not yet looked at comes first
+            let is_new = match (waiting, looked_at) {
+                (Some(waiting), Some(looked_at)) => waiting.total_cmp(&looked_at).is_le(),
+                (waiting, _) => waiting.is_some(),
+            };
+            let low = if is_new { waiting } else { looked_at }?;
+            if low > limit {
                 return None;
             }
-            let Reverse(mut first) = self.rows.pop()?;
-            if let Some(operator) = first.exact {
-                return Some(Exact {
-                    operator,
-                    internal: first.low,
-                    row: first.row,
-                });
-            }
-            match look(&mut first.row) {
-                Look::Gone => continue,
-                Look::Closer(low) => first.low = low.max(first.low),
-                Look::Exact { operator, internal } => {
-                    first.low = internal;
-                    first.exact = Some(operator);
+            let (row, what) = if is_new {
+                let mut row = self.rows[self.waiting.pop()?.number()];
+                let coming = Coming {
+                    rows: &self.rows,
+                    waiting: &self.waiting,
+                };
+                let what = look(&mut row, Some(coming));
+                (row, what)
+            } else {
+                let Reverse(first) = self.looked_at.pop()?;
+                if let Some(operator) = first.exact {
+                    return Some(Exact {
+                        operator,
+                        internal: first.low,
+                        row: first.row,
+                    });
                 }
-            }
-            self.rows.push(Reverse(first));
+                let mut row = first.row;
+                let what = look(&mut row, None);
+                (row, what)
+            };
+            let (low, exact) = match what {
+                Look::Gone => continue,
+                Look::Closer(closer) => (closer.max(low), None),
+                Look::Exact { operator, internal } => (internal, Some(operator)),
+            };
+            self.looked_at.push(Reverse(LookedAt { low, exact, row }));
         }
     }
 
-    /// The rows that wait, nearest lower bounds first.
-    pub fn nearest(&self, count: usize) -> Vec<&R> {
-        let mut rows: Vec<(f32, &R)> = self
-            .rows
-            .iter()
-            .map(|Reverse(waiting)| (waiting.low, &waiting.row))
-            .collect();
-        if rows.len() > count {
-            rows.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
-            rows.truncate(count);
-        }
-        rows.into_iter().map(|(_, row)| row).collect()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// The rows that were not looked at, nearest lower bounds first.
+    pub fn nearest(&self) -> impl Iterator<Item = &R> {
+        let waiting = self.waiting.iter().rev();
+        waiting.map(|ranked| &self.rows[ranked.number()])
     }
 
     /// Forgets all rows.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.waiting.clear();
+        self.looked_at.clear();
     }
 }
 
@@ -373,7 +401,7 @@ mod tests {
             let (kept, limit) = candidates.finish();
             order.extend(kept.drain(..));
             let mut found = Vec::new();
-            while let Some(exact) = order.pop(limit, |&mut n| Look::Exact {
+            while let Some(exact) = order.pop(limit, |&mut n, _| Look::Exact {
                 operator: rows[n].0 as f64,
                 internal: rows[n].0,
             }) {

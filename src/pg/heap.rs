@@ -282,16 +282,45 @@ impl HeapReader {
     /// Asks for rows that will be fetched soon: the processor for those in the buffer pool; the operating system
     /// for the pages of the others, unless `effective_io_concurrency` is 0.
     pub fn prefetch(&mut self, tids: &[RawTid]) {
-        self.prefetch_with(tids, prefetch_ends);
+        self.prefetch_with(tids, tids.len(), prefetch_ends);
     }
 
-    /// The same of rows whose values will be compared as a whole.
-    pub fn prefetch_whole(&mut self, tids: &[RawTid]) {
-        self.prefetch_with(tids, prefetch_item);
+    /// The same of rows whose values will be compared as a whole, and of the first `at_once` of them the values
+    /// themselves; [`ask_for_value`](Self::ask_for_value) is for the others.
+    pub fn prefetch_whole(&mut self, tids: &[RawTid], at_once: usize) {
+        self.prefetch_with(tids, at_once, prefetch_item);
+    }
+
+    /// Asks the processor for the value of a row that is fetched soon, if its page is known to be in the buffer pool;
+    /// where on the page it is has been asked for.
+    #[inline]
+    pub fn ask_for_value(&self, tid: RawTid) {
+        if let Some(hint) = self.hint(tid) {
+            prefetch_item(hint, tid.offset);
+        }
+    }
+
+    /// Asks the processor for where on its page such a row is.
+    #[inline]
+    pub fn ask_for_pointer(&self, tid: RawTid) {
+        if let Some(hint) = self.hint(tid) {
+            prefetch_line_pointer(hint, tid.offset);
+        }
+    }
+
+    #[inline]
+    fn hint(&self, tid: RawTid) -> Option<pg_sys::Buffer> {
+        let hints = self.hints.as_ref()?;
+        hints.hint(block_of(tid))
     }
 
     #[inline(always)]
-    fn prefetch_with(&mut self, tids: &[RawTid], of_row: impl Fn(pg_sys::Buffer, u16)) {
+    fn prefetch_with(
+        &mut self,
+        tids: &[RawTid],
+        at_once: usize,
+        of_row: impl Fn(pg_sys::Buffer, u16),
+    ) {
         self.opened();
         // SAFETY: the scan is valid and being executed. Nothing between the guard and the server
         // has a destructor.
@@ -324,7 +353,7 @@ impl HeapReader {
                     }
                 }
             });
-            for &tid in tids {
+            for &tid in tids.iter().take(at_once) {
                 if let Some(hint) = hints.and_then(|hints| hints.hint(block_of(tid))) {
                     of_row(hint, tid.offset);
                 }

@@ -5,7 +5,7 @@ use super::probe::{FoundRow, Seen, Target};
 use crate::am::filter::Filter;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Rerank;
-use crate::ivf::order::Look;
+use crate::ivf::order::{Coming, Look};
 use crate::keys::Verdict;
 use crate::pg::buffer::Hints;
 use crate::pg::conditions::Conditions;
@@ -17,6 +17,11 @@ use std::rc::Rc;
 pub fn key(tid: RawTid) -> u64 {
     (tid.block_hi as u64) << 32 | (tid.block_lo as u64) << 16 | tid.offset as u64
 }
+
+/// Rows before it in the order whose turn it is when the processor is asked for a row's value.
+pub const VALUES_AHEAD: usize = 4;
+/// The same for where on its page the value is.
+const POINTERS_AHEAD: usize = 12;
 
 /// What takes a closer look at rows.
 pub struct Looks {
@@ -104,6 +109,17 @@ impl Looks {
         };
         // what rounding could make of it; rows are put to the condition all the same
         internal + internal.abs() * 1e-5 + f32::MIN_POSITIVE
+    }
+
+    /// Asks the processor for what the table has of rows that are looked at soon.
+    #[inline]
+    pub fn ask_for(&self, coming: Coming<'_, FoundRow>) {
+        if let Some(row) = coming.after(POINTERS_AHEAD) {
+            self.reader.ask_for_pointer(row.tid);
+        }
+        if let Some(row) = coming.after(VALUES_AHEAD - 1) {
+            self.reader.ask_for_value(row.tid);
+        }
     }
 
     /// Looks closer at a row.

@@ -11,7 +11,7 @@
 
 use super::index::{self, Ivf};
 use super::last_scan::LastScan;
-use super::looks::{Looks, key};
+use super::looks::{self, Looks, key};
 use super::options::{IterativeScan, Settings};
 use super::probe::{AllBut, FoundRow, Probe, Reading, Target};
 use super::sieve;
@@ -19,7 +19,7 @@ use crate::am::filter::Filter;
 use crate::am::ordered::Request;
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate;
-use crate::ivf::format::{Meta, Rerank, RowForm};
+use crate::ivf::format::{Meta, Rerank};
 use crate::ivf::order::{Candidate, Candidates, Exact, Order, join_copies};
 use crate::ivf::reach::{self, Spread};
 use crate::pg::conditions::Conditions;
@@ -266,14 +266,23 @@ impl Search {
         }
         self.order.extend(kept.drain(..));
         self.limit = limit;
-        let reads_table =
-            self.ivf.shape.form != RowForm::Values && self.ivf.shape.rerank != Rerank::None;
-        if reads_table && self.sieve.is_none() {
+        if self.reads_table() {
             let soon = (PREFETCHED_PER_ROW * self.rank).clamp(PREFETCHED, MOST_PREFETCHED);
-            let nearest = self.order.nearest(soon);
-            let tids: Vec<RawTid> = nearest.into_iter().map(|row| row.tid).collect();
-            self.looks.reader.prefetch_whole(&tids);
+            let nearest = self.order.nearest().take(soon);
+            let tids: Vec<RawTid> = nearest.map(|row| row.tid).collect();
+            // the others' values when they are coming; by compact codes hardly any of them is read
+            let at_once = match self.ivf.shape.rerank {
+                Rerank::Heap => looks::VALUES_AHEAD,
+                _ => soon,
+            };
+            self.looks.reader.prefetch_whole(&tids, at_once);
         }
+    }
+
+    /// Whether rows of a batch are looked at in the table when it is their turn.
+    fn reads_table(&self) -> bool {
+        let is_exact = self.ivf.keeps_values() || self.ivf.shape.rerank == Rerank::None;
+        !is_exact && self.sieve.is_none()
     }
 
     /// A batch in which all rows count.
@@ -402,8 +411,14 @@ impl Search {
                 self.next_batch();
                 continue;
             }
+            let asks_ahead = self.reads_table() && self.ivf.shape.rerank == Rerank::Heap;
             let (looks, target) = (&mut self.looks, &self.target);
-            let next = self.order.pop(self.limit, |row| looks.look(target, row));
+            let next = self.order.pop(self.limit, |row, coming| {
+                if let Some(coming) = coming.filter(|_| asks_ahead) {
+                    looks.ask_for(coming);
+                }
+                looks.look(target, row)
+            });
             // a batch of dead rows alone must not come back in the next
             self.handed_out.extend(self.looks.gone.drain(..));
             let Some(exact) = next else {
