@@ -173,10 +173,12 @@ SELECT id, v FROM t ORDER BY v, id;
 SELECT v, count(*) FROM t GROUP BY v ORDER BY v DESC;
 CREATE INDEX i ON t (v);
 SET enable_seqscan = off;
+SET enable_bitmapscan = off;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE v = '[1,2]';
 SELECT id FROM t WHERE v > '[0]' AND v <= '[1,2]' ORDER BY v, id;
 SELECT a.id, b.id FROM t a JOIN t b USING (v) WHERE a.id < b.id;
 RESET enable_seqscan;
+RESET enable_bitmapscan;
 CREATE UNIQUE INDEX ON t (v);
 DROP TABLE t;
 
