@@ -46,7 +46,10 @@ impl Told {
     /// Checks an index that was damaged so.
     pub fn check(&mut self, client: &mut Client, index: &str, what: &str, excuse: Option<&str>) {
         let is_told = match findings(client, index) {
-            Ok(lines) => lines.iter().any(|line| line.starts_with("error")),
+            // a page in no use that is all zeros is a warning: nothing was on it
+            Ok(lines) => lines
+                .iter()
+                .any(|line| line.starts_with("error") || line.contains("or the page was lost")),
             Err(error) => error
                 .code()
                 .is_some_and(|code| ["XX001", "XX002"].contains(&code.code())),
