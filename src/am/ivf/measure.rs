@@ -7,7 +7,7 @@ use super::index::{Ivf, change_meta, floats_of, read_meta};
 use super::looks::key;
 use super::probe::{AllBut, FoundRow, Probe, Reading, Target};
 use super::storage::Visit;
-use crate::distance::{Metric, Operand, Value};
+use crate::distance::{Operand, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
 use crate::ivf::format::{MOST_CURVE_POINTS, Meta};
@@ -205,13 +205,11 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
         let lists = self.directory().lists().len();
         let kept = self.candidates.kept();
         match self.probe.expected(&self.target, kept, wanted) {
-            // distances of its centroids say nothing
-            _ if self.ivf.shape.space.metric == Metric::L1 => lists,
             None => lists,
             Some(farthest) => {
                 let tolerated = TOLERATED * self.meta.copies as f64;
                 let unread = read..(2 * read).clamp(read, lists);
-                self.probe.likely(unread, farthest, 1.0, tolerated, false)
+                self.probe.likely(unread, farthest, 1.0, tolerated)
             }
         }
     }

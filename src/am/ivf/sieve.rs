@@ -158,7 +158,7 @@ impl Search {
         let farthest = bound.min(self.within);
         let likely = match farthest < f32::INFINITY {
             true => {
-                let farthest = self.target.internal_of(&self.looks.ivf, farthest);
+                let farthest = self.probe.internal_of(&self.target, farthest);
                 let tolerated = TOLERATED * missed * wanted as f64;
                 let late = lists / 2..lists;
                 let found = self.candidates.kept().filter(|row| row.low <= bound);
@@ -167,10 +167,8 @@ impl Search {
                 let foretold = self.probe.foretold(late, farthest, share);
                 let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
                 let share = self.probe.matching() * tally.share();
-                let is_sure = self.missed_of_page.is_some();
                 let unread = lists..self.probe.directory.lists().len();
-                self.probe
-                    .likely(unread, farthest, share, tolerated / part, is_sure)
+                self.probe.likely(unread, farthest, share, tolerated / part)
             }
             false => lists,
         };

@@ -39,16 +39,6 @@ pub struct Target {
     pub value: Value,
 }
 
-impl Target {
-    /// A distance as lists of an index have them, as centroids have them.
-    pub fn internal_of(&self, ivf: &Ivf, distance: f32) -> f32 {
-        match (&ivf.codec, ivf.keeps_values()) {
-            (Some(_), true) => self.query.internal(distance as f64),
-            _ => distance,
-        }
-    }
-}
-
 /// A row of a list, as a search keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct FoundRow {
@@ -161,6 +151,8 @@ pub struct Probe {
     pub last_within: usize,
     /// how far rows are from their lists' centroids
     offsets: Offsets,
+    /// under l1, what its square is to be multiplied with to be about squared L2; 0 where it is not known yet
+    squares_of_l1: f32,
     /// of each list read, `met` and `matched` before it
     shares: Vec<(u64, u64)>,
     /// rows met, and of them those that keys and allow-list leave
@@ -191,6 +183,7 @@ impl Probe {
             wanted: Wanted::default(),
             last_within: 0,
             offsets: Offsets::default(),
+            squares_of_l1: 0.0,
             shares: Vec::new(),
             met: 0,
             matched: 0,
@@ -204,6 +197,7 @@ impl Probe {
     pub fn begin(&mut self, ivf: &Rc<Ivf>, meta: &Meta, target: &Target) {
         self.ivf = ivf.clone();
         (self.probed, self.pages, self.estimated) = (0, 0, 0);
+        self.squares_of_l1 = 0.0;
         if let Some(coding) = &self.ivf.coding {
             coding.prepare(&target.query, &mut self.lookup);
         }
@@ -313,15 +307,13 @@ impl Probe {
     }
 
     /// How many lists are to be read in all, and no more than up to the end of `unread`, by what is known of those that
-    /// were not: see [`Offsets::likely`]. `share` of their rows pass. As many as may be where nothing is known; under
-    /// l1, where it is seldom, only where `is_sure` asks for it.
+    /// were not: see [`Offsets::likely`]. `share` of their rows pass. As many as may be where nothing is known.
     pub fn likely(
         &mut self,
         unread: Range<usize>,
         bound: f32,
         share: f64,
         tolerated: f64,
-        is_sure: bool,
     ) -> usize {
         // of those beyond it only matters what they hold together
         self.sort(unread.end);
@@ -330,12 +322,19 @@ impl Probe {
             let rows = self.counted(&self.directory.lists()[ranked.number()]);
             (self.distances[ranked.number()], share * rows as f64)
         });
-        let more = self.offsets.likely(lists, bound, tolerated);
-        match (more, self.ivf.shape.space.metric) {
-            // distances of its centroids say nothing
-            (None, Metric::L1) if !is_sure => unread.start,
-            (None, _) => unread.end,
-            (Some(more), _) => (unread.start + more).min(unread.end),
+        match self.offsets.likely(lists, bound, tolerated) {
+            None => unread.end,
+            Some(more) => (unread.start + more).min(unread.end),
+        }
+    }
+
+    /// A distance as lists of the index have them, as centroids have them. Under l1, whose lists are placed by L2, it is
+    /// what squared L2 is of rows met that are as far by l1.
+    pub fn internal_of(&self, target: &Target, distance: f32) -> f32 {
+        match (&self.ivf.codec, self.ivf.shape.space.metric) {
+            (Some(_), Metric::L1) => self.squares_of_l1 * distance * distance,
+            (Some(_), _) if self.ivf.keeps_values() => target.query.internal(distance as f64),
+            _ => distance,
         }
     }
 
@@ -350,7 +349,7 @@ impl Probe {
         // bounds of rough codes are far beyond what they are expected to be
         let expected = kept.map(|Candidate { row, .. }| {
             let centre = self.distances[self.nearest[row.place as usize].number()];
-            let estimate = target.internal_of(&self.ivf, row.distance as f32);
+            let estimate = self.internal_of(target, row.distance as f32);
             self.offsets.expected(centre, estimate)
         });
         let mut expected: Vec<f32> = expected.collect();
@@ -408,9 +407,6 @@ impl Probe {
 
     /// Sees of some lists that were not read what their rows are like; false where one is gone by now.
     pub fn sample_unread(&mut self, read: usize, target: &Target, filter: Option<&Filter>) -> bool {
-        if self.ivf.shape.space.metric == Metric::L1 {
-            return true;
-        }
         self.offsets.fade();
         let directory = self.directory.clone();
         let step = (self.nearest.len() - read).div_ceil(SAMPLED_LISTS);

@@ -2,7 +2,7 @@
 
 use super::wanted::Wanted;
 use super::{FoundRow, Intake, Probe, Reading, Seen, Target};
-use crate::distance::{Metric, Operand};
+use crate::distance::{Metric, Operand, Space};
 use crate::ivf::format::{Bf16, ListPage, Rerank, VectorAddress};
 use crate::ivf::screen::{Errors, SCREENED, Screen};
 use crate::keys::Verdict;
@@ -188,7 +188,7 @@ impl Probe {
                 let distance = self.distance(page, list, self.wanted.slots[n] as usize);
                 self.estimates.push(distance as f32);
             }
-            self.measure_values(list);
+            self.measure_values(page, list);
             return;
         }
         self.estimate_wanted(page, list);
@@ -219,12 +219,32 @@ impl Probe {
 
     /// The distance of a value.
     fn distance(&self, page: &ListPage<'_>, list: List<'_>, n: usize) -> f64 {
+        self.distance_in(self.ivf.shape.space, page, list, n)
+    }
+
+    /// The same by the metric of a space of the same values.
+    fn distance_in(&self, space: Space, page: &ListPage<'_>, list: List<'_>, n: usize) -> f64 {
         let value = Operand {
             payload: &page.code(n)[..self.ivf.shape.row_len as usize],
             norm_squared: page.norms().get(n).copied().unwrap_or_default(),
         };
-        let space = self.ivf.shape.space;
         space.distance(list.target.value.operand(), value)
+    }
+
+    /// Learns what L2 is of rows of some distance by l1, from a page's.
+    fn learn_of_l1(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        let by_l2 = Space {
+            metric: Metric::L2,
+            ..self.ivf.shape.space
+        };
+        let (mut squares, mut squares_of_l1) = (0.0, 0.0);
+        for n in 0..page.count() {
+            squares += self.distance_in(by_l2, page, list, n);
+            squares_of_l1 += self.distance(page, list, n).powi(2);
+        }
+        if squares_of_l1 > 0.0 {
+            self.squares_of_l1 = (squares / squares_of_l1) as f32;
+        }
     }
 
     /// Offers values by their distances: those that a filter leaves, or all of the page.
@@ -262,32 +282,31 @@ impl Probe {
             into.take(near, near, row);
         }
         if list.reading.is_measured {
-            self.note_values(list);
+            self.note_values(page, list);
         }
     }
 
     /// The same of values: their distances are compared with the radius as they are, with the centroid's
     /// as internal ones.
-    fn note_values(&mut self, list: List<'_>) {
+    fn note_values(&mut self, page: &ListPage<'_>, list: List<'_>) {
         let within = list.reading.within;
         if within < f32::INFINITY && self.estimates.iter().any(|&x| x <= within) {
             self.last_within = self.last_within.max(list.place + 1);
         }
-        self.measure_values(list);
+        self.measure_values(page, list);
     }
 
     /// Takes distances of values as what the list's rows are like.
-    fn measure_values(&mut self, list: List<'_>) {
-        match (&self.ivf.codec, self.ivf.shape.space.metric) {
-            // lists are placed by L2, which says little of how far their rows are
-            (_, Metric::L1) => return,
-            (Some(_), _) => {
-                for distance in &mut self.estimates {
-                    *distance = list.target.query.internal(*distance as f64);
-                }
-            }
-            (None, _) => {}
+    fn measure_values(&mut self, page: &ListPage<'_>, list: List<'_>) {
+        let is_l1 = self.ivf.shape.space.metric == Metric::L1;
+        if is_l1 && self.squares_of_l1 == 0.0 {
+            self.learn_of_l1(page, list);
         }
-        self.offsets.add(list.centre, &self.estimates, 0.0);
+        let mut distances = std::mem::take(&mut self.estimates);
+        for distance in &mut distances {
+            *distance = self.internal_of(list.target, *distance);
+        }
+        self.offsets.add(list.centre, &distances, 0.0);
+        self.estimates = distances;
     }
 }
