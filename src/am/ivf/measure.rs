@@ -209,7 +209,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
             Some(farthest) => {
                 let tolerated = TOLERATED * self.meta.copies as f64;
                 let unread = read..(2 * read).clamp(read, lists);
-                self.probe.likely(unread, farthest, 1.0, tolerated)
+                self.probe.likely(unread, farthest, 1.0, tolerated, false)
             }
         }
     }

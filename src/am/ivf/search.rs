@@ -374,10 +374,11 @@ impl Search {
         let wanted = self.rank * self.meta.copies as usize;
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
         let tolerated = sieve::TOLERATED * missed * wanted as f64;
+        let is_page = self.missed_of_page.is_some();
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
         expected.map_or(unread.start, |farthest| {
-            probe.likely(unread, farthest, 1.0, tolerated)
+            probe.likely(unread, farthest, 1.0, tolerated, is_page)
         })
     }
 

@@ -167,8 +167,10 @@ impl Search {
                 let foretold = self.probe.foretold(late, farthest, share);
                 let part = foretold.map_or(1.0, |foretold| borne_out(found, foretold));
                 let share = self.probe.matching() * tally.share();
+                let is_page = self.missed_of_page.is_some();
                 let unread = lists..self.probe.directory.lists().len();
-                self.probe.likely(unread, farthest, share, tolerated / part)
+                self.probe
+                    .likely(unread, farthest, share, tolerated / part, is_page)
             }
             false => lists,
         };

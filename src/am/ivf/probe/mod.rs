@@ -307,14 +307,19 @@ impl Probe {
     }
 
     /// How many lists are to be read in all, and no more than up to the end of `unread`, by what is known of those that
-    /// were not: see [`Offsets::likely`]. `share` of their rows pass. As many as may be where nothing is known.
+    /// were not: see [`Offsets::likely`]. `share` of their rows pass. As many as may be where nothing is known,
+    /// and under l1, whose distances L2 tells only roughly, where hardly any may be missed: `is_page`.
     pub fn likely(
         &mut self,
         unread: Range<usize>,
         bound: f32,
         share: f64,
         tolerated: f64,
+        is_page: bool,
     ) -> usize {
+        if is_page && self.ivf.shape.space.metric == Metric::L1 {
+            return unread.end;
+        }
         // of those beyond it only matters what they hold together
         self.sort(unread.end);
         self.offsets.settle();
