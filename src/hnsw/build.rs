@@ -234,7 +234,7 @@ impl Graph {
         let Worker { store, searcher } = worker;
         store.look_around(node);
         let entry = store.candidate(entry);
-        let mut entries = vec![searcher.descend(store, entry, entry_level, level)];
+        let mut entries = searcher.descend(store, entry, entry_level, level);
         let mut chosen = Vec::new();
         for level in (0..=level.min(entry_level)).rev() {
             let ef = self.params.ef_construction as usize;

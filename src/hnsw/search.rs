@@ -148,59 +148,21 @@ impl<S: Store> Searcher<S> {
         std::mem::take(&mut self.nearest).into_sorted_vec()
     }
 
-    /// Greedy walk from `entry` down the layers above `to`: the entry for layer `to`.
+    /// A walk from `entry` down the layers above `to` that keeps the nearest few of each: where a search of layer `to`
+    /// begins. A greedy one ends in the wrong cluster once in a while, from where no link leads on; then a search has
+    /// no right row at all, and a new node is linked where it does not belong: of rows inserted cluster by cluster whole
+    /// parts could not be found. Dead nodes lead the way like any.
     pub fn descend(
         &mut self,
         store: &mut S,
         entry: Candidate<S::Node>,
         from: Level,
         to: Level,
-    ) -> Candidate<S::Node> {
-        let mut best = entry;
-        for level in (to + 1..=from).rev() {
-            best = self.greedy(store, best, level);
-        }
-        best
-    }
-
-    /// A walk from `entry` down all layers above the ground that keeps the nearest few of each: where a search of the
-    /// ground layer begins. A greedy one ends in the wrong cluster once in a while, from where no link leads on; then
-    /// a search has no right row at all. Dead nodes lead the way like any.
-    pub fn descend_broadly(
-        &mut self,
-        store: &mut S,
-        entry: Candidate<S::Node>,
-        from: Level,
     ) -> Vec<Candidate<S::Node>> {
         let mut entries = vec![entry];
-        for level in (1..=from).rev() {
+        for level in (to + 1..=from).rev() {
             entries = self.search(store, &entries, BREADTH, level, |_, _| true);
         }
         entries
-    }
-
-    /// The nearest node a greedy walk at `level` ends at; dead nodes lead the way like any.
-    fn greedy(
-        &mut self,
-        store: &mut S,
-        entry: Candidate<S::Node>,
-        level: Level,
-    ) -> Candidate<S::Node> {
-        let mut best = entry;
-        store.restart(&[entry]);
-        loop {
-            let from = best;
-            store.links(from.node, level, &mut self.links);
-            self.found.clear();
-            store.visit(&self.links, &mut self.found);
-            if let Some(&nearest) = self.found.iter().min()
-                && nearest.distance < best.distance
-            {
-                best = nearest;
-            }
-            if best.node == from.node {
-                return best;
-            }
-        }
     }
 }

@@ -57,7 +57,7 @@ fn search<'g>(graph: &'g Graph, query: &'g [f32], k: usize, ef: usize) -> Vec<u3
         .entry()
         .expect("a graph with nodes has an entry point");
     let entry = store.candidate(entry);
-    let entries = Searcher::default().descend_broadly(&mut store, entry, level);
+    let entries = Searcher::default().descend(&mut store, entry, level, 0);
     let mut stream = Stream::new(&mut store, entries);
     let batch = stream.next_batch(&mut store, ef, |_| true);
     batch.into_iter().take(k).map(|c| c.node).collect()
@@ -176,6 +176,36 @@ fn searches_of_clusters_end_in_the_right_one() {
 }
 
 #[test]
+fn rows_that_come_cluster_by_cluster_are_all_found() {
+    let params = Params {
+        m: 16,
+        ef_construction: 64,
+    };
+    let mut missed = 0;
+    for seed in 0..6 {
+        let mut rows = random_rows(4_000, 48, seed);
+        let centres = random_rows(20, 48, seed + 100);
+        let near = |row: &mut Vec<f32>, cluster: usize| {
+            for (x, centre) in row.iter_mut().zip(&centres[cluster]) {
+                *x = 0.28 * *x + centre;
+            }
+        };
+        for (n, row) in rows.iter_mut().enumerate() {
+            near(row, n / 200);
+        }
+        let graph = build(&rows, params, 1);
+        let mut queries = random_rows(100, 48, seed + 200);
+        for (n, query) in queries.iter_mut().enumerate() {
+            near(query, n % 20);
+            let found = search(&graph, query, 20, 320);
+            let wanted = exact(&rows, query, 20);
+            missed += wanted.iter().filter(|node| !found.contains(node)).count();
+        }
+    }
+    assert!(missed <= 6, "of 12,000 rows {missed} are missed");
+}
+
+#[test]
 fn equal_values_become_one_node() {
     let mut graph = Graph::new(
         L2,
@@ -234,7 +264,7 @@ proptest! {
         let (entry, level) = graph.entry().unwrap();
         let entry = store.candidate(entry);
         let mut searcher = Searcher::default();
-        let entries = searcher.descend_broadly(&mut store, entry, level);
+        let entries = searcher.descend(&mut store, entry, level, 0);
         let at_once = searcher.search_layer(&mut store, &entries, ef, 0);
 
         let mut stream = Stream::new(&mut store, entries.clone());

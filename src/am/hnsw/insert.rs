@@ -126,7 +126,7 @@ impl Insert {
         let mut links: Vec<Vec<Candidate<PageNode>>> = vec![Vec::new(); level as usize + 1];
         let mut near = Neighbourhood::new(hnsw);
         if let Some((entry, entry_level)) = store.entry(meta) {
-            let mut entries = vec![self.searcher.descend(&mut store, entry, entry_level, level)];
+            let mut entries = self.searcher.descend(&mut store, entry, entry_level, level);
             for level in (0..=level.min(entry_level)).rev() {
                 let ef = effective_ef_construction(&hnsw);
                 let nearest = self.searcher.search_layer(&mut store, &entries, ef, level);

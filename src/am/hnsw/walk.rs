@@ -65,7 +65,7 @@ impl Walk {
             return None;
         };
         let mut searcher = Searcher::default();
-        let entries = searcher.descend_broadly(&mut store, entry, entry_level);
+        let entries = searcher.descend(&mut store, entry, entry_level, 0);
         let stream = Stream::new(&mut store, entries);
         let most_visits = hnsw.estimated_nodes(store.query.payload().len()) * WALK_SHARE;
         let ef_search = options::ef_search() as usize;

@@ -234,10 +234,10 @@ impl Repair<'_> {
         let Some((entry, entry_level)) = store.entry(&meta) else {
             return Vec::new();
         };
-        let entry = self.searcher.descend(&mut store, entry, entry_level, level);
+        let entries = self.searcher.descend(&mut store, entry, entry_level, level);
         let ef = effective_ef_construction(&self.hnsw);
         self.searcher
-            .search_layer(&mut store, &[entry], ef, level)
+            .search_layer(&mut store, &entries, ef, level)
             .into_iter()
             .filter(|found| found.node.id != node.id)
             .map(|found| Candidate {
