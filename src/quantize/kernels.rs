@@ -3,7 +3,8 @@
 //!
 //! A code that stands in bit planes is turned into its unsigned numbers u a register at a time, and
 //! those meet the query's signed bytes in one product of bytes. Where bits are not easily spread over
-//! bytes (the portable code), the query stands in bit planes as well, and ones are counted.
+//! bytes (the portable code), the query stands in bit planes as well, and ones are counted. AVX2 spreads those at the same
+//! place of all bytes, and the query's bytes are put in that order.
 
 use super::{Quantizer, finite};
 use crate::distance::lanes::Isa;
@@ -16,8 +17,11 @@ mod x86;
 pub(super) struct QueryCode<'a> {
     /// bytes, zeros up to a multiple of 64
     pub bytes: &'a [i8],
-    /// the same as bit planes, where [`wants_planes`] says so: eight words for each 64 bytes
+    /// the same as bit planes, for the portable code: eight words for each 64 bytes
     pub planes: &'a [u64],
+    /// the same in the order in which AVX2 has a code's bits, for that: see [`fill_turned`]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub turned: &'a [i8],
 }
 
 /// Inline codes, one after another.
@@ -53,14 +57,54 @@ impl Line {
     }
 }
 
-/// Whether estimates read a query's bit planes.
-#[inline]
-pub(super) fn wants_planes(isa: Isa) -> bool {
-    isa == Isa::Portable
+/// What estimates read of a query besides its bytes.
+#[inline(always)]
+pub(super) fn prepare(isa: Isa, bytes: &[i8], planes: &mut Vec<u64>, turned: &mut Vec<i8>) {
+    match isa {
+        Isa::Portable => {
+            let _ = turned;
+            fill_planes(bytes, planes);
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => fill_turned(bytes, turned),
+        #[cfg(target_arch = "x86_64")]
+        _ => {}
+    }
+}
+
+/// A query's bytes as [`x86`]'s AVX2 kernels want them: of each 64 those of bits 0 of eight bytes of a code, of bits 2,
+/// 4 and 6, then of bits 1, 3, 5 and 7.
+#[cfg(target_arch = "x86_64")]
+fn fill_turned(bytes: &[i8], turned: &mut Vec<i8>) {
+    turned.clear();
+    for bytes in bytes.as_chunks::<64>().0 {
+        let mut rows: [u64; 8] = bytemuck::cast(*bytes);
+        transpose(&mut rows);
+        let rows = [0, 2, 4, 6, 1, 3, 5, 7].map(|bit| rows[bit]);
+        turned.extend_from_slice(bytemuck::cast_slice(&rows));
+    }
+}
+
+/// Transposes eight rows of eight bytes, by blocks of four, two and one (Warren, Hacker's Delight, 7-3).
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transpose(rows: &mut [u64; 8]) {
+    for (distance, lower) in [
+        (4, 0x0000_0000_ffff_ffff),
+        (2, 0x0000_ffff_0000_ffff),
+        (1, 0x00ff_00ff_00ff_00ff),
+    ] {
+        for row in (0..8).filter(|row| row & distance == 0) {
+            let bits = 8 * distance;
+            let change = (rows[row] >> bits ^ rows[row + distance]) & lower;
+            rows[row + distance] ^= change;
+            rows[row] ^= change << bits;
+        }
+    }
 }
 
 /// The bit planes of a query's bytes: bit b of byte j is bit j % 64 of word 8 (j / 64) + b.
-pub(super) fn fill_planes(bytes: &[i8], planes: &mut Vec<u64>) {
+fn fill_planes(bytes: &[i8], planes: &mut Vec<u64>) {
     planes.clear();
     for bytes in bytes.chunks_exact(64) {
         let mut words = [0u64; 8];
@@ -106,6 +150,9 @@ pub(super) fn dots(isa: Isa, one: &[i8], many: &[i8], sums: &[i32], out: &mut [i
         // were just checked.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => unsafe { x86::dots_vnni(one, many, sums, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::dots_avx2(one, many, out) },
         _ => {
             let codes = many.chunks_exact(one.len()).zip(sums);
             for (out, (code, &sum)) in out.iter_mut().zip(codes) {
@@ -145,7 +192,11 @@ pub(super) fn estimate(
         Isa::Avx512 => unsafe { x86::estimate_avx512(query.bytes, batch, line, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { x86::estimate_avx2(query.bytes, batch, line, out) },
+        Isa::Avx2 => {
+            assert_eq!(query.turned.len(), query.bytes.len());
+            // SAFETY: as above.
+            unsafe { x86::estimate_avx2(query, batch, line, out) }
+        }
         Isa::Portable => estimate_portable(query, batch, line, out),
     }
 }

@@ -17,6 +17,8 @@ pub struct Query {
     code: Vec<i8>,
     /// the same in bit planes, where kernels want them
     pub(super) planes: Vec<u64>,
+    /// the same turned, where kernels want that
+    pub(super) turned: Vec<i8>,
     dims: usize,
     /// sums of the code's first 0, 64, 128, ... bytes
     sums: Vec<i32>,
@@ -106,9 +108,7 @@ impl Query {
 
     #[inline(always)]
     fn finish(&mut self, isa: Isa, codec: &Codec) {
-        if kernels::wants_planes(isa) {
-            kernels::fill_planes(&self.code, &mut self.planes);
-        }
+        kernels::prepare(isa, &self.code, &mut self.planes, &mut self.turned);
         self.sums.clear();
         self.sums.push(0);
         let mut sum = 0;
@@ -153,6 +153,7 @@ impl Query {
         QueryCode {
             bytes: &self.code,
             planes: &self.planes,
+            turned: &self.turned,
         }
     }
 

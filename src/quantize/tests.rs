@@ -609,13 +609,48 @@ proptest! {
             let product: f64 = grid.iter().zip(&query).map(|(g, &q)| g * q as f64).sum();
             (line.base + f + line.offset) - (f * line.scale) * (2.0 * product) as f32
         }).collect();
-        let mut planes = Vec::new();
-        kernels::fill_planes(&query, &mut planes);
-        let query = QueryCode { bytes: &query, planes: &planes };
         for isa in Isa::available() {
+            let (mut planes, mut turned) = (Vec::new(), Vec::new());
+            kernels::prepare(isa, &query, &mut planes, &mut turned);
+            let query = QueryCode { bytes: &query, planes: &planes, turned: &turned };
             let mut out = vec![f32::NAN; count];
             kernels::estimate(isa, query, batch, line, &mut out);
             prop_assert_eq!(&out, &expected, "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn sums_of_the_longest_codes_do_not_overflow(
+        dims in 4_000usize..16_001,
+        which in 0..QUANTIZERS.len(),
+        of_query in prop::sample::select(vec![-127i8, 127]),
+    ) {
+        let quantizer = QUANTIZERS[which];
+        // the largest numbers of all dimensions
+        let mut code = vec![0; quantizer.code_len(dims)];
+        match quantizer.bits() {
+            8 => code[..dims].fill(127),
+            bits => {
+                let len = code.len() / bits;
+                for plane in code.chunks_exact_mut(len) {
+                    for at in 0..dims {
+                        plane[at / 8] |= 1 << (at % 8);
+                    }
+                }
+            }
+        }
+        let query = vec![of_query; dims.next_multiple_of(64)];
+        let largest = (1 << quantizer.bits()) - 1;
+        let product = largest * of_query as i32 * dims as i32;
+        let batch = Batch { quantizer, dims, codes: &code, adds: &[0.0], scales: &[1.0] };
+        let line = Line { base: 0.0, offset: 0.0, scale: 1.0, centre: 0 };
+        for isa in Isa::available() {
+            let (mut planes, mut turned) = (Vec::new(), Vec::new());
+            kernels::prepare(isa, &query, &mut planes, &mut turned);
+            let query = QueryCode { bytes: &query, planes: &planes, turned: &turned };
+            let mut out = [f32::NAN];
+            kernels::estimate(isa, query, batch, line, &mut out);
+            prop_assert_eq!(out[0], line.at(0.0, 1.0, product), "{:?}", isa);
         }
     }
 
@@ -633,6 +668,7 @@ proptest! {
             query::reset(isa, &mut query, &codec, &x);
             // these are there only where they are read
             query.planes.clear();
+            query.turned.clear();
             format!("{query:?}")
         };
         let (first, first_query) = (encoded(Isa::Portable), query(Isa::Portable));

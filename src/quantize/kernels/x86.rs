@@ -3,7 +3,7 @@
 // SAFETY (all blocks of this module): intrinsics of the instruction set that the caller promises; every
 // read and write is inside a slice, as the comments at them say.
 
-use super::{Batch, Line};
+use super::{Batch, Line, QueryCode};
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -122,34 +122,78 @@ pub unsafe fn dot_avx512(a: &[i8], b: &[i8]) -> i32 {
 /// The slices have the same length.
 #[target_feature(enable = "avx2")]
 pub unsafe fn dot_avx2(a: &[i8], b: &[i8]) -> i32 {
-    let (a_blocks, a_rest) = a.as_chunks::<16>();
-    let (b_blocks, b_rest) = b.as_chunks::<16>();
+    let (a_blocks, a_rest) = a.as_chunks::<32>();
+    let (b_blocks, b_rest) = b.as_chunks::<32>();
     let mut sums = [_mm256_setzero_si256(); 4];
     for (a, b) in a_blocks.chunks(4).zip(b_blocks.chunks(4)) {
         for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum = _mm256_add_epi32(*sum, products_16(a, b));
+            // SAFETY: arrays of 32 bytes; loads need no alignment.
+            let (a, b) = unsafe { (load_256(a.as_ptr()), load_256(b.as_ptr())) };
+            *sum = _mm256_add_epi32(*sum, signed_products(a, b));
         }
     }
-    let (mut x, mut y) = ([0; 16], [0; 16]);
+    let (mut x, mut y) = ([0; 32], [0; 32]);
     x[..a_rest.len()].copy_from_slice(a_rest);
     y[..b_rest.len()].copy_from_slice(b_rest);
+    // SAFETY: as above.
+    let (x, y) = unsafe { (load_256(x.as_ptr()), load_256(y.as_ptr())) };
     let [s, t, u, v] = sums;
     let sum = _mm256_add_epi32(_mm256_add_epi32(s, t), _mm256_add_epi32(u, v));
-    sum_256(_mm256_add_epi32(sum, products_16(&x, &y)))
+    sum_256(_mm256_add_epi32(sum, signed_products(x, y)))
 }
 
-/// Products of sixteen pairs, added in pairs.
+/// # Safety
+/// `one` is a multiple of 64 long, `many` so many times as long as `out` is.
+#[target_feature(enable = "avx2")]
+pub unsafe fn dots_avx2(one: &[i8], many: &[i8], out: &mut [i32]) {
+    let len = one.len();
+    for (first, out) in (0..).step_by(4).zip(out.chunks_mut(4)) {
+        // the last code once more, where fewer are left
+        // SAFETY: each begins in `many`, where `len` bytes are left.
+        let code = |i: usize| unsafe { many.as_ptr().add((first + i.min(out.len() - 1)) * len) };
+        let codes = [code(0), code(1), code(2), code(3)];
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for at in (0..len).step_by(32) {
+            // SAFETY: ends at `len` at most, as the following do.
+            let x = unsafe { load_256(one.as_ptr().add(at)) };
+            for (sum, code) in sums.iter_mut().zip(codes) {
+                // SAFETY: as above.
+                let y = unsafe { load_256(code.add(at)) };
+                *sum = _mm256_add_epi32(*sum, signed_products(x, y));
+            }
+        }
+        let mut totals = [0; 4];
+        // SAFETY: four numbers are stored to four.
+        unsafe { _mm_storeu_si128(totals.as_mut_ptr().cast(), add_four(sums)) };
+        out.copy_from_slice(&totals[..out.len()]);
+    }
+}
+
+/// # Safety
+/// 32 bytes are there.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn products_16(a: &[i8; 16], b: &[i8; 16]) -> __m256i {
-    // SAFETY: sixteen bytes are there; the load needs no alignment.
-    let (x, y) = unsafe {
-        (
-            _mm_loadu_si128(a.as_ptr().cast()),
-            _mm_loadu_si128(b.as_ptr().cast()),
-        )
-    };
-    _mm256_madd_epi16(_mm256_cvtepi8_epi16(x), _mm256_cvtepi8_epi16(y))
+unsafe fn load_256(from: *const i8) -> __m256i {
+    // SAFETY: as promised by the caller; the load needs no alignment.
+    unsafe { _mm256_loadu_si256(from.cast()) }
+}
+
+/// Products of signed bytes, added in fours: |x| times y with the sign of x. Bytes of y are -127 to 127, so that signs
+/// can be changed, and a pair of products fits 16 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn signed_products(x: __m256i, y: __m256i) -> __m256i {
+    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(y, x));
+    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+}
+
+/// The sum of each of four.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_four([a, b, c, d]: [__m256i; 4]) -> __m128i {
+    let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    let upper = _mm256_extracti128_si256::<1>(sums);
+    _mm_add_epi32(_mm256_castsi256_si128(sums), upper)
 }
 
 #[inline]
@@ -214,7 +258,7 @@ pub unsafe fn estimate_avx512(query: &[i8], batch: Batch<'_>, line: Line, out: &
 /// # Safety
 /// As [`super::estimate`] checks.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub unsafe fn estimate_avx2(query: &[i8], batch: Batch<'_>, line: Line, out: &mut [f32]) {
+pub unsafe fn estimate_avx2(query: QueryCode<'_>, batch: Batch<'_>, line: Line, out: &mut [f32]) {
     // SAFETY: as promised by the caller, here and below.
     unsafe {
         match batch.quantizer.bits() {
@@ -410,116 +454,212 @@ mod wide {
     }
 }
 
-/// AVX2.
+/// AVX2. Bits are not easily spread over bytes one after another. Those at the same place of all bytes are: eight
+/// bytes of a code, four times, each shifted to another place, have every other bit of 64 in the lowest bits, and the
+/// rest in the next ones. The query's bytes come in that order ([`super::fill_turned`]).
 mod narrow {
     use super::*;
 
+    /// Words of 64 dimensions whose products of one bit fit sums of 16 bits: each adds 2 * 2 * 127 at most.
+    const WORDS_OF_16_BITS: usize = 64;
+
     #[inline(always)]
     pub unsafe fn estimate<const BITS: usize>(
-        query: &[i8],
+        query: QueryCode<'_>,
         batch: Batch<'_>,
         line: Line,
         out: &mut [f32],
     ) {
+        let of_offset = match BITS {
+            8 => sum(&query.bytes[..batch.dims]).wrapping_mul(128),
+            _ => 0,
+        };
         for (first, out) in (0..).step_by(4).zip(out.chunks_mut(4)) {
-            let mut products = [0; 4];
-            // SAFETY: four numbers are stored to four.
+            let (adds, scales) = (
+                four_of(&batch.adds[first..]),
+                four_of(&batch.scales[first..]),
+            );
+            // SAFETY: as promised by the caller; four numbers are stored to four.
             unsafe {
-                let four = four_products::<BITS>(query, four(batch, BITS, first));
-                _mm_storeu_si128(products.as_mut_ptr().cast(), four);
-            }
-            let factors = batch.adds[first..].iter().zip(&batch.scales[first..]);
-            for ((out, product), (&add, &scale)) in out.iter_mut().zip(products).zip(factors) {
-                *out = line.at(add, scale, product);
-            }
-        }
-    }
-
-    /// Products of four codes with the query.
-    #[inline(always)]
-    unsafe fn four_products<const BITS: usize>(query: &[i8], codes: [Code; 4]) -> __m128i {
-        unsafe {
-            let mut sums = [_mm256_setzero_si256(); 4];
-            for word in 0..codes[0].dims.div_ceil(64) {
-                for half in 0..2 {
-                    // SAFETY: the query is as long as a code and filled up to a multiple of 64.
-                    let from = query.as_ptr().add(64 * word + 32 * half);
-                    let query = _mm256_loadu_si256(from.cast());
-                    for (sum, code) in sums.iter_mut().zip(codes) {
-                        let numbers = numbers::<BITS>(code, word, half);
-                        *sum = add_products::<BITS>(*sum, numbers, query);
+                let codes = four(batch, BITS, first);
+                let products = match BITS {
+                    1 => four_products_of_one_bit(query.turned, codes),
+                    8 => four_products_of_bytes(query.bytes, codes),
+                    _ => four_products::<BITS>(query.turned, codes),
+                };
+                let products = _mm_add_epi32(products, _mm_set1_epi32(of_offset));
+                let adds = _mm_loadu_ps(adds.as_ptr());
+                let scales = _mm_loadu_ps(scales.as_ptr());
+                let estimates = finish(line, adds, scales, products);
+                match out.first_chunk_mut::<4>() {
+                    Some(out) => _mm_storeu_ps(out.as_mut_ptr(), estimates),
+                    None => {
+                        let mut last = [0.0; 4];
+                        _mm_storeu_ps(last.as_mut_ptr(), estimates);
+                        out.copy_from_slice(&last[..out.len()]);
                     }
                 }
             }
-            let [a, b, c, d] = sums;
-            let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-            _mm_add_epi32(
-                _mm256_castsi256_si128(sums),
-                _mm256_extracti128_si256::<1>(sums),
-            )
         }
     }
 
-    /// The unsigned numbers of 32 dimensions.
+    /// The first four, or as many as there are and zeros.
     #[inline(always)]
-    unsafe fn numbers<const BITS: usize>(code: Code, word: usize, half: usize) -> __m256i {
-        unsafe {
-            if BITS == 8 {
-                let from = 64 * word + 32 * half;
-                let mut bytes = [0x80; 32];
-                let here = code.dims.saturating_sub(from).min(32);
-                // SAFETY: ends with the code, and in the array.
-                std::ptr::copy_nonoverlapping(
-                    code.start.add(from.min(code.dims)),
-                    bytes.as_mut_ptr(),
-                    here,
-                );
-                let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
-                return _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
-            }
-            let mut numbers = _mm256_setzero_si256();
-            for plane in 0..BITS {
-                let bits = (code.word(plane, word) >> (32 * half)) as u32;
-                let ones = _mm256_and_si256(spread(bits), _mm256_set1_epi8(1 << plane));
-                numbers = _mm256_or_si256(numbers, ones);
-            }
-            numbers
+    fn four_of(numbers: &[f32]) -> [f32; 4] {
+        match numbers.first_chunk() {
+            Some(four) => *four,
+            None => std::array::from_fn(|i| numbers.get(i).copied().unwrap_or_default()),
         }
     }
 
-    /// All ones in the bytes whose bit is one.
+    /// [`Line::at`], in the same order of operations.
     #[inline(always)]
-    unsafe fn spread(bits: u32) -> __m256i {
+    unsafe fn finish(line: Line, adds: __m128, scales: __m128, products: __m128i) -> __m128 {
         unsafe {
-            // byte j of the result looks at byte j / 8 of the bits
-            let byte = _mm256_setr_epi64x(
-                0,
-                0x0101_0101_0101_0101,
-                0x0202_0202_0202_0202,
-                0x0303_0303_0303_0303,
-            );
-            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), byte);
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-            _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit)
+            let twice = _mm_slli_epi32::<1>(products);
+            let products = _mm_cvtepi32_ps(_mm_sub_epi32(twice, _mm_set1_epi32(line.centre)));
+            let own = _mm_add_ps(_mm_set1_ps(line.base), adds);
+            let own = _mm_add_ps(own, _mm_set1_ps(line.offset));
+            let scales = _mm_mul_ps(scales, _mm_set1_ps(line.scale));
+            let far = _mm_set1_ps(f32::MAX);
+            // of a NaN and another, the minimum is the second operand
+            let finite = _mm_min_ps(_mm_sub_ps(own, _mm_mul_ps(scales, products)), far);
+            _mm_max_ps(finite, _mm_set1_ps(-f32::MAX))
         }
     }
 
-    /// Adds products of unsigned and signed bytes to sums, in fours.
     #[inline(always)]
-    unsafe fn add_products<const BITS: usize>(
-        sums: __m256i,
-        numbers: __m256i,
-        query: __m256i,
-    ) -> __m256i {
+    fn sum(bytes: &[i8]) -> i32 {
+        bytes.iter().map(|&byte| byte as i32).sum()
+    }
+
+    /// Products of four codes of one bit with the query.
+    #[inline(always)]
+    unsafe fn four_products_of_one_bit(turned: &[i8], codes: [Code; 4]) -> __m128i {
         unsafe {
-            if BITS < 8 {
-                return _mm256_add_epi32(sums, fours(numbers, query));
+            let words = codes[0].dims.div_ceil(64);
+            let (lowest, next) = (_mm256_set1_epi8(1), _mm256_set1_epi8(2));
+            let mut sums = [_mm256_setzero_si256(); 4];
+            for first in (0..words).step_by(WORDS_OF_16_BITS) {
+                let mut of_lowest = [_mm256_setzero_si256(); 4];
+                let mut of_next = [_mm256_setzero_si256(); 4];
+                for word in first..words.min(first + WORDS_OF_16_BITS) {
+                    let [query_of_lowest, query_of_next] = two(turned, word);
+                    for (i, code) in codes.into_iter().enumerate() {
+                        let bits = four_times(code.word(0, word));
+                        let x = _mm256_and_si256(bits, lowest);
+                        let y = _mm256_and_si256(bits, next);
+                        let x = _mm256_maddubs_epi16(x, query_of_lowest);
+                        let y = _mm256_maddubs_epi16(y, query_of_next);
+                        of_lowest[i] = _mm256_add_epi16(of_lowest[i], x);
+                        of_next[i] = _mm256_add_epi16(of_next[i], y);
+                    }
+                }
+                let one = _mm256_set1_epi16(1);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    // the next ones count twice
+                    let next = _mm256_srai_epi16::<1>(of_next[i]);
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(of_lowest[i], one));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(next, one));
+                }
             }
-            // as in AVX-512
-            let low = _mm256_and_si256(numbers, _mm256_set1_epi8(0x7f));
-            let high = _mm256_and_si256(_mm256_srli_epi16::<7>(numbers), _mm256_set1_epi8(1));
-            let high = _mm256_slli_epi32::<7>(fours(high, query));
-            _mm256_add_epi32(_mm256_add_epi32(sums, fours(low, query)), high)
+            add_four(sums)
+        }
+    }
+
+    /// Products of four codes of two to seven bits with the query.
+    #[inline(always)]
+    unsafe fn four_products<const BITS: usize>(turned: &[i8], codes: [Code; 4]) -> __m128i {
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); 4];
+            for word in 0..codes[0].dims.div_ceil(64) {
+                let query = two(turned, word);
+                for (sum, code) in sums.iter_mut().zip(codes) {
+                    let [x, y] = numbers::<BITS>(code, word);
+                    let products = match BITS {
+                        // the sum of two pairs fits 16 bits: 4 * 63 * 127
+                        ..7 => _mm256_madd_epi16(
+                            _mm256_add_epi16(
+                                _mm256_maddubs_epi16(x, query[0]),
+                                _mm256_maddubs_epi16(y, query[1]),
+                            ),
+                            _mm256_set1_epi16(1),
+                        ),
+                        _ => _mm256_add_epi32(fours(x, query[0]), fours(y, query[1])),
+                    };
+                    *sum = _mm256_add_epi32(*sum, products);
+                }
+            }
+            add_four(sums)
+        }
+    }
+
+    /// Products of four codes of bytes with the query, without their offset.
+    #[inline(always)]
+    unsafe fn four_products_of_bytes(query: &[i8], codes: [Code; 4]) -> __m128i {
+        unsafe {
+            let dims = codes[0].dims;
+            let mut sums = [_mm256_setzero_si256(); 4];
+            for at in (0..dims / 32 * 32).step_by(32) {
+                // SAFETY: ends with the code, and the query is as long.
+                let query = load_256(query.as_ptr().add(at));
+                for (sum, code) in sums.iter_mut().zip(codes) {
+                    let code = load_256(code.start.add(at).cast());
+                    *sum = _mm256_add_epi32(*sum, signed_products(code, query));
+                }
+            }
+            let at = dims / 32 * 32;
+            if at < dims {
+                // SAFETY: the query is filled up to a multiple of 64.
+                let query = load_256(query.as_ptr().add(at));
+                for (sum, code) in sums.iter_mut().zip(codes) {
+                    let mut rest = [0i8; 32];
+                    let rest_of_code = code.start.add(at).cast();
+                    // SAFETY: ends with the code, and in the array.
+                    std::ptr::copy_nonoverlapping(rest_of_code, rest.as_mut_ptr(), dims - at);
+                    let rest = load_256(rest.as_ptr());
+                    *sum = _mm256_add_epi32(*sum, signed_products(rest, query));
+                }
+            }
+            add_four(sums)
+        }
+    }
+
+    /// The query's bytes for 64 dimensions: those of every other bit, and of the rest.
+    #[inline(always)]
+    unsafe fn two(turned: &[i8], word: usize) -> [__m256i; 2] {
+        // SAFETY: the query is as long as a code and filled up to a multiple of 64.
+        unsafe {
+            let from = turned.as_ptr().add(64 * word);
+            [load_256(from), load_256(from.add(32))]
+        }
+    }
+
+    /// 64 bits four times, shifted so that all places come to the lowest two of each byte: bits 0 and 1, 2 and 3, 4 and 5,
+    /// 6 and 7.
+    #[inline(always)]
+    unsafe fn four_times(word: u64) -> __m256i {
+        unsafe {
+            let places = _mm256_setr_epi64x(0, 2, 4, 6);
+            _mm256_srlv_epi64(_mm256_set1_epi64x(word as i64), places)
+        }
+    }
+
+    /// The unsigned numbers of 64 dimensions: those of every other bit, and of the rest.
+    #[inline(always)]
+    unsafe fn numbers<const BITS: usize>(code: Code, word: usize) -> [__m256i; 2] {
+        unsafe {
+            let (lowest, next) = (_mm256_set1_epi8(1), _mm256_set1_epi8(2));
+            let (mut x, mut y) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+            // the highest plane first: what is there doubles
+            for plane in (0..BITS).rev() {
+                let bits = four_times(code.word(plane, word));
+                x = _mm256_or_si256(_mm256_add_epi8(x, x), _mm256_and_si256(bits, lowest));
+                y = _mm256_or_si256(_mm256_add_epi8(y, y), _mm256_and_si256(bits, next));
+            }
+            // those are twice the numbers, 254 at most
+            let halves = _mm256_and_si256(_mm256_srli_epi16::<1>(y), _mm256_set1_epi8(0x7f));
+            [x, halves]
         }
     }
 
