@@ -42,7 +42,15 @@ fn training(lists: usize) -> Training<'static> {
 
 #[test]
 fn every_row_gets_its_nearest_list_on_every_path() {
-    for (dims, lists) in [(1, 1), (3, 7), (64, 64), (65, 65), (100, 200), (384, 130)] {
+    for (dims, lists) in [
+        (1, 1),
+        (3, 7),
+        (64, 64),
+        (65, 65),
+        (100, 200),
+        (384, 130),
+        (600, 70),
+    ] {
         let rows = clustered(dims, 500, 20, 1);
         let centroids = clustered(dims, lists, 20, 2);
         let expected: Vec<(f64, usize)> = (0..rows.len())

@@ -10,6 +10,9 @@ pub(super) const WIDTH: usize = 64;
 /// Rows of a tile.
 pub(super) const HEIGHT: usize = 6;
 
+/// Centroids of a part of a panel: without VNNI, the sums of more do not stay in registers.
+const PART: usize = 16;
+
 /// Products of the rows of a tile with the centroids of a panel.
 pub(super) type Products = [[i32; WIDTH]; HEIGHT];
 
@@ -22,7 +25,7 @@ pub(super) struct Panels {
     /// With VNNI: for each four dimensions, four bytes of each centroid, offset by 128 to be unsigned.
     /// Empty elsewhere.
     bytes: Vec<u8>,
-    /// Without VNNI: for each two dimensions, two numbers of each centroid.
+    /// Without VNNI: part after part, for each two dimensions, two numbers of each centroid.
     pairs: Vec<i16>,
 }
 
@@ -55,8 +58,9 @@ impl Panels {
                     }
                 }
             } else {
+                let start = start + lane / PART * PART * dims;
                 for (step, code) in code.as_chunks::<2>().0.iter().enumerate() {
-                    let at = start + (step * WIDTH + lane) * 2;
+                    let at = start + (step * PART + lane % PART) * 2;
                     panels.pairs[at..at + 2].copy_from_slice(&code.map(|i| i as i16));
                 }
             }
@@ -107,13 +111,16 @@ impl Panels {
 }
 
 fn portable(panel: &[i16], rows: [&[i8]; HEIGHT], out: &mut Products) {
+    let size = rows[0].len() * PART;
     for (row, out) in rows.iter().zip(out) {
-        *out = [0; WIDTH];
-        let steps = panel.as_chunks::<{ 2 * WIDTH }>().0.iter();
-        for (pairs, row) in steps.zip(row.as_chunks::<2>().0) {
-            let [low, high] = row.map(|i| i as i16 as i32);
-            for (out, pair) in out.iter_mut().zip(pairs.as_chunks::<2>().0) {
-                *out += pair[0] as i32 * low + pair[1] as i32 * high;
+        for (part, out) in panel.chunks(size).zip(out.as_chunks_mut::<PART>().0) {
+            *out = [0; PART];
+            let steps = part.as_chunks::<{ 2 * PART }>().0.iter();
+            for (pairs, row) in steps.zip(row.as_chunks::<2>().0) {
+                let [low, high] = row.map(|i| i as i16 as i32);
+                for (out, pair) in out.iter_mut().zip(pairs.as_chunks::<2>().0) {
+                    *out += pair[0] as i32 * low + pair[1] as i32 * high;
+                }
             }
         }
     }
@@ -121,7 +128,7 @@ fn portable(panel: &[i16], rows: [&[i8]; HEIGHT], out: &mut Products) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{HEIGHT, Products, WIDTH};
+    use super::{HEIGHT, PART, Products, WIDTH};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -156,36 +163,58 @@ mod x86 {
         }
     }
 
+    /// Dimensions whose numbers are widened at a time.
+    const WIDENED: usize = 256;
+
     /// # Safety
     /// The rows are equally long, a multiple of 2, and the panel is WIDTH times as long.
     #[target_feature(enable = "avx2")]
     pub unsafe fn avx2(panel: &[i16], rows: [&[i8]; HEIGHT], out: &mut Products) {
-        // sixteen registers: six rows by two times eight centroids, four times over the rows
-        const REGISTERS: usize = 2;
-        for part in 0..WIDTH / (8 * REGISTERS) {
-            let mut sums = [[_mm256_setzero_si256(); REGISTERS]; HEIGHT];
-            for step in 0..rows[0].len() / 2 {
-                // SAFETY: each step reads a part of 2 WIDTH numbers of the panel and two of each row.
-                unsafe {
-                    let at = panel.as_ptr().add(2 * WIDTH * step + 16 * REGISTERS * part);
-                    let mut centroids = [_mm256_setzero_si256(); REGISTERS];
-                    for (i, centroids) in centroids.iter_mut().enumerate() {
-                        *centroids = _mm256_loadu_si256(at.add(16 * i).cast());
-                    }
-                    for (sums, row) in sums.iter_mut().zip(&rows) {
-                        let [low, high] = [0, 1].map(|i| *row.get_unchecked(2 * step + i) as i32);
-                        let two = _mm256_set1_epi32(low & 0xffff | high << 16);
-                        for (sum, centroids) in sums.iter_mut().zip(&centroids) {
-                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*centroids, two));
+        // sixteen registers: six rows by two times eight centroids
+        const REGISTERS: usize = PART / 8;
+        let size = rows[0].len() * PART;
+        let mut wide = [[0i16; WIDENED]; HEIGHT];
+        *out = [[0; WIDTH]; HEIGHT];
+        for some in (0..rows[0].len()).step_by(WIDENED) {
+            let dims = (rows[0].len() - some).min(WIDENED);
+            // so that two numbers of a row are one load into all lanes
+            for (wide, row) in wide.iter_mut().zip(&rows) {
+                for (wide, &narrow) in wide.iter_mut().zip(&row[some..some + dims]) {
+                    *wide = narrow as i16;
+                }
+            }
+            for (number, part) in panel.chunks(size).enumerate() {
+                let part = &part[some * PART..][..dims * PART];
+                let mut sums = [[_mm256_setzero_si256(); REGISTERS]; HEIGHT];
+                for step in 0..dims / 2 {
+                    // SAFETY: each step reads 2 PART numbers of the part and two of each row.
+                    unsafe {
+                        let at = part.as_ptr().add(2 * PART * step);
+                        let mut centroids = [_mm256_setzero_si256(); REGISTERS];
+                        for (i, centroids) in centroids.iter_mut().enumerate() {
+                            *centroids = _mm256_loadu_si256(at.add(16 * i).cast());
+                        }
+                        for (sums, wide) in sums.iter_mut().zip(&wide) {
+                            let two = wide.as_ptr().add(2 * step).cast::<i32>();
+                            let two = _mm256_set1_epi32(two.read_unaligned());
+                            for (sum, centroids) in sums.iter_mut().zip(&centroids) {
+                                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*centroids, two));
+                            }
                         }
                     }
                 }
-            }
-            for (out, sums) in out.iter_mut().zip(sums) {
-                let out = &mut out[8 * REGISTERS * part..][..8 * REGISTERS];
-                for (out, sum) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
-                    // SAFETY: eight numbers are stored to eight.
-                    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sum) };
+                for (out, sums) in out.iter_mut().zip(sums) {
+                    let out = &mut out[number * PART..][..PART];
+                    for (out, sum) in out.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+                        // SAFETY: eight numbers are read from eight, and stored to them.
+                        unsafe {
+                            let out = out.as_mut_ptr().cast();
+                            _mm256_storeu_si256(
+                                out,
+                                _mm256_add_epi32(_mm256_loadu_si256(out), sum),
+                            );
+                        }
+                    }
                 }
             }
         }
