@@ -48,6 +48,10 @@ const PREFETCHED_PER_ROW: usize = 4;
 const PREFETCHED: usize = 32;
 const MOST_PREFETCHED: usize = 256;
 
+/// Rows that have to be seen in the lists nearest to them before what lists have tells of others: second copies are far
+/// from the centroids of theirs, and a list whose own rows were deleted has no others.
+const LEAST_AT_HOME: u64 = 30;
+
 /// A search of an index. It can begin anew, which keeps its memory.
 pub struct Search {
     ivf: Rc<Ivf>,
@@ -314,7 +318,9 @@ impl Search {
     fn read_on(&mut self, read: usize, mut reading: Reading<'_>) -> bool {
         let mut read = read;
         // the places of rows in so few lists tell nothing, and for more rows than the curve speaks of it is a guess
-        let is_guess = self.probes < reach::FEWEST_TOLD_BY_PLACES || self.rank > calibrate::RANK;
+        let is_guess = self.probes < reach::FEWEST_TOLD_BY_PLACES
+            || self.rank > calibrate::RANK
+            || self.probes > self.first_probes;
         reading.is_measured = self.is_calibrated() && is_guess;
         if reading.is_measured {
             self.probe.begin_step();
@@ -375,6 +381,9 @@ impl Search {
         let missed = 1.0 - self.settings.target_recall.unwrap_or(sieve::USUAL_RECALL) as f64;
         let tolerated = sieve::TOLERATED * missed * wanted as f64;
         let is_page = self.missed_of_page.is_some();
+        if self.ivf.coding.is_some() && self.probe.at_home < LEAST_AT_HOME {
+            return unread.end;
+        }
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
         expected.map_or(unread.start, |farthest| {

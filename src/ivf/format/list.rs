@@ -317,6 +317,11 @@ impl<'a> ListPage<'a> {
         self.array(self.layout.errors_at, self.layout.has_factors)
     }
 
+    /// How many rows of codes are in the list nearest to them.
+    pub fn firsts(&self) -> usize {
+        self.errors().iter().filter(|e| !e.is_marked()).count()
+    }
+
     /// Addresses of compact codes; empty where the index has none.
     #[inline]
     pub fn addresses(&self) -> &'a [VectorAddress] {

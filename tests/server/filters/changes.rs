@@ -5,6 +5,7 @@ use super::{DEFAULTS, FORCED, Search, holds_on_average, server_of};
 of_every_method! {
     deleted_rows_never_cost_live_ones_before_and_after_vacuum,
     a_deleted_cluster_and_deleted_entry_points_hide_nothing,
+    queries_of_deleted_clusters_find_the_nearest_of_what_is_left,
     a_jsonb_predicate_under_update_churn_finds_the_nearest_rows,
 }
 
@@ -57,6 +58,31 @@ fn a_deleted_cluster_and_deleted_entry_points_hide_nothing(method: &str) {
     }
     assert!(failures.is_empty(), "{failures:#?} {recalls:?}");
     holds_on_average(&recalls);
+}
+
+/// What is left of a deleted cluster's part of an index are copies of others' rows: they must not pass for the nearest.
+fn queries_of_deleted_clusters_find_the_nearest_of_what_is_left(method: &str) {
+    let (_server, mut client) = server_of(method);
+    client
+        .batch_execute(
+            "CREATE TABLE whole AS SELECT * FROM items; TRUNCATE queries;
+             INSERT INTO queries SELECT n, c, near(-n, v) FROM generate_series(1, 120) n JOIN centres ON c = n % 12",
+        )
+        .unwrap();
+    let mut recalls = Vec::new();
+    for _ in 0..4 {
+        for step in [
+            "DROP INDEX items_e; TRUNCATE items; INSERT INTO items SELECT * FROM whole".into(),
+            format!("CREATE INDEX items_e ON items USING {method} (e vector_cosine_ops)"),
+            "DELETE FROM items WHERE cluster < 12".into(),
+            "VACUUM items".into(),
+        ] {
+            client.batch_execute(&step).unwrap();
+        }
+        recalls.push(Search::of(PLAIN).holds(&mut client, FORCED));
+    }
+    let mean = recalls.iter().sum::<f64>() / recalls.len() as f64;
+    assert!(mean >= 0.98, "{mean}: {recalls:?}");
 }
 
 fn a_jsonb_predicate_under_update_churn_finds_the_nearest_rows(method: &str) {

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use wanted::Wanted;
 
 /// Lists stand for as many of average size where they have this part of their rows.
-const LEAST_FILLED: f64 = 0.25;
+const LEAST_FILLED: f64 = 0.5;
 
 /// So many of the first lists read are each sampled, later one in so many.
 const SAMPLED_EACH: usize = 32;
@@ -159,6 +159,9 @@ pub struct Probe {
     pub met: u64,
     /// see `met`
     pub matched: u64,
+    /// of the rows whose distance from a centroid was measured, where all count, those that are in the list nearest to
+    /// them
+    pub at_home: u64,
     /// lists read, each time counted
     pub probed: u64,
     /// list pages read
@@ -187,6 +190,7 @@ impl Probe {
             shares: Vec::new(),
             met: 0,
             matched: 0,
+            at_home: 0,
             probed: 0,
             pages: 0,
             estimated: 0,
@@ -373,6 +377,7 @@ impl Probe {
     /// Begins to count what is met.
     pub fn begin_batch(&mut self) {
         (self.met, self.matched, self.last_within) = (0, 0, 0);
+        self.at_home = 0;
         self.offsets.clear();
         self.shares.clear();
     }
@@ -492,6 +497,9 @@ impl Probe {
                 (RowForm::Codes(_), None) => {
                     self.matched += page.count() as u64;
                     self.estimate_all(&page, list);
+                    if list.reading.is_measured {
+                        self.at_home += page.firsts() as u64;
+                    }
                     self.offer_all(&page, list, into);
                 }
                 (RowForm::Codes(_), Some(filter)) => {
