@@ -161,7 +161,7 @@ fn list(expected: &Expected, page: PageView<'_>) -> Result<(), &'static str> {
     if expected.shape.form == RowForm::Values {
         let len = expected.shape.row_len as usize;
         for row in 0..rows.count() {
-            if rows.code(row)[len..].iter().any(|&byte| byte != 0) {
+            if rows.value(row)[len..].iter().any(|&byte| byte != 0) {
                 return Err("something behind a value");
             }
         }

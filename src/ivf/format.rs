@@ -1,4 +1,4 @@
-//! The bytes of an index of lists, version 3. All numbers are in the machine's byte order, as everywhere
+//! The bytes of an index of lists, version 4. All numbers are in the machine's byte order, as everywhere
 //! in a PostgreSQL data directory.
 //!
 //! Every page has the standard PostgreSQL header, with a checksum in it ([`crate::page`]), and a special
@@ -27,14 +27,14 @@ mod tests;
 mod vectors;
 
 pub use directory::{Entries, EntriesMut, Entry, EntryLayout, ListId};
-pub use list::{Bf16, Keys, ListLayout, ListPage, ListPageMut, ListRow};
+pub use list::{Bf16, Keys, ListLayout, ListPage, ListPageMut, ListRow, RowBytes};
 pub use meta::{Code, CurvePoint, MOST_CURVE_POINTS, Meta, Method, Rerank, RowForm, Shape};
 pub use vectors::{VectorAddress, VectorLayout, VectorPage, VectorPageMut};
 
 /// "VXI1" in the special area and the metapage.
 pub const MAGIC: u32 = 0x3149_5856;
 /// Version of the format.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Bytes of a page between header and special area.
 pub const CONTENTS: usize = 8192 - crate::page::HEADER - size_of::<Opaque>();
 /// Floats of the centroid on one page.

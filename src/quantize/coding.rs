@@ -1,7 +1,8 @@
 //! How an index of lists codes its rows: one of all quantizers.
 
 use super::binary::Signs;
-use super::kernels::Batch;
+use super::fast_scan::Bytewise;
+use super::kernels::{Batch, Line};
 use super::pq::{Codebook, Tables};
 use super::{Base, CentreRef, Codec, ListEncoder, ListFactors, Quantizer, Query, Rotated};
 
@@ -56,6 +57,7 @@ impl Coding {
     /// Makes a query ready for lists; [`Coding::enter`] comes next.
     pub fn prepare(&self, query: &Query, lookup: &mut Lookup) {
         match self {
+            Coding::Grid(Quantizer::Rabitq1) => lookup.bytewise.fill(query),
             Coding::Grid(_) | Coding::Binary => {}
             Coding::Pq(book) => lookup.tables.fill(book, query),
         }
@@ -85,6 +87,10 @@ impl Coding {
             base,
         } = of;
         match self {
+            Coding::Grid(Quantizer::Rabitq1) => {
+                let (line, batch) = one_bit(query, base, codes, adds, scales);
+                lookup.bytewise.estimate_apart(line, batch, out);
+            }
             Coding::Grid(quantizer) => {
                 query.estimate_in(base, *quantizer, codes, adds, scales, out)
             }
@@ -103,6 +109,49 @@ impl Coding {
                 .estimate(base.distance, codes, adds, scales, out),
         }
     }
+
+    /// The same of the codes of a list page: of quantizers that have groups ([`Quantizer::is_grouped`]) those of whole
+    /// groups as groups have them.
+    #[inline]
+    pub fn estimate_page(
+        &self,
+        of: Lookups<'_>,
+        codes: &[u8],
+        adds: &[f32],
+        scales: &[f32],
+        out: &mut [f32],
+    ) {
+        match self {
+            Coding::Grid(quantizer) if quantizer.is_grouped() => {
+                let (line, batch) = one_bit(of.query, of.base, codes, adds, scales);
+                of.lookup.bytewise.estimate(line, batch, out);
+            }
+            _ => self.estimate(of, codes, adds, scales, out),
+        }
+    }
+}
+
+/// A batch of codes of one bit, and what their estimates start from.
+fn one_bit<'a>(
+    query: &Query,
+    base: Base,
+    codes: &'a [u8],
+    adds: &'a [f32],
+    scales: &'a [f32],
+) -> (Line, Batch<'a>) {
+    let line = Line {
+        base: base.distance,
+        offset: 0.0,
+        ..query.line()
+    };
+    let batch = Batch {
+        quantizer: Quantizer::Rabitq1,
+        dims: query.dims(),
+        codes,
+        adds,
+        scales,
+    };
+    (line, batch)
 }
 
 /// What some quantizers prepare for a query; can be used again for the next.
@@ -110,6 +159,7 @@ impl Coding {
 pub struct Lookup {
     signs: Signs,
     tables: Tables,
+    bytewise: Bytewise,
 }
 
 /// A query in a list.

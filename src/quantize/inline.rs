@@ -106,6 +106,12 @@ impl Quantizer {
         self.twice_centre() * sum
     }
 
+    /// Whether list pages have groups of its codes: see [`super::fast_scan`].
+    #[inline]
+    pub fn is_grouped(self) -> bool {
+        self == Quantizer::Rabitq1
+    }
+
     /// Name in SQL.
     pub fn name(self) -> &'static str {
         match self {

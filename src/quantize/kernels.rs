@@ -6,6 +6,7 @@
 //! bytes (the portable code), the query stands in bit planes as well, and ones are counted. AVX2 spreads those at the same
 //! place of all bytes, and the query's bytes are put in that order.
 
+use super::fast_scan::GROUP;
 use super::{Quantizer, finite};
 use crate::distance::lanes::Isa;
 
@@ -33,6 +34,39 @@ pub(super) struct Batch<'a> {
     pub codes: &'a [u8],
     pub adds: &'a [f32],
     pub scales: &'a [f32],
+}
+
+impl<'a> Batch<'a> {
+    /// The first codes, and the others.
+    pub(super) fn split_at(self, count: usize) -> (Batch<'a>, Batch<'a>) {
+        let len = self.quantizer.code_len(self.dims);
+        let (codes, other_codes) = self.codes.split_at(count * len);
+        let (adds, other_adds) = self.adds.split_at(count);
+        let (scales, other_scales) = self.scales.split_at(count);
+        let first = Batch {
+            codes,
+            adds,
+            scales,
+            ..self
+        };
+        let others = Batch {
+            codes: other_codes,
+            adds: other_adds,
+            scales: other_scales,
+            ..self
+        };
+        (first, others)
+    }
+}
+
+/// A query for groups of codes: see [`super::fast_scan`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tables<'a> {
+    /// of each byte of a code, what its lower and its upper four bits add; the two together no more than 255
+    pub lows: &'a [[u8; GROUP]],
+    pub highs: &'a [[u8; GROUP]],
+    /// what is to be added to the sum of all
+    pub least: i32,
 }
 
 /// How estimates are made of products: (base + add + offset) - (scale_x * scale) * (2 product - centre),
@@ -198,6 +232,48 @@ pub(super) fn estimate(
             unsafe { x86::estimate_avx2(query, batch, line, out) }
         }
         Isa::Portable => estimate_portable(query, batch, line, out),
+    }
+}
+
+/// Estimates for all codes of a batch of whole groups.
+#[inline]
+pub(super) fn estimate_groups(
+    isa: Isa,
+    tables: Tables<'_>,
+    batch: Batch<'_>,
+    line: Line,
+    out: &mut [f32],
+) {
+    // what kernels rely on when they read
+    let len = batch.quantizer.code_len(batch.dims);
+    assert!(out.len().is_multiple_of(GROUP));
+    assert!(tables.lows.len() == len && tables.highs.len() == len && len.is_multiple_of(8));
+    assert_eq!(batch.codes.len(), out.len() * len);
+    assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+    match isa {
+        Isa::Portable => estimate_groups_portable(tables, batch, line, out),
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected, and has AVX2; lengths were
+        // just checked.
+        #[cfg(target_arch = "x86_64")]
+        _ => unsafe { x86::estimate_groups(tables, batch, line, out) },
+    }
+}
+
+fn estimate_groups_portable(tables: Tables<'_>, batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    let groups = batch.codes.chunks_exact(GROUP * tables.lows.len());
+    let factors = batch.adds.chunks_exact(GROUP);
+    let factors = factors.zip(batch.scales.chunks_exact(GROUP));
+    for ((out, group), (adds, scales)) in out.chunks_exact_mut(GROUP).zip(groups).zip(factors) {
+        let mut sums = [tables.least; GROUP];
+        let tables = tables.lows.iter().zip(tables.highs);
+        for (bytes, (low, high)) in group.chunks_exact(GROUP).zip(tables) {
+            for (sum, &byte) in sums.iter_mut().zip(bytes) {
+                *sum += low[byte as usize & 15] as i32 + high[byte as usize >> 4] as i32;
+            }
+        }
+        for (n, sum) in sums.into_iter().enumerate() {
+            out[n] = line.at(adds[n], scales[n], sum);
+        }
     }
 }
 

@@ -76,6 +76,8 @@
 //! | `pq` | `pq_segments` numbers of `pq_bits` (4 or 8) bits, of a pair of 4 the first is the low one | as above, g the entries that the numbers name, of a [`Codebook`] trained on residuals; products with the query from tables |
 //! | `binary` | the signs of r, as one bit plane | base_C(q) + add_x - 2 &#124;r_q - C&#124; scale_x cos(pi h / D), h the signs in which r and r_q - C differ; scale_x = &#124;r&#124;, add_x as above without what has g in it |
 //!
+//! Sixteen codes of `rabitq1` may stand as a group, byte by byte: [`fast_scan`].
+//!
 //! Segment s of m has the dimensions from s D / m to (s + 1) D / m, rounded down. [`Coding`] is one of all
 //! quantizers.
 //!
@@ -85,6 +87,7 @@ mod binary;
 mod codec;
 mod coding;
 mod compact;
+pub mod fast_scan;
 mod grid;
 mod inline;
 mod kernels;

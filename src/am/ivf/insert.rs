@@ -14,7 +14,7 @@ use crate::am::filter::keys::FilterColumns;
 use crate::cluster::Rows;
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{Keys, ListId, ListRow, Meta, RowForm, VectorAddress};
+use crate::ivf::format::{Keys, ListId, ListRow, Meta, RowBytes, RowForm, VectorAddress};
 use crate::pg::change::Logging;
 use crate::pg::relation::Index;
 use crate::pg::rows::{Values, raw_tid};
@@ -169,7 +169,7 @@ impl Memory {
             address: new.address,
             norm_squared: new.value.operand().norm_squared,
             keys: Keys::of(bytemuck::cast_slice(new.keys)),
-            code: &self.code,
+            code: RowBytes::of(&self.code),
         };
         let listed = placer.directory.lists()[at];
         let _shared = ListLock::share(ivf, listed.id);

@@ -151,7 +151,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
             let tid = row.tid;
             let value = match self.ivf.keeps_values() {
                 true => Value::of(Operand {
-                    payload: &row.code[..self.ivf.shape.row_len as usize],
+                    payload: row.code.value(self.ivf.shape.row_len as usize),
                     norm_squared: row.norm_squared,
                 }),
                 false => self.table.reader().fetch(tid, |datum| {

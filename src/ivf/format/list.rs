@@ -13,15 +13,20 @@
 //! | then | for each filter column, one after another: the key of each row's value, 8 bytes ([`crate::keys`]) |
 //! | then | codes, or values padded to 8 |
 //!
+//! Codes of one bit for each dimension (`rabitq1`) stand in groups: of the first sixteen rows, of the next sixteen and so
+//! on byte by byte ([`fast_scan`]), of the rows left, fewer than sixteen, row by row. The sixteenth makes a group of them; so
+//! an insert writes few bytes.
+//!
 //! Every array has room for as many rows as fit on a page, begins at a multiple of 8, and has its rows
 //! first; what lies behind them is zero. The order of rows means nothing: a row that is taken out leaves
 //! its place to the last one.
 
 use super::vectors::VectorAddress;
-use super::{CONTENTS, ListId, Opaque, PageKind, RowForm, Shape, contents};
+use super::{CONTENTS, Code, ListId, Opaque, PageKind, RowForm, Shape, contents};
 use crate::hnsw::format::RawTid;
 use crate::page::{Damage, HEADER, PageView};
 use crate::quantize::ListFactors;
+use crate::quantize::fast_scan::{self, GROUP};
 use bytemuck::{Pod, Zeroable};
 
 /// Bytes before the arrays.
@@ -55,6 +60,62 @@ impl<'a> Keys<'a> {
 }
 
 impl PartialEq for Keys<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+/// The bytes of a row's code or value, at equal distances.
+#[derive(Debug, Clone, Copy)]
+pub struct RowBytes<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+}
+
+impl<'a> RowBytes<'a> {
+    /// Bytes one after another.
+    pub fn of(bytes: &'a [u8]) -> RowBytes<'a> {
+        RowBytes { bytes, stride: 1 }
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    pub fn iter(self) -> impl Iterator<Item = u8> + 'a {
+        self.bytes.iter().step_by(self.stride).copied()
+    }
+
+    /// The first bytes of a value, which are one after another.
+    #[inline]
+    pub fn value(self, len: usize) -> &'a [u8] {
+        assert_eq!(self.stride, 1, "a value");
+        &self.bytes[..len]
+    }
+
+    /// Copies the bytes, and zeros behind them.
+    #[inline]
+    fn copy_to(self, out: &mut [u8]) {
+        let (own, padding) = out.split_at_mut(self.bytes.len().div_ceil(self.stride));
+        match self.stride {
+            1 => own.copy_from_slice(self.bytes),
+            _ => own
+                .iter_mut()
+                .zip(self.iter())
+                .for_each(|(to, byte)| *to = byte),
+        }
+        padding.fill(0);
+    }
+
+    /// Appends the bytes.
+    #[inline]
+    pub fn append_to(self, out: &mut Vec<u8>) {
+        match self.stride {
+            1 => out.extend_from_slice(self.bytes),
+            _ => out.extend(self.iter()),
+        }
+    }
+}
+
+impl PartialEq for RowBytes<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
@@ -111,6 +172,7 @@ pub struct ListLayout {
     has_factors: bool,
     has_addresses: bool,
     has_norms: bool,
+    has_groups: bool,
 }
 
 impl ListLayout {
@@ -159,6 +221,29 @@ impl ListLayout {
             has_factors,
             has_addresses,
             has_norms,
+            has_groups: matches!(shape.form, RowForm::Codes(Code::Grid(q)) if q.is_grouped()),
+        }
+    }
+
+    /// Whether codes stand in groups.
+    #[inline]
+    pub fn has_groups(&self) -> bool {
+        self.has_groups
+    }
+
+    /// Where the codes of a group are.
+    fn group_at(&self, first: usize) -> std::ops::Range<usize> {
+        let at = self.codes_at + first * self.code_len;
+        at..at + GROUP * self.code_len
+    }
+
+    /// Where the code of a row is, of so many: its first byte, and how far it is from one to the next.
+    #[inline(always)]
+    fn code_of(&self, row: usize, count: usize) -> (usize, usize) {
+        let first = row / GROUP * GROUP;
+        match self.has_groups && first + GROUP <= count {
+            true => (self.group_at(first).start + row - first, GROUP),
+            false => (self.codes_at + row * self.code_len, 1),
         }
     }
 
@@ -247,7 +332,7 @@ pub struct ListRow<'a> {
     /// of its values in filter columns
     pub keys: Keys<'a>,
     /// its code or value
-    pub code: &'a [u8],
+    pub code: RowBytes<'a>,
 }
 
 /// A page of a list for reading.
@@ -340,7 +425,7 @@ impl<'a> ListPage<'a> {
         self.array(self.layout.keys_of(column), column < self.layout.filters)
     }
 
-    /// All codes, one after another.
+    /// All codes, in groups where there are such.
     #[inline]
     pub fn codes(&self) -> &'a [u8] {
         &self.bytes[self.layout.codes_at..][..self.count * self.layout.code_len]
@@ -364,7 +449,19 @@ impl<'a> ListPage<'a> {
 
     /// The code of a row, or its value with its padding.
     #[inline]
-    pub fn code(&self, row: usize) -> &'a [u8] {
+    pub fn code(&self, row: usize) -> RowBytes<'a> {
+        assert!(row < self.count, "row of a list page");
+        let (at, stride) = self.layout.code_of(row, self.count);
+        let end = at + (self.layout.code_len * stride).saturating_sub(stride - 1);
+        RowBytes {
+            bytes: &self.bytes[at..end],
+            stride,
+        }
+    }
+
+    /// The value of a row with its padding, where rows are values.
+    #[inline]
+    pub fn value(&self, row: usize) -> &'a [u8] {
         &self.codes()[row * self.layout.code_len..][..self.layout.code_len]
     }
 
@@ -453,18 +550,33 @@ impl<'a> ListPageMut<'a> {
             self.put(layout.keys_of(column), at, key);
         }
         let code = &mut self.bytes[layout.codes_at + at * layout.code_len..][..layout.code_len];
-        let (own, padding) = code.split_at_mut(row.code.len());
-        own.copy_from_slice(row.code);
-        padding.fill(0);
+        row.code.copy_to(code);
         self.set_count(at + 1);
+        if layout.has_groups && (at + 1).is_multiple_of(GROUP) {
+            fast_scan::group(&mut self.bytes[layout.group_at(at + 1 - GROUP)]);
+        }
         true
     }
 
     /// Takes out a row and erases it; the last one takes its place.
     pub fn swap_remove(&mut self, row: usize) {
+        let layout = *self.layout;
         let last = self.count() - 1;
         assert!(row <= last, "row of a list page");
-        for (at, size) in self.layout.arrays() {
+        if layout.has_groups {
+            if (last + 1).is_multiple_of(GROUP) {
+                fast_scan::ungroup(&mut self.bytes[layout.group_at(last + 1 - GROUP)]);
+            }
+            let ((from, _), (to, stride)) = (layout.code_of(last, last), layout.code_of(row, last));
+            for n in 0..layout.code_len {
+                self.bytes[to + n * stride] = self.bytes[from + n];
+            }
+            self.bytes[from..from + layout.code_len].fill(0);
+        }
+        for (at, size) in layout.arrays() {
+            if layout.has_groups && at == layout.codes_at {
+                continue;
+            }
             let (from, to) = (at + last * size, at + row * size);
             self.bytes.copy_within(from..from + size, to);
             self.bytes[from..from + size].fill(0);

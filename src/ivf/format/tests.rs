@@ -1,6 +1,7 @@
 use super::*;
 use crate::distance::{Element, Metric, Space};
 use crate::hnsw::format::{NodeId, RawTid};
+use crate::quantize::fast_scan::{self, GROUP};
 use crate::quantize::{Centre, Compact, CompactRef, ListFactors, Quantizer};
 use proptest::prelude::*;
 
@@ -121,7 +122,7 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
             address: VectorAddress::new(70_000, n),
             norm_squared: 3.0 * n as f32,
             keys: Keys::of(&keys[n]),
-            code: &codes[n],
+            code: RowBytes::of(&codes[n]),
         };
         for n in 0..layout.capacity() {
             assert!(rows.push(&row(n)));
@@ -139,7 +140,8 @@ fn a_list_page_gives_back_its_rows_and_erases_what_is_taken_out() {
         for (column, key) in expected.keys.iter().enumerate() {
             assert_eq!((read.keys(column).len(), read.keys(column)[1]), (last, key));
         }
-        assert_eq!(&found.code[..expected.code.len()], expected.code);
+        let found_code: Vec<u8> = found.code.iter().take(shape.row_len as usize).collect();
+        assert_eq!(found_code, codes[last]);
         if shape.form == RowForm::Values {
             assert_eq!(found.norm_squared, expected.norm_squared);
         } else {
@@ -394,6 +396,56 @@ fn read_all(shape: Shape, page: PageView<'_>) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_list_page_has_the_rows_that_were_put_on_it_and_not_taken_out(
+        dims in 1u32..300,
+        quantizer in prop::sample::select(vec![Quantizer::Rabitq1, Quantizer::Rabitq2]),
+        steps in proptest::collection::vec(any::<u16>(), 0..160),
+        growing in 0u16..8,
+    ) {
+        let shape = coded(dims, quantizer, Rerank::Heap);
+        let layout = ListLayout::of(&shape);
+        prop_assert_eq!(layout.has_groups(), quantizer == Quantizer::Rabitq1);
+        let len = shape.row_len as usize;
+        let mut page = Page::new(&Opaque::of_list(ListId(5)), layout.contents_len());
+        let mut expected: Vec<Vec<u8>> = Vec::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            let mut rows = ListPageMut::new(page.contents(layout.contents_len()), &layout);
+            if step % 8 < growing && !expected.is_empty() {
+                let at = step as usize % expected.len();
+                rows.swap_remove(at);
+                expected.swap_remove(at);
+            } else if expected.len() < layout.capacity() {
+                let code: Vec<u8> = (0..len).map(|at| (7 * n + at) as u8 | 1).collect();
+                let row = ListRow {
+                    tid: tid(n as u16 + 1),
+                    is_second: false,
+                    factors: ListFactors::default(),
+                    address: VectorAddress::default(),
+                    norm_squared: 0.0,
+                    keys: Keys::default(),
+                    code: RowBytes::of(&code),
+                };
+                prop_assert!(rows.push(&row));
+                expected.push(code);
+            }
+            let read = ListPage::of(page.view(), &layout).expect("a sound page");
+            prop_assert!(read.unused_is_zero());
+            prop_assert_eq!(read.count(), expected.len());
+            let mut together = Vec::new();
+            for (row, code) in expected.iter().enumerate() {
+                prop_assert!(read.row(row).code == RowBytes::of(code), "row {}", row);
+                together.extend_from_slice(code);
+            }
+            if layout.has_groups() {
+                for group in together.chunks_exact_mut(GROUP * len) {
+                    fast_scan::group(group);
+                }
+            }
+            prop_assert_eq!(read.codes(), &together[..]);
+        }
+    }
 
     #[test]
     fn no_page_however_damaged_is_read_out_of_bounds(

@@ -3,7 +3,7 @@
 // SAFETY (all blocks of this module): intrinsics of the instruction set that the caller promises; every
 // read and write is inside a slice, as the comments at them say.
 
-use super::{Batch, Line, QueryCode};
+use super::{Batch, GROUP, Line, QueryCode, Tables};
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -272,6 +272,80 @@ pub unsafe fn estimate_avx2(query: QueryCode<'_>, batch: Batch<'_>, line: Line, 
             _ => narrow::estimate::<8>(query, batch, line, out),
         }
     }
+}
+
+/// Pairs of bytes of a code whose sums, and those of the two of a pair, fit 16 bits.
+const PAIRS_OF_16_BITS: usize = 128;
+
+/// # Safety
+/// As [`super::estimate_groups`] checks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn estimate_groups(tables: Tables<'_>, batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    let len = tables.lows.len();
+    let (lows, highs) = (tables.lows.as_ptr(), tables.highs.as_ptr());
+    let lowest = _mm256_set1_epi8(0x0f);
+    let groups = batch.codes.chunks_exact(GROUP * len);
+    let factors = batch.adds.chunks_exact(GROUP);
+    let factors = factors.zip(batch.scales.chunks_exact(GROUP));
+    for ((out, group), (adds, scales)) in out.chunks_exact_mut(GROUP).zip(groups).zip(factors) {
+        let mut sums = [_mm256_set1_epi32(tables.least); 2];
+        for first in (0..len).step_by(2 * PAIRS_OF_16_BITS) {
+            // of two bytes each: both halves of 16 bits, and the upper ones alone
+            let (mut both, mut upper) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+            for at in (first..len.min(first + 2 * PAIRS_OF_16_BITS)).step_by(2) {
+                // SAFETY: `len` is even, so two bytes of all codes of the group are there, and two tables of each kind.
+                let (codes, lows, highs) = unsafe {
+                    (
+                        load_256(group.as_ptr().add(GROUP * at).cast()),
+                        load_256(lows.add(at).cast()),
+                        load_256(highs.add(at).cast()),
+                    )
+                };
+                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), lowest);
+                let low = _mm256_and_si256(codes, lowest);
+                let low = _mm256_shuffle_epi8(lows, low);
+                let sum = _mm256_add_epi8(low, _mm256_shuffle_epi8(highs, high));
+                both = _mm256_add_epi16(both, sum);
+                upper = _mm256_add_epi16(upper, _mm256_srli_epi16::<8>(sum));
+            }
+            // of the codes 0, 2, 4, ... and of 1, 3, 5, ...
+            let even = add_halves(_mm256_sub_epi16(both, _mm256_slli_epi16::<8>(upper)));
+            let odd = add_halves(upper);
+            let [first, last] = &mut sums;
+            *first = _mm256_add_epi32(*first, _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd)));
+            *last = _mm256_add_epi32(*last, _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd)));
+        }
+        for (n, sums) in (0..).step_by(8).zip(sums) {
+            // SAFETY: half a group of each.
+            unsafe {
+                let adds = _mm256_loadu_ps(adds.as_ptr().add(n));
+                let scales = _mm256_loadu_ps(scales.as_ptr().add(n));
+                _mm256_storeu_ps(out.as_mut_ptr().add(n), finish(line, adds, scales, sums));
+            }
+        }
+    }
+}
+
+/// The sums of numbers of both halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_halves(x: __m256i) -> __m128i {
+    _mm_add_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x))
+}
+
+/// [`Line::at`] of eight, in the same order of operations.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn finish(line: Line, adds: __m256, scales: __m256, products: __m256i) -> __m256 {
+    let twice = _mm256_slli_epi32::<1>(products);
+    let products = _mm256_cvtepi32_ps(_mm256_sub_epi32(twice, _mm256_set1_epi32(line.centre)));
+    let own = _mm256_add_ps(_mm256_set1_ps(line.base), adds);
+    let own = _mm256_add_ps(own, _mm256_set1_ps(line.offset));
+    let scales = _mm256_mul_ps(scales, _mm256_set1_ps(line.scale));
+    let far = _mm256_set1_ps(f32::MAX);
+    // of a NaN and another, the minimum is the second operand
+    let finite = _mm256_min_ps(_mm256_sub_ps(own, _mm256_mul_ps(scales, products)), far);
+    _mm256_max_ps(finite, _mm256_set1_ps(-f32::MAX))
 }
 
 /// A code inside a batch.

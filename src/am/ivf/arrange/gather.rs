@@ -125,7 +125,8 @@ impl Pooled {
             });
             self.keys.extend(row.keys.iter());
             if ivf.keeps_values() {
-                self.values.extend_from_slice(&row.code[..self.value_len]);
+                self.values
+                    .extend_from_slice(row.code.value(self.value_len));
             }
         } else if (self.held[at as usize] == Held::Second) != row.is_second {
             self.held[at as usize] = Held::Both;

@@ -3,7 +3,7 @@
 use super::gather::Pooled;
 use crate::am::ivf::build::Centroid;
 use crate::am::ivf::index::Ivf;
-use crate::ivf::format::{Entry, Keys, ListId, ListPageMut, ListRow, Opaque, RowForm};
+use crate::ivf::format::{Entry, Keys, ListId, ListPageMut, ListRow, Opaque, RowBytes, RowForm};
 use crate::ivf::grow::Placed;
 use crate::pg::change::{Change, Logging};
 use crate::quantize::{CentreRef, Compact, CompactRef, ListEncoder, ListFactors, Rotated};
@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
             address: row.address,
             norm_squared: row.norm_squared,
             keys: Keys::of(bytemuck::cast_slice(keys)),
-            code: &[],
+            code: RowBytes::of(&[]),
         };
         match ivf.shape.form {
             RowForm::Codes(_) => {
@@ -110,11 +110,11 @@ impl<'a> Writer<'a> {
                 if row.is_lost {
                     list_row.factors.error = list_row.factors.error.max(row.error);
                 }
-                list_row.code = &self.code;
+                list_row.code = RowBytes::of(&self.code);
             }
             RowForm::Values => {
                 let len = self.pooled.value_len;
-                list_row.code = &self.pooled.values[n * len..][..len];
+                list_row.code = RowBytes::of(&self.pooled.values[n * len..][..len]);
             }
         }
         let has_room = push(&list_row);

@@ -1,7 +1,7 @@
 //! A row on its way to its list: what a run has of it.
 
 use crate::hnsw::format::RawTid;
-use crate::ivf::format::{Keys, ListRow, VectorAddress};
+use crate::ivf::format::{Keys, ListRow, RowBytes, VectorAddress};
 use crate::quantize::ListFactors;
 use bytemuck::{Pod, Zeroable};
 
@@ -36,6 +36,6 @@ pub fn row_of(record: &[u8], filters: usize) -> ListRow<'_> {
         address: header.address,
         norm_squared: header.norm_squared,
         keys: Keys::of(keys),
-        code,
+        code: RowBytes::of(code),
     }
 }

@@ -5,7 +5,7 @@ use crate::am::check::claims::{Claim, fingerprint};
 use crate::am::ivf::sample::{Scratch, push_row};
 use crate::cluster::Rows;
 use crate::distance::Value;
-use crate::ivf::format::{Bf16, ListRow, RowForm};
+use crate::ivf::format::{Bf16, ListRow, RowBytes, RowForm};
 use crate::quantize::{Compact, CompactRef, ListEncoder, ListFactors, Rotated};
 
 /// The row of the table that was looked at last.
@@ -49,7 +49,7 @@ impl Check {
         let shape = &self.expected.shape;
         match shape.form {
             RowForm::Values => fingerprint_of_value(
-                &row.code[..shape.row_len as usize],
+                row.code.value(shape.row_len as usize),
                 shape.has_norms().then_some(row.norm_squared),
             ),
             RowForm::Codes(_) => {
@@ -94,12 +94,12 @@ impl Check {
         code.resize(self.expected.shape.row_len as usize, 0);
         // who puts a row into a list has its value; who arranges lists, what its compact code stands for
         let factors = coding.encode(codec, centre, &scratch.rotated, encoder, code);
-        if fingerprint_of_code(rounded(factors), code, kept) == claim.value {
+        if fingerprint_of_code(rounded(factors), RowBytes::of(code), kept) == claim.value {
             return true;
         }
         codec.decode(compact, decoded);
         let factors = coding.encode(codec, centre, decoded, encoder, code);
-        fingerprint_of_code(rounded(factors), code, kept) == claim.value
+        fingerprint_of_code(rounded(factors), RowBytes::of(code), kept) == claim.value
     }
 }
 
@@ -117,8 +117,9 @@ fn fingerprint_of_value(payload: &[u8], norm_squared: Option<f32>) -> u64 {
 }
 
 /// Stands for a code, and the compact code beside it.
-fn fingerprint_of_code(factors: ListFactors, code: &[u8], compact: u64) -> u64 {
-    let mut bytes = code.to_vec();
+fn fingerprint_of_code(factors: ListFactors, code: RowBytes<'_>, compact: u64) -> u64 {
+    let mut bytes = Vec::new();
+    code.append_to(&mut bytes);
     for factor in [factors.add, factors.scale, factors.error] {
         bytes.extend_from_slice(&factor.to_ne_bytes());
     }

@@ -6,13 +6,16 @@ use crate::distance::{Metric, Operand, Space};
 use crate::ivf::format::{Bf16, ListPage, Rerank, VectorAddress};
 use crate::ivf::screen::{Errors, SCREENED, Screen};
 use crate::keys::Verdict;
+use crate::quantize::fast_scan::GROUP;
 use crate::quantize::{Base, Lookups};
 
 /// Pages of which at least this part of the rows are wanted are estimated as a whole.
 const WHOLE: usize = 4;
+/// The same where codes stand in groups, of which many are estimated in the time of one.
+const WHOLE_OF_GROUPS: usize = 12;
 
 /// Rows whose distances are estimated at once, before some more of the next page are asked for.
-const ESTIMATED: usize = 32;
+const ESTIMATED: usize = 2 * GROUP;
 
 /// Rows of a list of which one sees how far they are from its centroid.
 const SAMPLED: usize = 8;
@@ -64,11 +67,12 @@ impl Probe {
         let (adds, scales) = (page.adds(), page.scales());
         let len = codes.len() / count.max(1);
         let lines = self.ahead.left().div_ceil(count.div_ceil(ESTIMATED).max(1));
+        // a whole number of groups, where codes stand in such
         for first in (0..count).step_by(ESTIMATED) {
             let some = first..(first + ESTIMATED).min(count);
             self.ahead.ask(lines);
             let codes = &codes[some.start * len..some.end * len];
-            coding.estimate(
+            coding.estimate_page(
                 of,
                 codes,
                 &adds[some.clone()],
@@ -139,7 +143,11 @@ impl Probe {
     pub fn offer_wanted(&mut self, page: &ListPage<'_>, list: List<'_>, into: &mut impl Intake) {
         let wanted = self.wanted.slots.len();
         self.matched += wanted as u64;
-        let is_whole = wanted * WHOLE >= page.count() || list.reading.within < f32::INFINITY;
+        let whole = match self.ivf.lists.has_groups() {
+            true => WHOLE_OF_GROUPS,
+            false => WHOLE,
+        };
+        let is_whole = wanted * whole >= page.count() || list.reading.within < f32::INFINITY;
         if is_whole {
             self.estimate_all(page, list);
         } else {
@@ -225,7 +233,7 @@ impl Probe {
     /// The same by the metric of a space of the same values.
     fn distance_in(&self, space: Space, page: &ListPage<'_>, list: List<'_>, n: usize) -> f64 {
         let value = Operand {
-            payload: &page.code(n)[..self.ivf.shape.row_len as usize],
+            payload: &page.value(n)[..self.ivf.shape.row_len as usize],
             norm_squared: page.norms().get(n).copied().unwrap_or_default(),
         };
         space.distance(list.target.value.operand(), value)

@@ -48,7 +48,7 @@ impl Wanted {
         self.scales.clear();
         for &slot in &self.slots {
             let slot = slot as usize;
-            self.codes.extend_from_slice(page.code(slot));
+            page.code(slot).append_to(&mut self.codes);
             self.adds.push(page.adds()[slot]);
             self.scales.push(page.scales()[slot]);
         }
