@@ -14,10 +14,6 @@ pub const PAGE: usize = 8192;
 const LINE: usize = 64;
 /// Bytes that are compared at once where something does.
 const WORD: usize = 8;
-/// Most bytes of a fragment's offset and length.
-const FRAGMENT_HEADER: usize = 4;
-/// Most bytes of a difference: all of the page in two fragments.
-pub const MOST: usize = PAGE + 2 * FRAGMENT_HEADER;
 
 /// Where a page's free space begins and ends, inside the page whatever its header says.
 pub fn free_space(page: &[u8; PAGE]) -> Range<usize> {
@@ -100,6 +96,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Bytes of a fragment's offset and length.
+    const FRAGMENT_HEADER: usize = 4;
+
     /// What replay does: fragments, then zeros between pd_lower and pd_upper.
     fn replay(page: &mut [u8; PAGE], mut delta: &[u8]) {
         while let Some((header, rest)) = delta.split_first_chunk::<FRAGMENT_HEADER>() {
@@ -144,7 +143,8 @@ mod tests {
             }
             let mut delta = Vec::new();
             append(&old, &new, &mut delta);
-            prop_assert!(delta.len() <= MOST + PAGE / 4);
+            // a header for each fragment, of which the shortest have a word, as has what is between them
+            prop_assert!(delta.len() <= PAGE + PAGE / (2 * WORD) * FRAGMENT_HEADER + FRAGMENT_HEADER);
             // the log's page before has nothing in its free space
             let mut replayed = cleared(old);
             replay(&mut replayed, &delta);

@@ -1,7 +1,6 @@
 //! How an index of lists codes its rows: one of all quantizers.
 
 use super::binary::Signs;
-use super::fast_scan::Bytewise;
 use super::kernels::{Batch, Line};
 use super::pq::{Codebook, Tables};
 use super::{Base, CentreRef, Codec, ListEncoder, ListFactors, Quantizer, Query, Rotated};
@@ -57,7 +56,6 @@ impl Coding {
     /// Makes a query ready for lists; [`Coding::enter`] comes next.
     pub fn prepare(&self, query: &Query, lookup: &mut Lookup) {
         match self {
-            Coding::Grid(Quantizer::Rabitq1) => lookup.bytewise.fill(query),
             Coding::Grid(_) | Coding::Binary => {}
             Coding::Pq(book) => lookup.tables.fill(book, query),
         }
@@ -89,7 +87,7 @@ impl Coding {
         match self {
             Coding::Grid(Quantizer::Rabitq1) => {
                 let (line, batch) = one_bit(query, base, codes, adds, scales);
-                lookup.bytewise.estimate_apart(line, batch, out);
+                query.bytewise.estimate_apart(line, batch, out);
             }
             Coding::Grid(quantizer) => {
                 query.estimate_in(base, *quantizer, codes, adds, scales, out)
@@ -124,7 +122,7 @@ impl Coding {
         match self {
             Coding::Grid(quantizer) if quantizer.is_grouped() => {
                 let (line, batch) = one_bit(of.query, of.base, codes, adds, scales);
-                of.lookup.bytewise.estimate(line, batch, out);
+                of.query.bytewise.estimate(line, batch, out);
             }
             _ => self.estimate(of, codes, adds, scales, out),
         }
@@ -159,7 +157,6 @@ fn one_bit<'a>(
 pub struct Lookup {
     signs: Signs,
     tables: Tables,
-    bytewise: Bytewise,
 }
 
 /// A query in a list.

@@ -3,15 +3,16 @@
 //! What four bits of a code add to its product with a query is one of sixteen numbers. A register holds all sixteen, and
 //! one instruction looks them up for as many codes (André, Kermarrec and Le Scouarnec, VLDB 2015, "Fast Scan"; for
 //! RaBitQ: Gao and Long, 2024), if the same byte of all those codes lies together. So sixteen codes of `len` bytes
-//! are a **group** of 16 `len` bytes: the first byte of each, then the second of each.
+//! are a **group** of 16 `len` bytes: the first byte of each, then the second of each. List pages keep groups; codes that
+//! stand one after another, as those of a node's neighbours do, are turned on the way, by AVX2, 32 at a time.
 //!
 //! Numbers are looked up and added as bytes, two at a time, so the query's own are scaled down as far as it takes for those
 //! of eight dimensions to fit: to about seven bits, which is far less than what one bit of a row is off by. Products are
 //! exact, and the same on every processor.
 
 use super::kernels::{self, Batch, Line, QueryCode};
-use super::{Query, finite};
-use crate::distance::lanes::{Isa, for_every_isa};
+use super::{Quantizer, finite};
+use crate::distance::lanes::Isa;
 
 /// Codes of a group.
 pub const GROUP: usize = 16;
@@ -54,21 +55,16 @@ pub(super) struct Bytewise {
     /// for each byte of a code what its lower four bits add, and what its upper ones do, less `least`
     lows: Vec<[u8; GROUP]>,
     highs: Vec<[u8; GROUP]>,
-    /// the sum of all that is below zero
-    least: i32,
-    sum: i32,
+    /// the sum of all numbers below zero of the first 0, 1, 2, ... bytes of a code, and of all
+    leasts: Vec<i32>,
+    sums: Vec<i32>,
     scale: f32,
 }
 
 impl Bytewise {
-    /// Makes it that of a query.
-    pub(super) fn fill(&mut self, query: &Query) {
-        fill(Isa::best(), self, query.bytes(), query.line().scale);
-    }
-
-    /// Makes it that of numbers, which stand for so much each.
+    /// Makes it that of a query's numbers, which stand for so much each.
     #[inline(always)]
-    fn start(&mut self, isa: Isa, numbers: &[i8], scale: f32) {
+    pub(super) fn fill(&mut self, isa: Isa, numbers: &[i8], scale: f32) {
         let sizes = numbers.as_chunks::<8>().0.iter().map(size);
         let most = sizes.max().unwrap_or_default();
         self.code.clear();
@@ -84,14 +80,20 @@ impl Bytewise {
         kernels::prepare(isa, &self.code, &mut self.planes, &mut self.turned);
         self.lows.clear();
         self.highs.clear();
-        (self.least, self.sum) = (0, 0);
+        self.leasts.clear();
+        self.sums.clear();
+        let (mut least, mut sum) = (0, 0);
         for eight in self.code.as_chunks::<8>().0 {
-            self.sum += eight.iter().map(|&i| i as i32).sum::<i32>();
-            self.least += eight.iter().map(|&i| i.min(0) as i32).sum::<i32>();
+            self.leasts.push(least);
+            self.sums.push(sum);
+            least += eight.iter().map(|&i| i.min(0) as i32).sum::<i32>();
+            sum += eight.iter().map(|&i| i as i32).sum::<i32>();
             let (low, high) = eight.split_at(4);
             self.lows.push(table(low));
             self.highs.push(table(high));
         }
+        self.leasts.push(least);
+        self.sums.push(sum);
     }
 
     /// Estimates of codes: those of whole groups as groups have them, the rest one after another.
@@ -102,28 +104,45 @@ impl Bytewise {
     fn estimate_by(&self, isa: Isa, line: Line, batch: Batch<'_>, out: &mut [f32]) {
         let (groups, rest) = batch.split_at(out.len() / GROUP * GROUP);
         let (of_groups, of_rest) = out.split_at_mut(groups.adds.len());
-        let line = self.line(line);
+        let line = self.line(line, batch.dims);
         if !of_groups.is_empty() {
-            let tables = kernels::Tables {
-                lows: &self.lows,
-                highs: &self.highs,
-                least: self.least,
-            };
-            kernels::estimate_groups(isa, tables, groups, line, of_groups);
+            kernels::estimate_groups(isa, self.tables(batch), groups, line, of_groups);
         }
-        kernels::estimate(isa, self.code(), rest, line, of_rest);
+        kernels::estimate_bits(isa, self.code(), self.tables(batch), rest, line, of_rest);
     }
 
-    /// Estimates of codes one after another.
+    /// Estimates of codes one after another, of as many dimensions as the query, or fewer.
     pub(super) fn estimate_apart(&self, line: Line, batch: Batch<'_>, out: &mut [f32]) {
-        kernels::estimate(Isa::best(), self.code(), batch, self.line(line), out);
+        self.estimate_apart_by(Isa::best(), line, batch, out);
     }
 
-    fn line(&self, line: Line) -> Line {
+    fn estimate_apart_by(&self, isa: Isa, line: Line, batch: Batch<'_>, out: &mut [f32]) {
+        let line = self.line(line, batch.dims);
+        kernels::estimate_bits(isa, self.code(), self.tables(batch), batch, line, out);
+    }
+
+    /// Leaves what is the same on every processor.
+    #[cfg(test)]
+    pub(super) fn forget_what_kernels_want(&mut self) {
+        self.planes.clear();
+        self.turned.clear();
+    }
+
+    fn tables(&self, batch: Batch<'_>) -> kernels::Tables<'_> {
+        let len = batch.quantizer.code_len(batch.dims);
+        kernels::Tables {
+            lows: &self.lows[..len],
+            highs: &self.highs[..len],
+            least: self.leasts[len],
+        }
+    }
+
+    fn line(&self, line: Line, dims: usize) -> Line {
+        let rest = &self.code[dims / 8 * 8..dims];
+        let sum = self.sums[dims / 8] + rest.iter().map(|&i| i as i32).sum::<i32>();
         Line {
             scale: self.scale,
-            // that of numbers which are 0 or 1: see `Quantizer::centre_of`
-            centre: self.sum,
+            centre: Quantizer::Rabitq1.centre_of(sum),
             ..line
         }
     }
@@ -134,12 +153,6 @@ impl Bytewise {
             planes: &self.planes,
             turned: &self.turned,
         }
-    }
-}
-
-for_every_isa! {
-    fn fill(isa: Isa, query: &mut Bytewise, numbers: &[i8], scale: f32) {
-        query.start(isa, numbers, scale);
     }
 }
 
@@ -202,9 +215,13 @@ mod tests {
         grouped.chunks_exact_mut(GROUP * len).for_each(group);
         for isa in Isa::available() {
             let mut query = Bytewise::default();
-            fill(isa, &mut query, numbers, 0.013);
+            query.fill(isa, numbers, 0.013);
             let mut expected = vec![f32::NAN; count];
-            kernels::estimate(isa, query.code(), batch, query.line(line), &mut expected);
+            let of_all = query.line(line, dims);
+            kernels::estimate(isa, query.code(), batch, of_all, &mut expected);
+            let mut apart = vec![f32::NAN; count];
+            query.estimate_apart_by(isa, line, batch, &mut apart);
+            assert_eq!(apart, expected, "{isa:?}");
             let mut found = vec![f32::NAN; count];
             let of_groups = Batch {
                 codes: &grouped,
@@ -239,7 +256,7 @@ mod tests {
         ) {
             let numbers: Vec<i8> = numbers.iter().map(|&i| i % largest).collect();
             let mut query = Bytewise::default();
-            fill(Isa::Portable, &mut query, &numbers, 0.01);
+            query.fill(Isa::Portable, &numbers, 0.01);
             let most = query.code.as_chunks::<8>().0.iter().map(size).max().unwrap();
             let before = numbers.as_chunks::<8>().0.iter().map(size).max().unwrap();
             prop_assert!(most <= 255 && (most == before || most >= MOST_OF_EIGHT - 4));

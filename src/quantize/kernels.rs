@@ -235,6 +235,28 @@ pub(super) fn estimate(
     }
 }
 
+/// Estimates for all codes of one bit of a batch, one after another.
+#[inline]
+pub(super) fn estimate_bits(
+    isa: Isa,
+    query: QueryCode<'_>,
+    tables: Tables<'_>,
+    batch: Batch<'_>,
+    line: Line,
+    out: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx2 && out.len() >= x86::WORTH_TABLES {
+        let len = batch.quantizer.code_len(batch.dims);
+        assert!(tables.lows.len() == len && tables.highs.len() == len && len.is_multiple_of(8));
+        assert_eq!(batch.codes.len(), out.len() * len);
+        assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths were just checked.
+        return unsafe { x86::estimate_bits(tables, batch, line, out) };
+    }
+    estimate(isa, query, batch, line, out);
+}
+
 /// Estimates for all codes of a batch of whole groups.
 #[inline]
 pub(super) fn estimate_groups(

@@ -2,6 +2,7 @@
 
 use super::binary::Signs;
 use super::codec::{length_to, norm};
+use super::fast_scan::Bytewise;
 use super::kernels::{self, Batch, Line, QueryCode};
 use super::pq::Tables;
 use super::{Codec, CompactRef, Quantizer, finite, narrow};
@@ -42,6 +43,8 @@ pub struct Query {
     tables: Tables,
     /// for inline codes of signs
     signs: Signs,
+    /// for codes of one bit for each dimension
+    pub(super) bytewise: Bytewise,
 }
 
 impl Query {
@@ -117,6 +120,7 @@ impl Query {
             self.sums.push(sum);
         }
         self.signs.reset(&self.code, self.dims);
+        self.bytewise.fill(isa, &self.code, self.scale);
         if let Some(book) = &codec.book {
             let mut tables = std::mem::take(&mut self.tables);
             tables.fill(book, self);
@@ -249,6 +253,7 @@ impl Query {
             Quantizer::Pq8 | Quantizer::Pq4 => {
                 self.tables.estimate(start, codes, adds, scales, out)
             }
+            Quantizer::Rabitq1 => self.bytewise.estimate_apart(self.line(), batch, out),
             _ => {
                 let line = Line {
                     centre: quantizer.centre_of(self.sum_of(code_dims)),

@@ -669,6 +669,7 @@ proptest! {
             // these are there only where they are read
             query.planes.clear();
             query.turned.clear();
+            query.bytewise.forget_what_kernels_want();
             format!("{query:?}")
         };
         let (first, first_query) = (encoded(Isa::Portable), query(Isa::Portable));

@@ -326,6 +326,141 @@ pub unsafe fn estimate_groups(tables: Tables<'_>, batch: Batch<'_>, line: Line, 
     }
 }
 
+/// Codes that are turned at once.
+const TURNED: usize = 2 * GROUP;
+/// Codes from which on it is worth to turn as many.
+pub const WORTH_TABLES: usize = 12;
+/// Bytes of codes whose sums fit 16 bits.
+const BYTES_OF_16_BITS: usize = 256;
+
+/// Codes one after another are turned, 32 at a time, so that their bytes lie together, and then are as groups.
+///
+/// # Safety
+/// As [`super::estimate_bits`] checks.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub unsafe fn estimate_bits(tables: Tables<'_>, batch: Batch<'_>, line: Line, out: &mut [f32]) {
+    let len = tables.lows.len();
+    let all = batch.adds.len();
+    for (first, out) in (0..).step_by(TURNED).zip(out.chunks_mut(TURNED)) {
+        // the last code once more where there are no more
+        let codes: [*const u8; TURNED] =
+            std::array::from_fn(|n| batch.codes[(first + n).min(all - 1) * len..].as_ptr());
+        let mut sums = [_mm256_set1_epi32(tables.least); 4];
+        for start in (0..len).step_by(BYTES_OF_16_BITS) {
+            let mut added = [_mm256_setzero_si256(); 2];
+            for at in (start..len.min(start + BYTES_OF_16_BITS)).step_by(GROUP) {
+                // SAFETY: sixteen bytes of all codes are there, or eight.
+                added = unsafe {
+                    match len - at {
+                        GROUP.. => add_columns::<GROUP>(tables, &codes, at, added),
+                        _ => add_columns::<8>(tables, &codes, at, added),
+                    }
+                };
+            }
+            let [both, upper] = added;
+            // of the codes 0, 2, 4, ... and of 1, 3, 5, ...
+            let even = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(upper));
+            let (x, y) = (
+                _mm256_unpacklo_epi16(even, upper),
+                _mm256_unpackhi_epi16(even, upper),
+            );
+            let parts = [
+                _mm256_castsi256_si128(x),
+                _mm256_castsi256_si128(y),
+                _mm256_extracti128_si256::<1>(x),
+                _mm256_extracti128_si256::<1>(y),
+            ];
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                *sum = _mm256_add_epi32(*sum, _mm256_cvtepu16_epi32(part));
+            }
+        }
+        let (mut adds, mut scales, mut estimates) = ([0.0; TURNED], [0.0; TURNED], [0.0; TURNED]);
+        adds[..out.len()].copy_from_slice(&batch.adds[first..first + out.len()]);
+        scales[..out.len()].copy_from_slice(&batch.scales[first..first + out.len()]);
+        for (n, sums) in (0..).step_by(8).zip(sums) {
+            // SAFETY: a quarter of each.
+            unsafe {
+                let adds = _mm256_loadu_ps(adds.as_ptr().add(n));
+                let scales = _mm256_loadu_ps(scales.as_ptr().add(n));
+                let of_eight = finish(line, adds, scales, sums);
+                _mm256_storeu_ps(estimates.as_mut_ptr().add(n), of_eight);
+            }
+        }
+        out.copy_from_slice(&estimates[..out.len()]);
+    }
+}
+
+/// Adds what some bytes of codes add to their products, as pairs of bytes, and that of the upper one of each pair.
+///
+/// # Safety
+/// So many bytes of each code are there from `at` on: sixteen, or eight.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_columns<const COUNT: usize>(
+    tables: Tables<'_>,
+    codes: &[*const u8; TURNED],
+    at: usize,
+    [mut both, mut upper]: [__m256i; 2],
+) -> [__m256i; 2] {
+    let row = |n: usize| {
+        // SAFETY: as promised by the caller.
+        let of = |n: usize| unsafe {
+            let code = codes[n].add(at);
+            match COUNT {
+                GROUP => _mm_loadu_si128(code.cast()),
+                _ => _mm_loadl_epi64(code.cast()),
+            }
+        };
+        _mm256_set_m128i(of(n + GROUP), of(n))
+    };
+    let mut half_turned = [_mm256_setzero_si256(); GROUP];
+    for n in 0..4 {
+        let four = turned([row(n), row(n + 4), row(n + 8), row(n + 12)]);
+        half_turned[4 * n..4 * n + 4].copy_from_slice(&four);
+    }
+    let lowest = _mm256_set1_epi8(0x0f);
+    let lows: &[[u8; GROUP]; COUNT] = tables.lows[at..].first_chunk().expect("tables");
+    let highs: &[[u8; GROUP]; COUNT] = tables.highs[at..].first_chunk().expect("tables");
+    for n in 0..COUNT / 4 {
+        let columns = turned([0, 4, 8, 12].map(|m| half_turned[m + n]));
+        for (m, codes) in columns.into_iter().enumerate() {
+            let low = _mm256_and_si256(codes, lowest);
+            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), lowest);
+            let low = _mm256_shuffle_epi8(twice(&lows[4 * n + m]), low);
+            let high = _mm256_shuffle_epi8(twice(&highs[4 * n + m]), high);
+            let sum = _mm256_add_epi8(low, high);
+            both = _mm256_add_epi16(both, sum);
+            upper = _mm256_add_epi16(upper, _mm256_srli_epi16::<8>(sum));
+        }
+    }
+    [both, upper]
+}
+
+/// Sixteen bytes in both halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn twice(bytes: &[u8; GROUP]) -> __m256i {
+    // SAFETY: sixteen bytes are there; the load needs no alignment.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+/// Half of what makes columns of sixteen rows of sixteen bytes, in each half of a register: of rows n, n + 4, n + 8 and
+/// n + 12, for each n below four. What comes out are rows 4n to 4n + 3, of which the same makes columns 4n to 4n + 3.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn turned([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+    let (even, odd) = (
+        [_mm256_unpacklo_epi8(a, c), _mm256_unpackhi_epi8(a, c)],
+        [_mm256_unpacklo_epi8(b, d), _mm256_unpackhi_epi8(b, d)],
+    );
+    [
+        _mm256_unpacklo_epi8(even[0], odd[0]),
+        _mm256_unpackhi_epi8(even[0], odd[0]),
+        _mm256_unpacklo_epi8(even[1], odd[1]),
+        _mm256_unpackhi_epi8(even[1], odd[1]),
+    ]
+}
+
 /// The sums of numbers of both halves.
 #[inline]
 #[target_feature(enable = "avx2")]
