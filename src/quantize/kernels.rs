@@ -37,6 +37,15 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
+    /// What kernels rely on when they read: as many codes and factors as estimates. Bytes of a code.
+    #[inline]
+    fn len_checked(self, out: &[f32]) -> usize {
+        let len = self.quantizer.code_len(self.dims);
+        assert_eq!(self.codes.len(), out.len() * len);
+        assert!(self.adds.len() == out.len() && self.scales.len() == out.len());
+        len
+    }
+
     /// The first codes, and the others.
     pub(super) fn split_at(self, count: usize) -> (Batch<'a>, Batch<'a>) {
         let len = self.quantizer.code_len(self.dims);
@@ -67,6 +76,14 @@ pub(super) struct Tables<'a> {
     pub highs: &'a [[u8; GROUP]],
     /// what is to be added to the sum of all
     pub least: i32,
+}
+
+impl Tables<'_> {
+    /// What kernels rely on when they read: tables for all bytes of codes of this length.
+    #[inline]
+    fn check(self, len: usize) {
+        assert!(self.lows.len() == len && self.highs.len() == len && len.is_multiple_of(8));
+    }
 }
 
 /// How estimates are made of products: (base + add + offset) - (scale_x * scale) * (2 product - centre),
@@ -211,11 +228,9 @@ pub(super) fn estimate(
     out: &mut [f32],
 ) {
     // what kernels rely on when they read
-    let len = batch.quantizer.code_len(batch.dims);
     assert!(batch.dims > 0 && batch.dims <= query.bytes.len());
     assert!(query.bytes.len().is_multiple_of(64));
-    assert_eq!(batch.codes.len(), out.len() * len);
-    assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+    batch.len_checked(out);
     match isa {
         // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths
         // were just checked.
@@ -247,13 +262,11 @@ pub(super) fn estimate_bits(
 ) {
     #[cfg(target_arch = "x86_64")]
     if isa == Isa::Avx2 && out.len() >= x86::WORTH_TABLES {
-        let len = batch.quantizer.code_len(batch.dims);
-        assert!(tables.lows.len() == len && tables.highs.len() == len && len.is_multiple_of(8));
-        assert_eq!(batch.codes.len(), out.len() * len);
-        assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+        tables.check(batch.len_checked(out));
         // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths were just checked.
         return unsafe { x86::estimate_bits(tables, batch, line, out) };
     }
+    let _ = tables;
     estimate(isa, query, batch, line, out);
 }
 
@@ -266,12 +279,8 @@ pub(super) fn estimate_groups(
     line: Line,
     out: &mut [f32],
 ) {
-    // what kernels rely on when they read
-    let len = batch.quantizer.code_len(batch.dims);
     assert!(out.len().is_multiple_of(GROUP));
-    assert!(tables.lows.len() == len && tables.highs.len() == len && len.is_multiple_of(8));
-    assert_eq!(batch.codes.len(), out.len() * len);
-    assert!(batch.adds.len() == out.len() && batch.scales.len() == out.len());
+    tables.check(batch.len_checked(out));
     match isa {
         Isa::Portable => estimate_groups_portable(tables, batch, line, out),
         // SAFETY: an `Isa` other than the portable one is only made where it was detected, and has AVX2; lengths were
