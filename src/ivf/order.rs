@@ -86,6 +86,11 @@ impl<R> Candidates<R> {
         nearest.map(|candidate| of_row(&candidate.row)).collect()
     }
 
+    /// Rows that it has memory for.
+    pub fn capacity(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// The rows kept so far.
     pub fn kept(&self) -> impl Iterator<Item = &Candidate<R>> {
         self.kept.iter()

@@ -66,13 +66,13 @@ pub enum Sifted {
 }
 
 impl Looks {
-    /// Nothing looked at yet.
-    pub fn new(ivf: Rc<Ivf>, reader: HeapReader) -> Looks {
+    /// Nothing looked at yet; `seen` is empty.
+    pub fn new(ivf: Rc<Ivf>, reader: HeapReader, seen: FxHashSet<u64>) -> Looks {
         Looks {
             hints: Hints::of(ivf.index),
             ivf,
             reader,
-            seen: FxHashSet::default(),
+            seen,
             compared: 0,
             reranked: 0,
             pages: 0,

@@ -102,7 +102,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
     fn new(ivf: &Ivf, meta: Meta, table: &'a mut Table<F>) -> Self {
         let ivf = Rc::new(ivf.clone());
         Measuring {
-            probe: Probe::new(ivf.clone(), &meta),
+            probe: Probe::new(ivf.clone(), &meta, Default::default()),
             ivf,
             meta,
             table,

@@ -13,7 +13,7 @@ use super::index::{self, Ivf};
 use super::last_scan::LastScan;
 use super::looks::{self, Looks, key};
 use super::options::{IterativeScan, Settings};
-use super::probe::{AllBut, FoundRow, Probe, Reading, Target};
+use super::probe::{self, AllBut, FoundRow, Probe, Reading, Target};
 use super::sieve;
 use crate::am::filter::Filter;
 use crate::am::ordered::Request;
@@ -28,6 +28,8 @@ use crate::planner::running::Node;
 use crate::quantize::DEVIATIONS;
 use pgrx::pg_sys;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::cell::Cell;
+use std::mem::take;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -51,6 +53,27 @@ const MOST_PREFETCHED: usize = 256;
 /// Rows that have to be seen in the lists nearest to them before what lists have tells of others: second copies are far
 /// from the centroids of theirs, and a list whose own rows were deleted has no others.
 const LEAST_AT_HOME: u64 = 30;
+
+/// Rows and lists of a search whose memory is worth keeping for the next statement.
+const MOST_KEPT: usize = 100_000;
+
+thread_local! {
+    /// of the last search that ended
+    static KEPT: Cell<Option<Box<Memory>>> = const { Cell::new(None) };
+}
+
+/// What a search has allocated, for the next one to use.
+#[derive(Default)]
+struct Memory {
+    target: Target,
+    probe: probe::Memory,
+    floats: Vec<f32>,
+    candidates: Candidates<FoundRow>,
+    order: Order<FoundRow>,
+    copies: FxHashMap<u64, u32>,
+    handed_out: FxHashSet<u64>,
+    seen: FxHashSet<u64>,
+}
 
 /// A search of an index. It can begin anew, which keeps its memory.
 pub struct Search {
@@ -103,24 +126,25 @@ impl Search {
     /// A search that has not begun. `reader` is of the same scan.
     pub fn new(ivf: Ivf, meta: &Meta, reader: HeapReader) -> Search {
         let ivf = Rc::new(ivf);
+        let memory = *KEPT.take().unwrap_or_default();
         Search {
-            probe: Probe::new(ivf.clone(), meta),
-            looks: Looks::new(ivf.clone(), reader),
+            probe: Probe::new(ivf.clone(), meta, memory.probe),
+            looks: Looks::new(ivf.clone(), reader, memory.seen),
             settings: Settings::of(ivf.check(index::META_BLOCK, || meta.method())),
             ivf,
             meta: *meta,
-            target: Target::default(),
-            floats: Vec::new(),
-            candidates: Candidates::default(),
-            order: Order::default(),
-            copies: FxHashMap::default(),
+            target: memory.target,
+            floats: memory.floats,
+            candidates: memory.candidates,
+            order: memory.order,
+            copies: memory.copies,
             limit: f32::INFINITY,
             missed_of_page: None,
             rank: 0,
             most_rows: 0,
             probes: 0,
             first_probes: 0,
-            handed_out: FxHashSet::default(),
+            handed_out: memory.handed_out,
             returned: 0,
             last: None,
             late: Vec::new(),
@@ -521,8 +545,26 @@ impl Search {
         self.looks.reader.release();
     }
 
-    /// Lets go of everything held of the table.
+    /// Lets go of everything held of the table, and of its memory.
     pub fn end(&mut self) {
         self.looks.reader.end();
+        let (found, met) = (self.handed_out.capacity(), self.candidates.capacity());
+        if found.max(met) + self.probe.directory.lists().len() > MOST_KEPT {
+            return;
+        }
+        let mut memory = Memory {
+            target: take(&mut self.target),
+            probe: self.probe.take_memory(),
+            floats: take(&mut self.floats),
+            candidates: take(&mut self.candidates),
+            order: take(&mut self.order),
+            copies: take(&mut self.copies),
+            handed_out: take(&mut self.handed_out),
+            seen: take(&mut self.looks.seen),
+        };
+        memory.order.clear();
+        memory.handed_out.clear();
+        memory.seen.clear();
+        KEPT.set(Some(Box::new(memory)));
     }
 }

@@ -16,6 +16,7 @@ use crate::pg::ahead::Ahead;
 use crate::pg::buffer::Hints;
 use crate::quantize::{DEVIATIONS, Lookup, Query};
 use offer::List;
+use std::mem::take;
 use std::ops::Range;
 use std::rc::Rc;
 use wanted::Wanted;
@@ -129,6 +130,16 @@ impl Reading<'_> {
     }
 }
 
+/// What a search has allocated, for the next one to use.
+#[derive(Default)]
+pub struct Memory {
+    distances: Vec<f32>,
+    nearest: Vec<Ranked>,
+    lookup: Lookup,
+    estimates: Vec<f32>,
+    shares: Vec<(u64, u64)>,
+}
+
 /// The lists of an index in the order of a query.
 pub struct Probe {
     ivf: Rc<Ivf>,
@@ -172,28 +183,39 @@ pub struct Probe {
 
 impl Probe {
     /// A reader of no lists yet.
-    pub fn new(ivf: Rc<Ivf>, meta: &Meta) -> Probe {
+    pub fn new(ivf: Rc<Ivf>, meta: &Meta, memory: Memory) -> Probe {
         Probe {
             directory: Directory::of(&ivf, meta),
             hints: Hints::of(ivf.index),
             ivf,
-            distances: Vec::new(),
-            nearest: Vec::new(),
+            distances: memory.distances,
+            nearest: memory.nearest,
             sorted: 0,
-            lookup: Lookup::default(),
-            estimates: Vec::new(),
+            lookup: memory.lookup,
+            estimates: memory.estimates,
             ahead: Ahead::NONE,
             wanted: Wanted::default(),
             last_within: 0,
             offsets: Offsets::default(),
             squares_of_l1: 0.0,
-            shares: Vec::new(),
+            shares: memory.shares,
             met: 0,
             matched: 0,
             at_home: 0,
             probed: 0,
             pages: 0,
             estimated: 0,
+        }
+    }
+
+    /// Gives away its memory.
+    pub fn take_memory(&mut self) -> Memory {
+        Memory {
+            distances: take(&mut self.distances),
+            nearest: take(&mut self.nearest),
+            lookup: take(&mut self.lookup),
+            estimates: take(&mut self.estimates),
+            shares: take(&mut self.shares),
         }
     }
 
