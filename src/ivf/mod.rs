@@ -9,5 +9,6 @@ pub mod grow;
 mod grow_tests;
 pub mod order;
 pub mod reach;
+pub mod rough;
 pub mod runs;
 pub mod screen;

@@ -5,7 +5,7 @@ use super::codec::{length_to, norm};
 use super::compact::{self, CompactRef};
 use super::kernels::{self, Batch, Line};
 use super::pq::Codebook;
-use super::{Codec, Compact, Quantizer, Query, finite, grid, narrow, sums};
+use super::{Codec, Compact, Quantizer, Query, finite, grid, inline, narrow, sums};
 use crate::distance::Metric;
 use crate::distance::lanes::{Isa, for_every_isa};
 use bytemuck::{Pod, Zeroable};
@@ -41,6 +41,37 @@ pub struct CentreRef<'a> {
     pub factors: Centre,
     /// one byte for each dimension, -127 to 127
     pub code: &'a [i8],
+}
+
+impl CentreRef<'_> {
+    /// The signs of the bytes as a code of [`Quantizer::Rabitq1`], written to `out`, which has its length: the centroid
+    /// as [`Query::estimate_grouped`] takes it, relative to the index's. `error` is that of a query of length 1.
+    pub fn signs(self, out: &mut [u8]) -> ListFactors {
+        let compact = CompactRef {
+            factors: Compact {
+                add: self.factors.add,
+                scale: self.factors.scale,
+                error: 0.0,
+                sum: self.factors.sum,
+            },
+            code: self.code,
+        };
+        let dims = self.code.len();
+        let factors = inline::quantize(compact, Quantizer::Rabitq1, dims, out);
+        let sizes = self.code.iter().map(|&i| i.unsigned_abs() as i64);
+        let along = sizes.sum::<i64>() as f64;
+        // of what the signs' direction leaves of the centroid
+        let across = match along {
+            0.0 => 0.0,
+            _ => dims as f64 * inline::norm_squared(self.code) as f64 / (along * along) - 1.0,
+        };
+        let others = (dims - 1).max(1) as f64;
+        ListFactors {
+            add: factors.add,
+            scale: factors.scale,
+            error: narrow(2.0 * self.factors.norm as f64 * (across.max(0.0) / others).sqrt()),
+        }
+    }
 }
 
 /// A vector on its way into codes: R(x - c), in units such that no square of it overflows or vanishes.

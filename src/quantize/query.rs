@@ -134,9 +134,9 @@ impl Query {
         self.dims
     }
 
-    /// |r_q|
+    /// |r_q|: its length relative to the index's centroid.
     #[inline]
-    pub(super) fn norm(&self) -> f32 {
+    pub fn norm(&self) -> f32 {
         self.norm
     }
 
@@ -262,6 +262,19 @@ impl Query {
                 kernels::estimate(Isa::best(), self.code(), batch, line, out);
             }
         }
+    }
+
+    /// The same of codes of [`Quantizer::Rabitq1`] that lie in groups ([`fast_scan`](super::fast_scan)), the last ones,
+    /// fewer than a group has, one after another.
+    pub fn estimate_grouped(&self, codes: &[u8], adds: &[f32], scales: &[f32], out: &mut [f32]) {
+        let batch = Batch {
+            quantizer: Quantizer::Rabitq1,
+            dims: self.dims,
+            codes,
+            adds,
+            scales,
+        };
+        self.bytewise.estimate(self.line(), batch, out);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::index::{Contents, Ivf, check, read_meta};
 use crate::distance::{Operand, Value};
 use crate::ivf::format::{Entries, EntriesMut, Entry, ListId, Meta, Opaque, PageKind};
+use crate::ivf::rough::Rough;
 use crate::page::Damage;
 use crate::pg::buffer::{Access, Exclusive, Shared};
 use crate::pg::change::{Change, Logging};
@@ -53,6 +54,8 @@ enum Centroids {
         adds: Vec<f32>,
         scales: Vec<f32>,
         factors: Vec<Centre>,
+        /// where there are enough of them
+        rough: Option<Rough>,
     },
     /// bit strings
     Bits(Vec<Value>),
@@ -125,6 +128,7 @@ impl Directory {
                     adds: Vec::new(),
                     scales: Vec::new(),
                     factors: Vec::new(),
+                    rough: None,
                 },
                 None => Centroids::Bits(Vec::new()),
             },
@@ -146,7 +150,19 @@ impl Directory {
                 Ok(entries.next)
             });
         }
+        directory.make_rough();
         directory
+    }
+
+    fn make_rough(&mut self) {
+        let centres = (0..self.lists.len()).map(|at| self.centre(at).expect("codes"));
+        let made = match &self.centroids {
+            Centroids::Codes { dims, .. } => Rough::of(*dims, centres),
+            Centroids::Bits(_) => None,
+        };
+        if let Centroids::Codes { rough, .. } = &mut self.centroids {
+            *rough = made;
+        }
     }
 
     fn add(&mut self, place: EntryPlace, entry: &Entry, centroid: &[u8]) -> Result<(), Damage> {
@@ -195,7 +211,9 @@ impl Directory {
 
     fn memory(&self) -> usize {
         let centroids = match &self.centroids {
-            Centroids::Codes { codes, .. } => codes.len(),
+            Centroids::Codes { codes, rough, .. } => {
+                codes.len() + rough.as_ref().map_or(0, Rough::memory)
+            }
             Centroids::Bits(values) => values.iter().map(|value| value.payload().len()).sum(),
         };
         centroids + self.lists.len() * (2 * size_of::<Listed>() + 48)
@@ -232,6 +250,23 @@ impl Directory {
         match &self.centroids {
             Centroids::Codes { .. } => None,
             Centroids::Bits(values) => Some(&values[at]),
+        }
+    }
+
+    /// Lower bounds of the distances of all centroids to a query, in the order of [`lists`](Directory::lists), which take
+    /// far less time; false where there are none.
+    pub fn lower_bounds(&self, target: &Target<'_>, bounds: &mut Vec<f32>) -> bool {
+        match (&self.centroids, target) {
+            (
+                Centroids::Codes {
+                    rough: Some(rough), ..
+                },
+                Target::Query(query),
+            ) => {
+                rough.lower_bounds(query, bounds);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -185,7 +185,7 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
         let (mut read, mut next) = (0, lists.div_ceil(FIRST_PART));
         while read < next {
             self.probe.begin_step();
-            self.probe.sort(next);
+            self.probe.sort(next, &self.target);
             let mut into = AllBut {
                 candidates: &mut self.candidates,
                 is_left_out: |tid| tid == row,
@@ -209,7 +209,8 @@ impl<'a, F: Fn() -> TableReader> Measuring<'a, F> {
             Some(farthest) => {
                 let tolerated = TOLERATED * self.meta.copies as f64;
                 let unread = read..(2 * read).clamp(read, lists);
-                self.probe.likely(unread, farthest, 1.0, tolerated, false)
+                self.probe
+                    .likely(&self.target, unread, farthest, 1.0, tolerated, false)
             }
         }
     }

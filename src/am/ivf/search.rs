@@ -206,7 +206,7 @@ impl Search {
         self.first_probes = self.probes;
         if self.is_calibrated() {
             let rows = self.meta.rows as f64 * self.meta.copies as f64;
-            self.probes = self.probe.filled(self.probes, rows);
+            self.probes = self.probe.filled(self.probes, rows, target);
         }
         self.sieve = self.first_sieve();
         self.batch();
@@ -319,7 +319,7 @@ impl Search {
             pgrx::check_for_interrupts!();
             let lists = self.probe.directory.lists().len();
             self.probes = self.probes.min(lists);
-            self.probe.sort(self.probes);
+            self.probe.sort(self.probes, &self.target);
             // a row may be in two lists and count twice
             let rows = (self.rank - self.returned.min(self.rank)).clamp(1, self.most_rows);
             self.candidates.begin(rows * self.meta.copies as usize);
@@ -350,7 +350,7 @@ impl Search {
             self.probe.begin_step();
         }
         loop {
-            self.probe.sort(self.probes);
+            self.probe.sort(self.probes, &self.target);
             let lists = read..self.probes;
             read = self.probes;
             let handed_out = &self.handed_out;
@@ -411,7 +411,7 @@ impl Search {
         let (probe, kept) = (&mut self.probe, self.candidates.kept());
         let expected = probe.expected(&self.target, kept, wanted);
         expected.map_or(unread.start, |farthest| {
-            probe.likely(unread, farthest, 1.0, tolerated, is_page)
+            probe.likely(&self.target, unread, farthest, 1.0, tolerated, is_page)
         })
     }
 

@@ -169,8 +169,14 @@ impl Search {
                 let share = self.probe.matching() * tally.share();
                 let is_page = self.missed_of_page.is_some();
                 let unread = lists..self.probe.directory.lists().len();
-                self.probe
-                    .likely(unread, farthest, share, tolerated / part, is_page)
+                self.probe.likely(
+                    &self.target,
+                    unread,
+                    farthest,
+                    share,
+                    tolerated / part,
+                    is_page,
+                )
             }
             false => lists,
         };
@@ -189,7 +195,7 @@ impl Search {
 
     /// Reads some lists, and puts their rows to the sieve; false where a list is gone by now.
     fn step(&mut self, lists: Range<usize>, sieve: Sieve<'_>, tally: &mut Tally) -> bool {
-        self.probe.sort(lists.end);
+        self.probe.sort(lists.end, &self.target);
         let is_all = lists.start == 0 && lists.end == self.probe.directory.lists().len();
         let reading = Reading {
             filter: sieve.filter,

@@ -12,6 +12,7 @@ use crate::hnsw::format::RawTid;
 use crate::ivf::format::{Meta, RowForm, VectorAddress};
 use crate::ivf::order::{Candidate, Candidates, Ranked};
 use crate::ivf::reach::Offsets;
+use crate::ivf::rough;
 use crate::pg::ahead::Ahead;
 use crate::pg::buffer::Hints;
 use crate::quantize::{DEVIATIONS, Lookup, Query};
@@ -38,6 +39,16 @@ pub struct Target {
     pub query: Query,
     /// its value
     pub value: Value,
+}
+
+impl Target {
+    /// As centroids are compared with it.
+    fn of(&self, ivf: &Ivf) -> directory::Target<'_> {
+        match ivf.codec {
+            Some(_) => directory::Target::Query(&self.query),
+            None => directory::Target::Bits(&self.value),
+        }
+    }
 }
 
 /// A row of a list, as a search keeps it.
@@ -146,11 +157,13 @@ pub struct Probe {
     hints: Hints,
     /// the lists
     pub directory: Rc<Directory>,
-    /// distances of all centroids
+    /// distances of all centroids, or lower bounds of them
     distances: Vec<f32>,
     /// lists, nearest first as far as they are sorted
     nearest: Vec<Ranked>,
     sorted: usize,
+    /// only distances of the lists that are sorted were measured for certain
+    is_rough: bool,
     /// what the quantizer prepared for the query
     lookup: Lookup,
     estimates: Vec<f32>,
@@ -191,6 +204,7 @@ impl Probe {
             distances: memory.distances,
             nearest: memory.nearest,
             sorted: 0,
+            is_rough: false,
             lookup: memory.lookup,
             estimates: memory.estimates,
             ahead: Ahead::NONE,
@@ -230,15 +244,15 @@ impl Probe {
         self.read_directory(meta, target);
     }
 
-    /// Takes the directory as the metapage names it, and measures all its lists.
+    /// Takes the directory as the metapage names it, with none of its lists sorted.
     pub fn read_directory(&mut self, meta: &Meta, target: &Target) {
         self.directory = Directory::of(&self.ivf, meta);
-        let to = match self.ivf.codec {
-            Some(_) => directory::Target::Query(&target.query),
-            None => directory::Target::Bits(&target.value),
-        };
-        let distances = &mut self.distances;
-        self.directory.distances(&self.ivf, &to, distances);
+        let to = target.of(&self.ivf);
+        self.is_rough = self.directory.lower_bounds(&to, &mut self.distances);
+        if !self.is_rough {
+            self.directory
+                .distances(&self.ivf, &to, &mut self.distances);
+        }
         self.nearest.clear();
         let ranked = self.distances.iter().zip(0..);
         self.nearest
@@ -246,17 +260,43 @@ impl Probe {
         self.sorted = 0;
     }
 
+    /// Measures the distances of all lists, if that was not done yet.
+    fn measure_all(&mut self, target: &Target) {
+        if !std::mem::take(&mut self.is_rough) {
+            return;
+        }
+        let to = target.of(&self.ivf);
+        self.directory
+            .distances(&self.ivf, &to, &mut self.distances);
+        for ranked in &mut self.nearest[self.sorted..] {
+            let list = ranked.number();
+            *ranked = Ranked::of(self.distances[list], list as u32);
+        }
+    }
+
     /// Puts the nearest lists first, in their order.
-    pub fn sort(&mut self, count: usize) {
+    pub fn sort(&mut self, count: usize, target: &Target) {
         if count <= self.sorted {
             return;
         }
+        if !rough::are_few(count, self.nearest.len()) {
+            self.measure_all(target);
+        }
         let unsorted = &mut self.nearest[self.sorted..];
         let more = count - self.sorted;
-        if more < unsorted.len() {
-            unsorted.select_nth_unstable(more - 1);
+        if self.is_rough {
+            let (directory, distances) = (&self.directory, &mut self.distances);
+            rough::nearest_first(unsorted, more, |list| {
+                let centre = directory.centre(list).expect("codes");
+                distances[list] = target.query.base(centre).distance;
+                distances[list]
+            });
+        } else {
+            if more < unsorted.len() {
+                unsorted.select_nth_unstable(more - 1);
+            }
+            unsorted[..more].sort_unstable();
         }
-        unsorted[..more].sort_unstable();
         self.sorted = count;
     }
 
@@ -281,12 +321,12 @@ impl Probe {
 
     /// How many lists to read in place of some of average size, where `copies` are in all lists: more where
     /// the nearest are nearly empty, as deletes leave them.
-    pub fn filled(&mut self, probes: usize, copies: f64) -> usize {
+    pub fn filled(&mut self, probes: usize, copies: f64, target: &Target) -> usize {
         let lists = self.nearest.len();
         let average = copies / lists as f64;
         let (mut rows, mut end, mut aim) = (0, 0, probes);
         loop {
-            self.sort(aim);
+            self.sort(aim, target);
             for place in end..aim {
                 let at = self.nearest[place].number();
                 rows += self.counted(&self.directory.lists()[at]);
@@ -324,6 +364,7 @@ impl Probe {
     /// How many rows nearer than `bound` the lists at these places should have, if a share of their rows pass: see
     /// [`Offsets::foretold`].
     pub fn foretold(&mut self, places: Range<usize>, bound: f32, share: f64) -> Option<f64> {
+        debug_assert!(places.end <= self.sorted);
         self.offsets.settle();
         let lists = self.nearest[places].iter().map(|ranked| {
             let rows = self.counted(&self.directory.lists()[ranked.number()]);
@@ -337,6 +378,7 @@ impl Probe {
     /// and under l1, whose distances L2 tells only roughly, where hardly any may be missed: `is_page`.
     pub fn likely(
         &mut self,
+        target: &Target,
         unread: Range<usize>,
         bound: f32,
         share: f64,
@@ -347,7 +389,8 @@ impl Probe {
             return unread.end;
         }
         // of those beyond it only matters what they hold together
-        self.sort(unread.end);
+        self.measure_all(target);
+        self.sort(unread.end, target);
         self.offsets.settle();
         let lists = self.nearest[unread.start..].iter().map(|ranked| {
             let rows = self.counted(&self.directory.lists()[ranked.number()]);
@@ -439,6 +482,7 @@ impl Probe {
 
     /// Sees of some lists that were not read what their rows are like; false where one is gone by now.
     pub fn sample_unread(&mut self, read: usize, target: &Target, filter: Option<&Filter>) -> bool {
+        self.measure_all(target);
         self.offsets.fade();
         let directory = self.directory.clone();
         let step = (self.nearest.len() - read).div_ceil(SAMPLED_LISTS);
