@@ -10,7 +10,7 @@ use super::storage::Visit;
 use crate::distance::{Operand, Value};
 use crate::hnsw::format::RawTid;
 use crate::ivf::calibrate::{Calibration, ERRORS_OF_GROWTH, RANK};
-use crate::ivf::format::{MOST_CURVE_POINTS, Meta};
+use crate::ivf::format::{MOST_CURVE_POINTS, Meta, Method};
 use crate::ivf::order::{Candidate, Candidates};
 use crate::pg::buffer::{Access, Shared};
 use crate::pg::change::Logging;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 /// Rows that are searched for: fewer in a small index, whose VACUUM would take as long again.
 const QUERIES: std::ops::RangeInclusive<usize> = 64..=640;
 /// Rows for each of them.
-const ROWS_PER_QUERY: usize = 80;
+const ROWS_PER_QUERY: usize = 128;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: u32 = 4;
 /// An index has outgrown its curve when it has so many times the lists that it was measured with, or so many
@@ -34,8 +34,11 @@ const TOLERATED: f64 = 0.02;
 /// looked at, and a row of the next rank stands in its place: that has nothing to do with the list it is in.
 const DEVIATIONS: f32 = 0.5;
 
-/// Whether the curve is of another index by now.
+/// Whether the curve is of another index by now. Searches of `ivfflat` do not go by it.
 pub fn is_outgrown(meta: &Meta) -> bool {
+    if matches!(meta.method(), Ok(Method::Ivfflat)) {
+        return false;
+    }
     let has_shrunk = |now: f64, before: f64| now * OUTGROWN < before;
     let (lists, before) = (meta.lists as f64, meta.calibrated_lists as f64);
     meta.lists >= LEAST_LISTS
