@@ -29,8 +29,8 @@ const GROUPED_BLOCK: usize = 1024;
 /// Centroids to compare rows with: all of them, or where there are many, those of the nearest groups.
 #[derive(Debug, Clone)]
 pub struct Lists<'a> {
-    isa: Isa,
-    centroids: &'a Rows,
+    pub(super) isa: Isa,
+    pub(super) centroids: &'a Rows,
     search: Search,
 }
 
@@ -98,6 +98,14 @@ impl Lists<'_> {
             isa,
             centroids,
             search,
+        }
+    }
+
+    /// All centroids, where each is looked at.
+    pub(super) fn flat(&self) -> Option<&Flat> {
+        match &self.search {
+            Search::All(flat) => Some(flat),
+            Search::Groups(_) => None,
         }
     }
 

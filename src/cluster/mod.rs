@@ -6,14 +6,16 @@
 //! (`tile`), exact integers and the same bits on every processor.
 //!
 //! * [`train`] finds centroids for a sample: Lloyd's k-means (1957/1982) from random rows, empty lists
-//!   filled from the largest, spherical where centroids are to have length one. Thousands of lists are found
-//!   and looked for in groups: rows are compared with the lists of the nearest groups only.
+//!   filled from the largest, spherical where centroids are to have length one. Once all rows have a list they are
+//!   compared with those around it. Thousands of lists are found and looked for in groups: rows are compared with the
+//!   lists of the nearest groups only.
 //! * [`Lists`] finds each row's nearest centroid, and a second one as SOAR chooses it (Sun, Simcha,
 //!   Dopson, Guo and Kumar, NeurIPS 2023).
 //! * [`split`] divides one list's rows by 2-means.
 //!
 //! Work is divided among the threads of a [`Crew`] so that results never depend on their number.
 
+mod again;
 mod choose;
 mod crew;
 mod flat;

@@ -86,6 +86,47 @@ fn every_row_gets_its_nearest_list_on_every_path() {
     }
 }
 
+/// 6,000 rows of 40 clusters in 300 lists, whose centroids move once more after half of a training.
+#[test]
+fn rows_find_their_lists_again_among_those_around() {
+    let rows = clustered(64, 6_000, 40, 3);
+    let half = Training {
+        iterations: 4,
+        ..training(300)
+    };
+    let before = train(&rows, half, &mut Threads(2));
+    let nearest = Lists::of(&before).nearest(&rows, &mut Threads(2));
+    // what did not move is found for certain
+    let lists = Lists::of(&before);
+    assert!(lists.are_many());
+    assert_eq!(lists.nearest_again(&rows, &nearest, &mut Alone), nearest);
+    let mut sums = vec![(vec![0.0; 64], 0); before.len()];
+    for (row, near) in nearest.iter().enumerate() {
+        let (sum, count) = &mut sums[near.list as usize];
+        sum.iter_mut()
+            .zip(point(&rows, row))
+            .for_each(|(sum, x)| *sum += x);
+        *count += 1;
+    }
+    let mut after = Rows::new(64);
+    for (sum, count) in sums {
+        let mean: Vec<f32> = sum
+            .iter()
+            .map(|x| (x / count.max(1) as f64) as f32)
+            .collect();
+        after.push_point(&mean);
+    }
+    let expected = Lists::of(&after).nearest(&rows, &mut Threads(2));
+    let found = Lists::of(&after).nearest_again(&rows, &nearest, &mut Threads(2));
+    let again: Vec<_> = Isa::available()
+        .into_iter()
+        .map(|isa| Lists::with(isa, &after, usize::MAX).nearest_again(&rows, &nearest, &mut Alone))
+        .collect();
+    assert!(again.iter().all(|again| *again == found));
+    let same = expected.iter().zip(&found).filter(|(a, b)| a == b).count();
+    assert!(same >= 5_900, "{same}");
+}
+
 #[test]
 fn the_second_list_has_the_least_loss_of_soar_on_every_path() {
     for (dims, lists) in [(3, 2), (48, 20), (100, 900)] {

@@ -65,7 +65,17 @@ pub(super) fn train_beyond(
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = grouped_k_means(rows, training, crew);
     for _ in 0..REFINEMENTS {
-        centroids = moved(rows, &centroids, training, Gaps::Empty, &mut random, crew);
+        let nearest = Lists::of(&centroids).nearest(rows, crew);
+        let lists = centroids.len();
+        centroids = moved(
+            rows,
+            lists,
+            &nearest,
+            training,
+            Gaps::Empty,
+            &mut random,
+            crew,
+        );
     }
     distinct(&centroids)
 }
@@ -76,13 +86,22 @@ pub(super) fn flat_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn C
     let mut random = fastrand::Rng::with_seed(training.seed);
     let mut centroids = some_rows(rows, lists, &mut random);
     let early = early(rows, lists);
+    let mut known: Option<Vec<Near>> = None;
     for iteration in 0..training.iterations {
         // centroids that were taken from elsewhere have the other half of the time to find their places
-        let (rows, gaps) = match 2 * iteration < training.iterations {
+        let is_early = 2 * iteration < training.iterations;
+        let (rows, gaps) = match is_early {
             true => (early.as_ref().unwrap_or(rows), Gaps::WhereLeastIsLost),
             false => (rows, Gaps::Empty),
         };
-        centroids = moved(rows, &centroids, training, gaps, &mut random, crew);
+        let all = Lists::of(&centroids);
+        // once all rows have found a list, centroids move little
+        let nearest = match &known {
+            Some(before) if all.are_many() => all.nearest_again(rows, before, crew),
+            _ => all.nearest(rows, crew),
+        };
+        centroids = moved(rows, lists, &nearest, training, gaps, &mut random, crew);
+        known = (!is_early).then_some(nearest);
     }
     centroids
 }
@@ -166,17 +185,17 @@ enum Gaps {
 /// Centroids at the means of the rows nearest to them.
 fn moved(
     rows: &Rows,
-    centroids: &Rows,
+    lists: usize,
+    nearest: &[Near],
     training: Training<'_>,
     gaps: Gaps,
     random: &mut fastrand::Rng,
     crew: &mut dyn Crew,
 ) -> Rows {
-    let nearest = Lists::of(centroids).nearest(rows, crew);
-    let members = Members::of(&nearest, centroids.len());
+    let members = Members::of(nearest, lists);
     let mut points = means(rows, &members, crew);
-    let mut loads = vec![0.0; centroids.len()];
-    for near in &nearest {
+    let mut loads = vec![0.0; lists];
+    for near in nearest {
         loads[near.list as usize] += near.distance as f64;
     }
     fill_gaps(rows, &members, &loads, gaps, &mut points, random);
@@ -228,6 +247,11 @@ impl Members {
 
     fn lists(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// All rows, list by list.
+    pub(super) fn all(&self) -> &[u32] {
+        &self.rows
     }
 
     pub(super) fn of_list(&self, list: usize) -> &[u32] {
