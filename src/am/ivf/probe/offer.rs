@@ -15,7 +15,7 @@ const WHOLE: usize = 4;
 const WHOLE_OF_GROUPS: usize = 12;
 
 /// Rows whose distances are estimated at once, before some more of the next page are asked for.
-const ESTIMATED: usize = 2 * GROUP;
+const ESTIMATED: usize = 4 * GROUP;
 
 /// Rows of a list of which one sees how far they are from its centroid.
 const SAMPLED: usize = 8;
