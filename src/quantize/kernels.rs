@@ -283,10 +283,12 @@ pub(super) fn estimate_groups(
     tables.check(batch.len_checked(out));
     match isa {
         Isa::Portable => estimate_groups_portable(tables, batch, line, out),
-        // SAFETY: an `Isa` other than the portable one is only made where it was detected, and has AVX2; lengths were
-        // just checked.
+        // SAFETY: an `Isa` other than the portable one is only made where it was detected; lengths were just checked.
         #[cfg(target_arch = "x86_64")]
-        _ => unsafe { x86::estimate_groups(tables, batch, line, out) },
+        Isa::Avx2 => unsafe { x86::estimate_groups(tables, batch, line, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        _ => unsafe { x86::estimate_groups_512(tables, batch, line, out) },
     }
 }
 

@@ -326,6 +326,69 @@ pub unsafe fn estimate_groups(tables: Tables<'_>, batch: Batch<'_>, line: Line, 
     }
 }
 
+/// The same of four bytes of each code at a time.
+///
+/// # Safety
+/// As [`super::estimate_groups`] checks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub unsafe fn estimate_groups_512(
+    tables: Tables<'_>,
+    batch: Batch<'_>,
+    line: Line,
+    out: &mut [f32],
+) {
+    let len = tables.lows.len();
+    let (lows, highs) = (tables.lows.as_ptr(), tables.highs.as_ptr());
+    let lowest = _mm512_set1_epi8(0x0f);
+    let groups = batch.codes.chunks_exact(GROUP * len);
+    let factors = batch.adds.chunks_exact(GROUP);
+    let factors = factors.zip(batch.scales.chunks_exact(GROUP));
+    for ((out, group), (adds, scales)) in out.chunks_exact_mut(GROUP).zip(groups).zip(factors) {
+        let mut sums = _mm512_set1_epi32(tables.least);
+        for first in (0..len).step_by(2 * PAIRS_OF_16_BITS) {
+            // as in `estimate_groups`
+            let (mut both, mut upper) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+            for at in (first..len.min(first + 2 * PAIRS_OF_16_BITS)).step_by(4) {
+                // SAFETY: `len` is a multiple of eight, so four bytes of all codes of the group are there, and four
+                // tables of each kind.
+                let (codes, lows, highs) = unsafe {
+                    (
+                        _mm512_loadu_si512(group.as_ptr().add(GROUP * at).cast()),
+                        _mm512_loadu_si512(lows.add(at).cast()),
+                        _mm512_loadu_si512(highs.add(at).cast()),
+                    )
+                };
+                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), lowest);
+                let low = _mm512_and_si512(codes, lowest);
+                let low = _mm512_shuffle_epi8(lows, low);
+                let sum = _mm512_add_epi8(low, _mm512_shuffle_epi8(highs, high));
+                both = _mm512_add_epi16(both, sum);
+                upper = _mm512_add_epi16(upper, _mm512_srli_epi16::<8>(sum));
+            }
+            let even = _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(upper));
+            let (even, odd) = (add_quarters(even), add_quarters(upper));
+            let (x, y) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
+            let added = _mm512_cvtepu16_epi32(_mm256_set_m128i(y, x));
+            sums = _mm512_add_epi32(sums, added);
+        }
+        // SAFETY: sixteen of each.
+        unsafe {
+            let adds = _mm512_loadu_ps(adds.as_ptr());
+            let scales = _mm512_loadu_ps(scales.as_ptr());
+            let estimates = wide::finish(line, adds, scales, sums);
+            _mm512_storeu_ps(out.as_mut_ptr(), estimates);
+        }
+    }
+}
+
+/// The sums of numbers of all four quarters.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add_quarters(x: __m512i) -> __m128i {
+    let lower = _mm512_castsi512_si256(x);
+    add_halves(_mm256_add_epi16(lower, _mm512_extracti64x4_epi64::<1>(x)))
+}
+
 /// Codes that are turned at once.
 const TURNED: usize = 2 * GROUP;
 /// Codes from which on it is worth to turn as many.
@@ -553,7 +616,7 @@ mod wide {
 
     /// [`Line::at`], in the same order of operations.
     #[inline(always)]
-    unsafe fn finish(line: Line, adds: __m512, scales: __m512, products: __m512i) -> __m512 {
+    pub unsafe fn finish(line: Line, adds: __m512, scales: __m512, products: __m512i) -> __m512 {
         unsafe {
             let twice = _mm512_slli_epi32::<1>(products);
             let products =
