@@ -54,8 +54,8 @@ const MOST_PREFETCHED: usize = 256;
 /// from the centroids of theirs, and a list whose own rows were deleted has no others.
 const LEAST_AT_HOME: u64 = 30;
 
-/// Rows and lists of a search whose memory is worth keeping for the next statement.
-const MOST_KEPT: usize = 100_000;
+/// Rows of a search whose memory, some 100 bytes for each, is worth keeping for the next statement.
+const MOST_KEPT: usize = 20_000;
 
 thread_local! {
     /// of the last search that ended
@@ -549,7 +549,7 @@ impl Search {
     pub fn end(&mut self) {
         self.looks.reader.end();
         let (found, met) = (self.handed_out.capacity(), self.candidates.capacity());
-        if found.max(met) + self.probe.directory.lists().len() > MOST_KEPT {
+        if found.max(met) > MOST_KEPT {
             return;
         }
         let mut memory = Memory {
