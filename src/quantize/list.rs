@@ -43,21 +43,29 @@ pub struct CentreRef<'a> {
     pub code: &'a [i8],
 }
 
-impl CentreRef<'_> {
+impl<'a> CentreRef<'a> {
+    /// As a compact code that is off by nothing.
+    #[inline(always)]
+    fn compact(self) -> CompactRef<'a> {
+        let Centre {
+            add, scale, sum, ..
+        } = self.factors;
+        CompactRef {
+            factors: Compact {
+                add,
+                scale,
+                error: 0.0,
+                sum,
+            },
+            code: self.code,
+        }
+    }
+
     /// The signs of the bytes as a code of [`Quantizer::Rabitq1`], written to `out`, which has its length: the centroid
     /// as [`Query::estimate_grouped`] takes it, relative to the index's. `error` is that of a query of length 1.
     pub fn signs(self, out: &mut [u8]) -> ListFactors {
-        let compact = CompactRef {
-            factors: Compact {
-                add: self.factors.add,
-                scale: self.factors.scale,
-                error: 0.0,
-                sum: self.factors.sum,
-            },
-            code: self.code,
-        };
         let dims = self.code.len();
-        let factors = inline::quantize(compact, Quantizer::Rabitq1, dims, out);
+        let factors = inline::quantize(self.compact(), Quantizer::Rabitq1, dims, out);
         let sizes = self.code.iter().map(|&i| i.unsigned_abs() as i64);
         let along = sizes.sum::<i64>() as f64;
         // of what the signs' direction leaves of the centroid
@@ -432,17 +440,7 @@ impl Query {
     #[inline]
     pub fn base(&self, centre: CentreRef<'_>) -> Base {
         let factors = centre.factors;
-        let compact = Compact {
-            add: factors.add,
-            scale: factors.scale,
-            error: 0.0,
-            sum: factors.sum,
-        };
-        let code = centre.code;
-        let distance = self.distance(CompactRef {
-            factors: compact,
-            code,
-        });
+        let distance = self.distance(centre.compact());
         self.base_at(distance, factors.add, factors.norm)
     }
 

@@ -262,7 +262,7 @@ impl Probe {
 
     /// Measures the distances of all lists, if that was not done yet.
     fn measure_all(&mut self, target: &Target) {
-        if !std::mem::take(&mut self.is_rough) {
+        if !take(&mut self.is_rough) {
             return;
         }
         let to = target.of(&self.ivf);
