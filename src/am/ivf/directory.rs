@@ -195,6 +195,10 @@ impl Directory {
                 {
                     return Err(Damage("centroid that is no number"));
                 }
+                // the bytes of its code have the signs
+                if centre.scale.is_sign_negative() {
+                    return Err(Damage("centroid by a negative scale"));
+                }
                 codes.extend_from_slice(centroid);
                 codes.resize(codes.len().next_multiple_of(8), 0);
                 adds.push(centre.add);

@@ -295,7 +295,8 @@ fn any_bit(bytes: &[u8], random: &mut fastrand::Rng) -> (usize, u8) {
             all.nth(random.usize(..count)).unwrap()
         }
     };
-    let item = first_item(bytes, block).clamp(block * PAGE, (block + 1) * PAGE - 100);
+    // where there is none it is what follows the page's header
+    let item = first_item(bytes, block).clamp(block * PAGE + 24, (block + 1) * PAGE - 100);
     let at = match random.u8(0..5) {
         0 => block * PAGE + 10 + random.usize(0..30),
         1 => item + random.usize(0..64),

@@ -300,6 +300,12 @@ const WORSE: &[(&str, Plant)] = &[
         let entry = any_entry(b, block, r);
         put(b, block, entry + 4 * r.usize(1..3), block as u32);
     }),
+    ("entry whose centroid is on the other side", |b, r| {
+        let block = any_of_kind(b, DIRECTORY, r).unwrap();
+        let entry = any_entry(b, block, r);
+        let scale = u32_at(b, block * PAGE + entry + 36);
+        put(b, block, entry + 36, scale ^ 1 << 31);
+    }),
     ("directory that leads to itself", |b, r| {
         let block = any_of_kind(b, DIRECTORY, r).unwrap();
         put(b, block, PAGE - SPECIAL + 12, block as u32);
