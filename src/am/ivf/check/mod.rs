@@ -97,8 +97,10 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
         Ok(ivf) => ivf,
         Err(message) => return found.error(META_BLOCK, None, message),
     };
-    // damage of the directory is told below
-    let directory = attempt(|| Directory::now(&ivf)).ok();
+    let (directory, unreadable) = match attempt(|| Directory::now(&ivf)) {
+        Ok(directory) => (Some(directory), None),
+        Err(message) => (None, Some(message)),
+    };
     let mut check = Check {
         index,
         access,
@@ -122,7 +124,12 @@ fn look(index: Index, table: Option<&Table>, found: &mut Findings<'_>) {
     check.chain(meta.centroid, PageKind::Centroid, centroid_len, found);
     let codebook_len = meta.codebook_len as usize;
     check.chain(meta.codebook, PageKind::Codebook, codebook_len, found);
+    let told = found.errors;
     check.directory(found);
+    // what searches would not take, if nothing else was to be said of it
+    if let Some(message) = unreadable.filter(|_| found.errors == told) {
+        found.error(meta.directory, None, message);
+    }
     check.leftovers(found);
     check.rows(table, found);
     check.free_pages(found);
