@@ -6,10 +6,11 @@ use super::flat::Flat;
 use super::train::{Members, Training, flat_k_means};
 use super::{Alone, Rows};
 use crate::distance::lanes::Isa;
+use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 
 /// Lists, nearest first, that the second one is chosen from.
-pub(super) const CANDIDATES: usize = 24;
+pub const CANDIDATES: usize = 24;
 
 /// Rows compared with one panel of centroids after the other.
 const BLOCK: usize = 240;
@@ -18,10 +19,16 @@ const BLOCK: usize = 240;
 const KEPT: usize = 256 << 10;
 
 /// More lists than these are looked for in groups.
-pub(super) const MOST_FLAT: usize = 4096;
+pub(super) const MOST_FLAT: usize = 16_384;
+
+/// Lists of a group. In larger ones, which are fewer, a row's nearest list is often in none of the nearest groups.
+pub(super) const OF_GROUP: usize = 4;
 
 /// Groups whose lists a row is compared with.
-const GROUPS: usize = 12;
+const GROUPS: usize = 32;
+
+/// How often the centroids of groups move.
+const ITERATIONS: usize = 3;
 
 /// Rows that look for their lists in groups together: the more, the more of them meet in each.
 const GROUPED_BLOCK: usize = 1024;
@@ -80,6 +87,12 @@ impl Near {
         list: 0,
         distance: f32::INFINITY,
     };
+
+    /// Nearest first; of equally near ones, the first.
+    pub(super) fn order(&self, other: &Near) -> Ordering {
+        let by_distance = self.distance.total_cmp(&other.distance);
+        by_distance.then(self.list.cmp(&other.list))
+    }
 }
 
 impl Lists<'_> {
@@ -220,11 +233,11 @@ impl Lists<'_> {
 }
 
 impl Groups {
-    /// About as many groups as each has lists.
+    /// Groups of lists that are near each other.
     fn of(isa: Isa, centroids: &Rows) -> Groups {
         let training = Training {
-            lists: centroids.len().isqrt(),
-            iterations: 6,
+            lists: centroids.len().div_ceil(OF_GROUP),
+            iterations: ITERATIONS,
             seed: 1,
             sphere: None,
         };

@@ -7,8 +7,8 @@
 //!
 //! * [`train`] finds centroids for a sample: Lloyd's k-means (1957/1982) from random rows, empty lists
 //!   filled from the largest, spherical where centroids are to have length one. Once all rows have a list they are
-//!   compared with those around it. Thousands of lists are found and looked for in groups: rows are compared with the
-//!   lists of the nearest groups only.
+//!   compared with those around it. Tens of thousands of lists are found and looked for in groups: rows
+//!   are compared with the lists of the nearest groups only.
 //! * [`Lists`] finds each row's nearest centroid, and a second one as SOAR chooses it (Sun, Simcha,
 //!   Dopson, Guo and Kumar, NeurIPS 2023).
 //! * [`split`] divides one list's rows by 2-means.
@@ -28,8 +28,8 @@ mod tile;
 mod train;
 
 pub use crew::{Alone, Crew, Threads};
-pub use lists::{Lists, Near, Pair};
-pub use one::{nearest_to, two_nearest_to};
+pub use lists::{CANDIDATES, Lists, Near, Pair};
+pub use one::{nearest_to, two_nearest_of, two_nearest_to};
 pub use queries::Queries;
 pub use rows::Rows;
 pub use split::{Halves, split};

@@ -1,7 +1,7 @@
 //! k-means.
 
 use super::crew::{Crew, Tasks};
-use super::lists::{MOST_FLAT, Near};
+use super::lists::{MOST_FLAT, Near, OF_GROUP};
 use super::{Lists, Rows};
 use crate::distance::lanes::{Isa, for_every_isa};
 use std::cmp::Ordering;
@@ -43,8 +43,8 @@ const REFINEMENTS: usize = 3;
 /// Centroids of lists for rows like these: as many as asked for, or fewer where there are not so many
 /// different rows. The result depends on the rows, their order and the seed alone.
 ///
-/// Beyond a few thousand lists it trains groups of lists first and then the lists of each group, which
-/// takes the square root of the work, and mends the borders between groups in the end.
+/// Beyond some thousand lists it trains groups of a few lists first and then the lists of each group, and mends the
+/// borders between groups in the end.
 ///
 /// # Panics
 /// Without rows.
@@ -119,7 +119,7 @@ fn every(all: usize, count: usize) -> Vec<u32> {
 
 /// k-means of groups, and of lists in each.
 fn grouped_k_means(rows: &Rows, training: Training<'_>, crew: &mut dyn Crew) -> Rows {
-    let groups = training.lists.isqrt();
+    let groups = training.lists.div_ceil(OF_GROUP);
     let count = (FOR_A_GROUP * groups).min(rows.len());
     let sample = every(rows.len(), count);
     let of_groups = Training {

@@ -38,7 +38,10 @@ const TOO_MANY: f64 = 1.5;
 /// Rows below which one list is as good as many.
 const FEWEST_ROWS_OF_LISTS: f64 = 1_000.0;
 /// Lists are no smaller than this on average, however many are asked for.
-const FEWEST_ROWS: f64 = 64.0;
+const FEWEST_ROWS: f64 = 32.0;
+/// So many times the square root of the rows is how many lists there are. The more, the fewer rows a search reads, and
+/// the more centroids.
+const OF_ROOT: f64 = 8.0;
 /// A list is divided into so many at most.
 const MOST_PARTS: usize = 64;
 /// Copies that are arranged at a time, whatever the lists' size.
@@ -57,7 +60,7 @@ pub fn lists_for(rows: f64) -> f64 {
     if rows < FEWEST_ROWS_OF_LISTS {
         return 1.0;
     }
-    (4.0 * rows.sqrt()).min(rows / FEWEST_ROWS)
+    (OF_ROOT * rows.sqrt()).min(rows / FEWEST_ROWS)
 }
 
 /// How large lists of an index are to be.

@@ -44,6 +44,8 @@ pub struct Directory {
     lists: Vec<Listed>,
     by_id: FxHashMap<ListId, usize>,
     centroids: Centroids,
+    /// codes of the centroids where there are enough of them
+    rough: Option<Rough>,
 }
 
 enum Centroids {
@@ -54,8 +56,6 @@ enum Centroids {
         adds: Vec<f32>,
         scales: Vec<f32>,
         factors: Vec<Centre>,
-        /// where there are enough of them
-        rough: Option<Rough>,
     },
     /// bit strings
     Bits(Vec<Value>),
@@ -128,10 +128,10 @@ impl Directory {
                     adds: Vec::new(),
                     scales: Vec::new(),
                     factors: Vec::new(),
-                    rough: None,
                 },
                 None => Centroids::Bits(Vec::new()),
             },
+            rough: None,
         };
         let mut block = meta.directory;
         let mut pages = 0;
@@ -150,19 +150,11 @@ impl Directory {
                 Ok(entries.next)
             });
         }
-        directory.make_rough();
-        directory
-    }
-
-    fn make_rough(&mut self) {
-        let centres = (0..self.lists.len()).map(|at| self.centre(at).expect("codes"));
-        let made = match &self.centroids {
-            Centroids::Codes { dims, .. } => Rough::of(*dims, centres),
-            Centroids::Bits(_) => None,
-        };
-        if let Centroids::Codes { rough, .. } = &mut self.centroids {
-            *rough = made;
+        if ivf.codec.is_some() {
+            let centres = (0..directory.lists.len()).map(|at| directory.centre(at).expect("codes"));
+            directory.rough = Rough::of(dims, centres);
         }
+        directory
     }
 
     fn add(&mut self, place: EntryPlace, entry: &Entry, centroid: &[u8]) -> Result<(), Damage> {
@@ -215,12 +207,11 @@ impl Directory {
 
     fn memory(&self) -> usize {
         let centroids = match &self.centroids {
-            Centroids::Codes { codes, rough, .. } => {
-                codes.len() + rough.as_ref().map_or(0, Rough::memory)
-            }
+            Centroids::Codes { codes, .. } => codes.len(),
             Centroids::Bits(values) => values.iter().map(|value| value.payload().len()).sum(),
         };
-        centroids + self.lists.len() * (2 * size_of::<Listed>() + 48)
+        let rough = self.rough.as_ref().map_or(0, Rough::memory);
+        centroids + rough + self.lists.len() * (2 * size_of::<Listed>() + 48)
     }
 
     /// Lists, in the order of their entries.
@@ -257,21 +248,10 @@ impl Directory {
         }
     }
 
-    /// Lower bounds of the distances of all centroids to a query, in the order of [`lists`](Directory::lists), which take
-    /// far less time; false where there are none.
-    pub fn lower_bounds(&self, target: &Target<'_>, bounds: &mut Vec<f32>) -> bool {
-        match (&self.centroids, target) {
-            (
-                Centroids::Codes {
-                    rough: Some(rough), ..
-                },
-                Target::Query(query),
-            ) => {
-                rough.lower_bounds(query, bounds);
-                true
-            }
-            _ => false,
-        }
+    /// Codes that have lower bounds of the distances of all centroids, in the order of [`lists`](Directory::lists), and
+    /// take far less time; `None` where there are none.
+    pub fn rough(&self) -> Option<&Rough> {
+        self.rough.as_ref()
     }
 
     /// Distances of all centroids to a query, in the order of [`lists`](Directory::lists).

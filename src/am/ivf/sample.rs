@@ -10,11 +10,12 @@ use crate::cluster::{self, Training};
 use crate::distance::Value;
 use crate::hnsw::format::RawTid;
 use crate::ivf::format::Shape;
+use crate::ivf::grow::lists_for;
 use crate::pg::progress::{self, Phase};
 use crate::pg::rows::Rows;
 use crate::pg::threads::{self, Workers};
 use crate::pg::{error::raise_index, sample};
-use crate::quantize::{CentreRef, Codebook, Codec, Compact, PqShape};
+use crate::quantize::{CentreRef, Codebook, Codec, Compact, CompactRef, PqShape};
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys;
 
@@ -28,10 +29,6 @@ const ROWS_PER_LIST: usize = 64;
 const LEAST_ROWS: usize = 10_000;
 /// How often centroids move.
 const ITERATIONS: usize = 8;
-/// Rows below which one list is as good as many.
-const LEAST_ROWS_OF_LISTS: f64 = 1_000.0;
-/// Rows of a list at least, on average.
-const LEAST_ROWS_OF_LIST: f64 = 64.0;
 
 /// Rows for each entry of a codebook.
 const ROWS_PER_ENTRY: usize = 64;
@@ -193,13 +190,14 @@ pub struct Scratch {
     pub factors: Compact,
 }
 
-/// Lists for so many rows, where nobody says how many.
-fn suitable_lists(rows: f64) -> usize {
-    if rows < LEAST_ROWS_OF_LISTS {
-        return 1;
+impl Scratch {
+    /// The compact code.
+    pub fn compact(&self) -> CompactRef<'_> {
+        CompactRef {
+            factors: self.factors,
+            code: &self.code,
+        }
     }
-    let lists = (4.0 * rows.sqrt()).min(rows / LEAST_ROWS_OF_LIST);
-    (lists as usize).clamp(1, options::MOST_LISTS as usize)
 }
 
 /// Finds the centroids of an index being built.
@@ -218,7 +216,8 @@ pub fn centroids(
     let dims = ivf.shape.dims as usize;
     let lists = declared
         .lists
-        .unwrap_or_else(|| suitable_lists(first.table_rows));
+        .unwrap_or_else(|| lists_for(first.table_rows) as usize)
+        .clamp(1, options::MOST_LISTS as usize);
     let wanted = (lists * ROWS_PER_LIST).max(LEAST_ROWS);
     let per_row = cluster::Rows::memory(dims, 1) + 16;
     let most = memory() / 2 / per_row;

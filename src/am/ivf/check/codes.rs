@@ -6,7 +6,7 @@ use crate::am::ivf::sample::{Scratch, push_row};
 use crate::cluster::Rows;
 use crate::distance::Value;
 use crate::ivf::format::{Bf16, ListRow, RowBytes, RowForm};
-use crate::quantize::{Compact, CompactRef, ListEncoder, ListFactors, Rotated};
+use crate::quantize::{Compact, ListEncoder, ListFactors, Rotated};
 
 /// The row of the table that was looked at last.
 #[derive(Default)]
@@ -83,10 +83,7 @@ impl Check {
             code,
             ..
         } = &mut self.row;
-        let compact = CompactRef {
-            factors: scratch.factors,
-            code: &scratch.code,
-        };
+        let compact = scratch.compact();
         let kept = match self.expected.shape.has_addresses() {
             true => code_fingerprint(compact.factors, compact.code),
             false => 0,

@@ -247,11 +247,14 @@ impl Probe {
     /// Takes the directory as the metapage names it, with none of its lists sorted.
     pub fn read_directory(&mut self, meta: &Meta, target: &Target) {
         self.directory = Directory::of(&self.ivf, meta);
-        let to = target.of(&self.ivf);
-        self.is_rough = self.directory.lower_bounds(&to, &mut self.distances);
-        if !self.is_rough {
-            self.directory
-                .distances(&self.ivf, &to, &mut self.distances);
+        self.is_rough = self.directory.rough().is_some();
+        match self.directory.rough() {
+            Some(rough) => rough.lower_bounds(&target.query, &mut self.distances),
+            None => {
+                let to = target.of(&self.ivf);
+                self.directory
+                    .distances(&self.ivf, &to, &mut self.distances);
+            }
         }
         self.nearest.clear();
         let ranked = self.distances.iter().zip(0..);
