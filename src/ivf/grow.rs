@@ -38,7 +38,7 @@ const TOO_MANY: f64 = 1.5;
 /// Rows below which one list is as good as many.
 const FEWEST_ROWS_OF_LISTS: f64 = 1_000.0;
 /// Lists are no smaller than this on average, however many are asked for.
-const FEWEST_ROWS: f64 = 32.0;
+const FEWEST_ROWS: f64 = 64.0;
 /// So many times the square root of the rows is how many lists there are. The more, the fewer rows a search reads, and
 /// the more centroids.
 const OF_ROOT: f64 = 8.0;

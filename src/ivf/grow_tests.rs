@@ -328,12 +328,12 @@ fn sizes_follow_the_rows_or_the_number_that_was_given() {
     let tiny = Sizes::of(999.0, 1, None);
     assert!(!tiny.is_too_large(999, 0) && !tiny.is_too_small(1, 5));
     let few = Sizes::of(1000.0, 2, None);
-    assert!(!few.is_too_large(75, 0) && few.is_too_large(100, 0));
+    assert!(!few.is_too_large(150, 0) && few.is_too_large(200, 0));
     assert!(
-        !few.is_too_large(100, 95),
+        !few.is_too_large(200, 190),
         "it could not be divided just now"
     );
-    assert_eq!((few.parts(100), few.parts(500)), (2, 8));
+    assert_eq!((few.parts(200), few.parts(1000)), (2, 8));
     let many = Sizes::of(1e6, 1, None);
     assert!(!many.is_too_large(150, 0) && many.is_too_large(200, 0));
     let given = Sizes::of(1e6, 1, Some(100));
