@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 
 /// Lists, nearest first, that the second one is chosen from.
-pub const CANDIDATES: usize = 24;
+pub(super) const CANDIDATES: usize = 24;
 
 /// Rows compared with one panel of centroids after the other.
 const BLOCK: usize = 240;

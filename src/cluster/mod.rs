@@ -28,8 +28,8 @@ mod tile;
 mod train;
 
 pub use crew::{Alone, Crew, Threads};
-pub use lists::{CANDIDATES, Lists, Near, Pair};
-pub use one::{nearest_to, two_nearest_of, two_nearest_to};
+pub use lists::{Lists, Near, Pair};
+pub use one::{nearest_to, two_nearest_to};
 pub use queries::Queries;
 pub use rows::Rows;
 pub use split::{Halves, split};

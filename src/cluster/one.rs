@@ -21,27 +21,6 @@ pub fn nearest_to(centroids: &Rows, rows: &Rows, row: usize) -> Near {
     nearest
 }
 
-/// [`two_nearest_to`] where only some lists are looked at, each once and at least one, in any order.
-pub fn two_nearest_of(
-    some: impl IntoIterator<Item = u32>,
-    centroids: &Rows,
-    rows: &Rows,
-    row: usize,
-) -> Pair {
-    ROOM.with_borrow_mut(|room| {
-        let nearest = &mut room.chooser.nearest;
-        nearest.clear();
-        nearest.extend(some.into_iter().map(|list| {
-            let product = rows.product(row, centroids, list as usize);
-            let distance = centroids.squares[list as usize] - 2.0 * product;
-            Near { list, distance }
-        }));
-        nearest.sort_unstable_by(Near::order);
-        nearest.truncate(CANDIDATES);
-        two(centroids, rows.squares[row], nearest)
-    })
-}
-
 thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();
 }

@@ -42,6 +42,9 @@ const FEWEST_ROWS: f64 = 64.0;
 /// So many times the square root of the rows is how many lists there are. The more, the fewer rows a search reads, and
 /// the more centroids.
 const OF_ROOT: f64 = 8.0;
+/// The same of an index that grows: lists are divided once they are as large as those of so many. Dividing smaller ones
+/// takes an insert three times as long, and the rows that a grown index reads do not get fewer.
+const OF_ROOT_GROWN: f64 = 4.0;
 /// A list is divided into so many at most.
 const MOST_PARTS: usize = 64;
 /// Copies that are arranged at a time, whatever the lists' size.
@@ -63,10 +66,15 @@ pub fn lists_for(rows: f64) -> f64 {
     (OF_ROOT * rows.sqrt()).min(rows / FEWEST_ROWS)
 }
 
+/// How many lists an index that grows gets.
+fn lists_grown(rows: f64) -> f64 {
+    (OF_ROOT_GROWN * rows.sqrt()).min(rows / FEWEST_ROWS)
+}
+
 /// How large lists of an index are to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sizes {
-    /// copies that a list is to have on average
+    /// copies that a list is to have on average as the index grows
     average: f64,
     /// lists that the rows are worth, or that the user asked for
     lists: f64,
@@ -76,9 +84,9 @@ impl Sizes {
     /// Of an index with so many rows, each in `copies` lists; `given` is the number of lists that the
     /// user asked for.
     pub fn of(rows: f64, copies: usize, given: Option<usize>) -> Sizes {
-        let lists = match given {
-            Some(given) => given.max(1) as f64,
-            None => lists_for(rows),
+        let (lists, grown) = match given {
+            Some(given) => (given.max(1) as f64, given.max(1) as f64),
+            None => (lists_for(rows), lists_grown(rows)),
         };
         if rows < FEWEST_ROWS_OF_LISTS {
             return Sizes {
@@ -87,7 +95,7 @@ impl Sizes {
             };
         }
         Sizes {
-            average: (rows / lists).max(FEWEST_ROWS) * copies as f64,
+            average: (rows / grown).max(FEWEST_ROWS) * copies as f64,
             lists,
         }
     }

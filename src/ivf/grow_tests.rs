@@ -335,7 +335,7 @@ fn sizes_follow_the_rows_or_the_number_that_was_given() {
     );
     assert_eq!((few.parts(200), few.parts(1000)), (2, 8));
     let many = Sizes::of(1e6, 1, None);
-    assert!(!many.is_too_large(150, 0) && many.is_too_large(200, 0));
+    assert!(!many.is_too_large(300, 0) && many.is_too_large(400, 0));
     let given = Sizes::of(1e6, 1, Some(100));
     assert!(!given.is_too_large(14_000, 0) && given.is_too_large(16_000, 0));
     assert!(given.is_too_small(2_400, 200) && !given.is_too_small(2_600, 200));

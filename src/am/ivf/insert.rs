@@ -18,7 +18,7 @@ use crate::ivf::format::{Keys, ListId, ListRow, Meta, RowBytes, RowForm, VectorA
 use crate::pg::change::Logging;
 use crate::pg::relation::Index;
 use crate::pg::rows::{Values, raw_tid};
-use crate::quantize::{ListEncoder, ListFactors};
+use crate::quantize::{CompactRef, ListEncoder, ListFactors};
 use pgrx::pg_sys::{self, Datum};
 use std::cell::RefCell;
 
@@ -101,7 +101,10 @@ impl Memory {
             &mut self.row,
         );
         if ivf.shape.has_addresses() {
-            let compact = self.scratch.compact();
+            let compact = CompactRef {
+                factors: self.scratch.factors,
+                code: &self.scratch.code,
+            };
             new.address = ivf.put_vector(meta.vector_page, new.tid, compact);
         }
         let mut put: Vec<(ListId, Size)> = Vec::with_capacity(2);
@@ -109,8 +112,7 @@ impl Memory {
         loop {
             pgrx::check_for_interrupts!();
             let placer = Placer::of(ivf, &meta);
-            let (compact, copies) = (self.scratch.compact(), meta.copies as usize);
-            let (first, second) = placer.lists_of(ivf, &self.row, compact, copies);
+            let (first, second) = placer.lists_of(&self.row, meta.copies as usize);
             let wanted = [Some(first), second];
             // where lists have changed since the first copy was put somewhere, the second goes to
             // either of the lists that is another one

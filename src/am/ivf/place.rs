@@ -5,14 +5,10 @@ use super::index::{Contents, Ivf, META_BLOCK};
 use super::sample::signs_of;
 use super::storage::Size;
 use crate::am::damaged::raise_damaged;
-use crate::cluster::{CANDIDATES, Pair, Rows, nearest_to, two_nearest_of, two_nearest_to};
-use crate::distance::Metric;
+use crate::cluster::{Rows, nearest_to, two_nearest_to};
 use crate::ivf::format::{ListId, Meta};
 use crate::ivf::grow::Sizes;
-use crate::ivf::order::Ranked;
-use crate::ivf::rough;
 use crate::page::Damage;
-use crate::quantize::{CompactRef, Query};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -22,15 +18,6 @@ const MOST_KEPT: usize = 4;
 thread_local! {
     /// of which index
     static KEPT: RefCell<Vec<(Contents, Rc<Placer>)>> = const { RefCell::new(Vec::new()) };
-    static ROOM: RefCell<Room> = RefCell::default();
-}
-
-/// Working memory for a row.
-#[derive(Default)]
-struct Room {
-    query: Query,
-    bounds: Vec<f32>,
-    order: Vec<Ranked>,
 }
 
 /// The lists of an index at one generation of its directory, ready to be compared with rows.
@@ -80,51 +67,14 @@ impl Placer {
     }
 
     /// Positions in the directory of a row's lists, nearest first: as many as `copies`, or one where
-    /// there is only one. `row` has one row, and `compact` is its code.
-    pub fn lists_of(
-        &self,
-        ivf: &Ivf,
-        row: &Rows,
-        compact: CompactRef<'_>,
-        copies: usize,
-    ) -> (usize, Option<usize>) {
-        let pair = self.pair_among_few(ivf, row, compact);
+    /// there is only one. `row` has one row.
+    pub fn lists_of(&self, row: &Rows, copies: usize) -> (usize, Option<usize>) {
         if copies < 2 {
-            let first = pair.map(|pair| pair.first);
-            let first = first.unwrap_or_else(|| nearest_to(&self.centroids, row, 0).list);
-            return (first as usize, None);
+            return (nearest_to(&self.centroids, row, 0).list as usize, None);
         }
-        let pair = pair.unwrap_or_else(|| two_nearest_to(&self.centroids, row, 0));
+        let pair = two_nearest_to(&self.centroids, row, 0);
         let second = (pair.second != pair.first).then_some(pair.second as usize);
         (pair.first as usize, second)
-    }
-
-    /// A row's lists among those that lower bounds leave; `None` where there are no such bounds, or they are not of
-    /// the distances by which rows are placed.
-    fn pair_among_few(&self, ivf: &Ivf, row: &Rows, compact: CompactRef<'_>) -> Option<Pair> {
-        let (codec, rough) = (ivf.codec.as_deref()?, self.directory.rough()?);
-        let is_by_product = codec.metric() == Metric::InnerProduct;
-        if is_by_product || !rough::are_few(CANDIDATES, self.centroids.len()) {
-            return None;
-        }
-        ROOM.with_borrow_mut(|room| {
-            let Room {
-                query,
-                bounds,
-                order,
-            } = room;
-            query.reset_of(codec, compact);
-            rough.lower_bounds(query, bounds);
-            order.clear();
-            order.extend((bounds.iter().zip(0..)).map(|(&bound, list)| Ranked::of(bound, list)));
-            rough::nearest_first(order, CANDIDATES, |list| {
-                let centre = self.directory.centre(list).expect("codes");
-                query.base(centre).distance
-            });
-            let few = order[..CANDIDATES].iter();
-            let few = few.map(|ranked| ranked.number() as u32);
-            Some(two_nearest_of(few, &self.centroids, row, 0))
-        })
     }
 
     /// How large lists are to be, as far as one knows who has just seen the size of a list.
