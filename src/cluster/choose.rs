@@ -32,11 +32,13 @@ impl Chooser {
         };
         self.nearest.clear();
         below(isa, distances, bound, &mut self.nearest);
+        let order =
+            |a: &Near, b: &Near| a.distance.total_cmp(&b.distance).then(a.list.cmp(&b.list));
         if self.nearest.len() > count {
-            self.nearest.select_nth_unstable_by(count, Near::order);
+            self.nearest.select_nth_unstable_by(count, order);
             self.nearest.truncate(count);
         }
-        self.nearest.sort_unstable_by(Near::order);
+        self.nearest.sort_unstable_by(order);
     }
 }
 

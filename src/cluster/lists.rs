@@ -6,7 +6,6 @@ use super::flat::Flat;
 use super::train::{Members, Training, flat_k_means};
 use super::{Alone, Rows};
 use crate::distance::lanes::Isa;
-use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 
 /// Lists, nearest first, that the second one is chosen from.
@@ -87,12 +86,6 @@ impl Near {
         list: 0,
         distance: f32::INFINITY,
     };
-
-    /// Nearest first; of equally near ones, the first.
-    pub(super) fn order(&self, other: &Near) -> Ordering {
-        let by_distance = self.distance.total_cmp(&other.distance);
-        by_distance.then(self.list.cmp(&other.list))
-    }
 }
 
 impl Lists<'_> {

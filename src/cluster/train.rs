@@ -43,8 +43,8 @@ const REFINEMENTS: usize = 3;
 /// Centroids of lists for rows like these: as many as asked for, or fewer where there are not so many
 /// different rows. The result depends on the rows, their order and the seed alone.
 ///
-/// Beyond some thousand lists it trains groups of a few lists first and then the lists of each group, and mends the
-/// borders between groups in the end.
+/// Beyond 16,384 lists it trains groups of four lists first and then the lists of each group, and mends the borders
+/// between groups in the end.
 ///
 /// # Panics
 /// Without rows.

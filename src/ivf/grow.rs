@@ -63,12 +63,12 @@ pub fn lists_for(rows: f64) -> f64 {
     if rows < FEWEST_ROWS_OF_LISTS {
         return 1.0;
     }
-    (OF_ROOT * rows.sqrt()).min(rows / FEWEST_ROWS)
+    lists_by(OF_ROOT, rows)
 }
 
-/// How many lists an index that grows gets.
-fn lists_grown(rows: f64) -> f64 {
-    (OF_ROOT_GROWN * rows.sqrt()).min(rows / FEWEST_ROWS)
+/// So many times the root of the rows, but no list of fewer than [`FEWEST_ROWS`].
+fn lists_by(of_root: f64, rows: f64) -> f64 {
+    (of_root * rows.sqrt()).min(rows / FEWEST_ROWS)
 }
 
 /// How large lists of an index are to be.
@@ -86,7 +86,7 @@ impl Sizes {
     pub fn of(rows: f64, copies: usize, given: Option<usize>) -> Sizes {
         let (lists, grown) = match given {
             Some(given) => (given.max(1) as f64, given.max(1) as f64),
-            None => (lists_for(rows), lists_grown(rows)),
+            None => (lists_for(rows), lists_by(OF_ROOT_GROWN, rows)),
         };
         if rows < FEWEST_ROWS_OF_LISTS {
             return Sizes {
