@@ -33,7 +33,7 @@ pub use one::{nearest_to, two_nearest_to};
 pub use queries::Queries;
 pub use rows::Rows;
 pub use split::{Halves, split};
-pub use train::{Training, onto_sphere, train};
+pub use train::{Training, add_row, onto_sphere, train};
 
 #[cfg(test)]
 mod tests;

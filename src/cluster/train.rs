@@ -269,12 +269,7 @@ fn means(rows: &Rows, members: &Members, crew: &mut dyn Crew) -> Vec<f32> {
             for (list, point) in (start..).zip(points.chunks_exact_mut(dims)) {
                 let members = members.of_list(list);
                 for &row in members {
-                    add(
-                        Isa::best(),
-                        point,
-                        rows.scale(row as usize),
-                        rows.code(row as usize),
-                    );
+                    add_row(point, rows, row as usize);
                 }
                 let share = 1.0 / members.len().max(1) as f32;
                 point.iter_mut().for_each(|x| *x *= share);
@@ -282,6 +277,11 @@ fn means(rows: &Rows, members: &Members, crew: &mut dyn Crew) -> Vec<f32> {
         }
     });
     points
+}
+
+/// Adds a row to the sum of some.
+pub fn add_row(sum: &mut [f32], rows: &Rows, row: usize) {
+    add(Isa::best(), sum, rows.scale(row), rows.code(row));
 }
 
 for_every_isa! {
@@ -334,7 +334,7 @@ fn fill_gaps(
         let row = of_list[random.usize(..of_list.len())] as usize;
         let point = &mut points[giver * dims..][..dims];
         point.fill(0.0);
-        add(Isa::best(), point, rows.scale(row), rows.code(row));
+        add_row(point, rows, row);
     }
 }
 

@@ -337,7 +337,7 @@ fn sizes_follow_the_rows_or_the_number_that_was_given() {
     let many = Sizes::of(1e6, 1, None);
     assert!(!many.is_too_large(300, 0) && many.is_too_large(400, 0));
     let given = Sizes::of(1e6, 1, Some(100));
-    assert!(!given.is_too_large(14_000, 0) && given.is_too_large(16_000, 0));
+    assert!(!given.is_too_large(12_400, 0) && given.is_too_large(12_600, 0));
     assert!(given.is_too_small(2_400, 200) && !given.is_too_small(2_600, 200));
     assert!(
         !given.is_too_small(0, 100),

@@ -23,9 +23,11 @@ const QUERIES: std::ops::RangeInclusive<usize> = 64..=640;
 const ROWS_PER_QUERY: usize = 128;
 /// Lists below which nothing is measured: all are searched.
 const LEAST_LISTS: u32 = 4;
-/// An index has outgrown its curve when it has so many times the lists that it was measured with, or so many
-/// times fewer lists or rows: the nearest rows of fewer are spread over more lists.
-const OUTGROWN: f64 = 1.2;
+/// An index has outgrown its curve when it has so many times the lists that it was measured with. The share of them
+/// that a recall takes gets smaller, so the longer nothing is measured, the more rows searches read for nothing.
+const OUTGROWN: f64 = 1.1;
+/// The same when it has so many times fewer lists or rows: the nearest rows of fewer are spread over more lists.
+const SHRUNK: f64 = 1.2;
 /// The part of the lists that a search begins with.
 const FIRST_PART: usize = 16;
 /// Of the nearest rows, how many may be in lists that a search does not read.
@@ -39,7 +41,7 @@ pub fn is_outgrown(meta: &Meta) -> bool {
     if matches!(meta.method(), Ok(Method::Ivfflat)) {
         return false;
     }
-    let has_shrunk = |now: f64, before: f64| now * OUTGROWN < before;
+    let has_shrunk = |now: f64, before: f64| now * SHRUNK < before;
     let (lists, before) = (meta.lists as f64, meta.calibrated_lists as f64);
     meta.lists >= LEAST_LISTS
         && (meta.curve_points == 0
