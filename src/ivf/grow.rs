@@ -50,8 +50,12 @@ const OF_ROOT_GROWN: f64 = 4.0;
 const MOST_PARTS: usize = 64;
 /// Copies that are arranged at a time, whatever the lists' size.
 const MOST_AT_ONCE: f64 = 32_000.0;
-/// A list that could not be divided is not looked at again until it has grown by this factor.
-const GROWN: f64 = 1.25;
+/// A list that could not be divided, or that a build left as large, is not looked at again until it has grown by a
+/// factor, at least the first and less than the second. All lists of a build grow alike: by one factor they would all
+/// be divided at once, and inserts take ten times as long meanwhile.
+const GROWN: (f64, f64) = (1.25, 2.0);
+/// No fraction of small numbers is near it.
+const GOLDEN_RATIO: f64 = 1.618_033_988_749_895;
 /// Rows below which a centroid stays where it is: their mean says little.
 const FEWEST_FOR_MEAN: usize = 4;
 /// Centroids no farther from each other than this part of their squares are the same.
@@ -104,9 +108,9 @@ impl Sizes {
     }
 
     /// Whether a list with so many copies is to be divided. `undivided` is how many it had when that could
-    /// not be done, or 0.
+    /// not be done, or when it was built, or 0.
     pub fn is_too_large(self, copies: usize, undivided: usize) -> bool {
-        copies as f64 > MOST * self.average && copies as f64 > GROWN * undivided as f64
+        copies as f64 > MOST * self.average && copies as f64 > grown(undivided) * undivided as f64
     }
 
     /// Into how many lists one with so many copies is to be divided.
@@ -124,6 +128,13 @@ impl Sizes {
     pub fn most_at_once(self) -> usize {
         ((NEIGHBOURS + 2) as f64 * MOST * self.average).min(MOST_AT_ONCE) as usize
     }
+}
+
+/// The factor by which a list of so many copies is to grow. Different for lists of different sizes, and as often small
+/// as large: of the multiples of the golden ratio the parts after the point.
+fn grown(copies: usize) -> f64 {
+    let part = (copies as f64 * GOLDEN_RATIO).fract();
+    GROWN.0 + part * (GROWN.1 - GROWN.0)
 }
 
 /// What lists being arranged anew have of a row.
@@ -182,7 +193,7 @@ pub struct Placed {
 /// What a pool of lists becomes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrangement {
-    /// centroids of the new lists
+    /// centroids of the new lists: first of those that were not the reason, in the order of the pool, then of its parts
     pub centroids: Rows,
     /// their copies
     pub lists: Vec<Vec<Placed>>,

@@ -37,6 +37,7 @@ struct Index {
     centroids: Rows,
     lists: Vec<Vec<Placed>>,
     undivided: Vec<usize>,
+    /// copies written by arranging lists
     moves: usize,
 }
 
@@ -72,6 +73,7 @@ impl Index {
             index.put(row, pair.first as usize, false);
             index.put(row, pair.second as usize, true);
         }
+        index.undivided = index.lists.iter().map(Vec::len).collect();
         index
     }
 
@@ -159,7 +161,11 @@ impl Index {
         for (list, copies) in lists.into_iter().enumerate() {
             all.push_scaled(centroids.scale(list), centroids.code(list));
             self.moves += copies.len();
-            undivided.push(0);
+            undivided.push(
+                members
+                    .get(list + 1)
+                    .map_or(0, |&member| self.undivided[member]),
+            );
             let named = copies.iter().map(|placed| Placed {
                 row: numbers[placed.row as usize],
                 ..*placed
@@ -294,6 +300,27 @@ fn lists_trained_on_one_topic_follow_the_rows_of_others() {
     let reads = grown.reads(&rows, &queries, &nearest);
     let of_build = built.reads(&rows, &queries, &nearest);
     assert!(reads <= 2.0 * of_build, "{reads} against {of_build}");
+}
+
+#[test]
+fn lists_of_a_build_are_not_all_divided_at_once() {
+    let rows = clustered(DIMS, 24_000, 40, 6);
+    let numbers: Vec<u32> = (0..rows.len() as u32).collect();
+    let (built, more) = numbers.split_at(8_000);
+    let mut index = Index::built(&rows, built, 125);
+    let mut moves = Vec::new();
+    for (at, &row) in (built.len() + 1..).zip(more) {
+        let before = index.moves;
+        index.insert(&rows, row, at);
+        moves.push(index.moves - before);
+    }
+    let most = moves.windows(1200).map(|some| some.iter().sum::<usize>());
+    let most = most.max().unwrap_or(0);
+    let average = moves.iter().sum::<usize>() * 1200 / moves.len();
+    assert!(
+        most < 3 * average,
+        "{most} copies are moved by 1,200 inserts, {average} on average"
+    );
 }
 
 #[test]

@@ -222,7 +222,13 @@ impl<'a> Alone<'a> {
         for ((n, rows), centroid) in arrangement.lists.iter().enumerate().zip(&entries) {
             pgrx::check_for_interrupts!();
             let id = ListId(first_id + n as u32);
-            lists.push((writer.write(id, centroid, rows), centroid));
+            let mut entry = writer.write(id, centroid, rows);
+            // what a build left as large stays so: else each division of a list would be followed by those of its
+            // neighbours
+            entry.undivided = members
+                .get(n + 1)
+                .map_or(0, |member| member.entry.undivided);
+            lists.push((entry, centroid));
         }
         self.enter(&lists, copies);
         for member in members {
