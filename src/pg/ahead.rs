@@ -83,7 +83,7 @@ impl Ahead {
     }
 }
 
-/// Asks for a line as far as the second cache, which has room for pages.
+/// Asks for a line into the first cache: it is read soon.
 #[inline(always)]
 fn ask_for(address: *const u8) {
     #[cfg(target_arch = "x86_64")]

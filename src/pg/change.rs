@@ -122,16 +122,15 @@ impl<'g> Change<'g> {
                 }
             }
         };
-        let mut taken = Taken {
+        self.pages.push(Taken {
             buffer,
             block: guard.block(),
             image,
             is_new,
-        };
-        let page = taken.bytes_mut().as_mut_ptr();
-        self.pages.push(taken);
+        });
+        let taken = self.pages.last_mut().expect("one was pushed");
         PageMut {
-            page,
+            page: taken.bytes_mut().as_mut_ptr(),
             guard: PhantomData,
         }
     }
