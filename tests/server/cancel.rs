@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use crate::harness::{Server, wait_until};
+use crate::harness::{Server, lift_statement_timeout, wait_until};
 use crate::hnsw::check::assert_sound;
 use crate::hnsw::{number, server_with};
 
@@ -300,7 +300,7 @@ impl Watcher {
                 let start = Instant::now();
                 let outcome = client.batch_execute(long.sql);
                 let took = start.elapsed();
-                client.batch_execute("RESET statement_timeout").unwrap();
+                lift_statement_timeout(client);
                 is_cancelled(outcome, long)
                     .then(|| took.saturating_sub(Duration::from_millis(ms as u64)))
             }

@@ -441,6 +441,14 @@ pub fn sqlstate_of(client: &mut Client, sql: &str) -> String {
     }
 }
 
+/// Ends a `statement_timeout` so short that the statement which ends it may not have the time.
+pub fn lift_statement_timeout(client: &mut Client) {
+    while let Err(error) = client.batch_execute("RESET statement_timeout") {
+        let code = error.code().expect("the connection is there").code();
+        assert_eq!(code, "57014", "{error}");
+    }
+}
+
 /// The plan of `query` as one text.
 pub fn explain(client: &mut Client, query: &str) -> String {
     let rows = client

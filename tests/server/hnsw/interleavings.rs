@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::check::assert_sound;
 use super::{CODED, NARROW, number, server_with};
+use crate::harness::lift_statement_timeout;
 use crate::suspended::Suspended;
 
 /// The two layouts: table, dimensions, options of the index.
@@ -123,6 +124,7 @@ fn a_check_can_be_cancelled_and_leaves_no_memory_behind() {
             if let Err(error) = client.batch_execute(check) {
                 assert_eq!(error.code().unwrap().code(), "57014");
             }
+            lift_statement_timeout(&mut client);
         }
     };
     run(60);
